@@ -1,0 +1,42 @@
+# Todus. `make` alone prints the targets.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+MODEL ?= ssd_mobilenet_v1_coco_2018_01_28
+CATEGORIES ?=
+export MODEL CATEGORIES
+
+SHELL_FILES = *.sh lib/*.sh demo/*.sh .ci/run tests/*.bash
+BATS_FILES = tests/*.bats
+
+.PHONY: help install dev demo limited test lint bench clean
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+install: ## set up .venv with Python 3.7 and every pinned package
+	@lib/install.sh runtime
+
+demo: install ## from nothing to a limited, trained, exported detector on a miniature COCO, in minutes
+	@demo/run.sh
+
+limited: install ## a zoo MODEL limited to CATEGORIES as frozen graph and TFLite file, without dataset or training
+	@lib/limited.sh
+
+test: dev ## the tests: bats for the scripts, pytest for the library
+	@lib/test.sh
+
+lint: dev ## shellcheck, shfmt and ruff
+	@source .venv/bin/activate && shellcheck -x $(SHELL_FILES) && shfmt -d $(SHELL_FILES) && shfmt -d -ln bats $(BATS_FILES) && ruff check . && ruff format --check .
+
+dev: install
+	@lib/install.sh dev
+
+bench: install ## measure speed: ratios within one run
+	@lib/bench.sh
+
+clean: ## remove .venv and what the demo and the tests made; dataset/ and model/ stay
+	rm -rf .venv .venv.lock .python37 demo/out .pytest_cache .hypothesis .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Usage: [VARIABLE=value ...] ./dataset-limited.sh
+#
+# Makes dataset/mscoco/limited: the COCO images that hold a wanted class, only the wanted classes' boxes, ids 1..N in COCO's order.
+# Only those images are downloaded. It may be stopped at any time and run again: it goes on. When nothing has changed it says so.
+#
+#   CATEGORIES     classes: "bear horse giraffe", "traffic light, dog", @FILE with one a line, or all
+#                  (default: person bicycle car motorcycle airplane bus train truck boat)
+#   NAME           dataset/mscoco/NAME in place of limited
+#   STATS_ONLY     1: only print images and boxes a class and the bytes to come; fetches the annotations, no image (default: 0)
+#
+# Which images
+#   SPLITS         any of train val (default: train val)
+#   MAX_IMAGES     at most so many images with a wanted class a split, in proportion over the classes, or "train=2000 val=500" (default: 0, all)
+#   NEGATIVES      images without a wanted class: a number, or all, for val; for others too: "train=500 val=all" (default: 0)
+#                  NEGATIVES=all evaluates as COCO does, on every val image
+#   SEED           draws images and their order (default: 0)
+#
+# Records
+#   SHARDS         files a split (default: 0, as many as make about 256 MB each)
+#   INCLUDE_MASKS  1: write image/object/mask too, which SSD has no use for (default: 0)
+#   VERIFY         decode: look at every pixel; structure: at each image's structure (default: structure)
+#   MAX_DROPPED    per cent of images or boxes that may be left out as damaged (default: 1%)
+#   JOBS           processes; the bytes do not depend on it (default: 0, the cores)
+#
+# Download
+#   COCO_URL       the server or a mirror of it (default: http://images.cocodataset.org)
+#   KEEP_RAW       0: remove images from raw-data once they are in records (default: 1)
+#   MAX_MISSING    per cent of images that the server may not have (default: 0.1%)
+#   CONNECTIONS    images fetched at once (default: 16)
+#   TIMEOUT        seconds without a byte before a connection is given up (default: 60)
+#   RETRIES        tries without a byte of progress before all is given up (default: 10)
+#   RETRY_WAIT     seconds before the first retry, doubling (default: 1)
+#
+#   TODUS_HOME     where dataset/ lies (default: the repository)
+#
+# Example: NAME=animals CATEGORIES="bear horse giraffe" ./dataset-limited.sh
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+# shellcheck source=lib/common.sh
+source "$here/lib/common.sh"
+
+main() {
+	todus_help_if_asked "$0" "$@"
+	todus_no_arguments "$@"
+	todus_python -m todus.dataset.coco limited
+}
+
+main "$@"

@@ -1,0 +1,88 @@
+"""What every command at the top shares: its environment, its exit code and the one line that a person reads when it fails."""
+
+import argparse
+import errno
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Callable, List, Optional
+
+from todus.errors import TodusError, UsageError
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose help is the module's docstring and whose errors read like Todus's others."""
+
+    def __init__(self, prog: str, doc: str):
+        super().__init__(prog=prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def error(self, message: str) -> None:
+        raise UsageError("%s; see python -m %s --help" % (message, self.prog))
+
+
+def run(name: str, main: Callable[[Optional[List[str]]], Optional[int]], argv: Optional[List[str]] = None) -> int:
+    """Runs main(argv) and returns the exit code: 0, 1 for what went wrong, 2 for wrong usage, 130 for Ctrl-C."""
+    try:
+        return main(argv) or 0
+    except TodusError as error:
+        if os.environ.get("TODUS_DEBUG"):
+            raise
+        print("%s: %s" % (name, one_line(str(error))), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("%s: interrupted; run the same command again to go on" % name, file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (OSError, MemoryError) as error:
+        if os.environ.get("TODUS_DEBUG"):
+            raise
+        print("%s: %s" % (name, one_line(system_message(error))), file=sys.stderr)
+        return 1
+
+
+def system_message(error: BaseException) -> str:
+    """A sentence for what the operating system refused."""
+    if isinstance(error, MemoryError):
+        return "out of memory; close other programs or set JOBS=1 or a smaller BATCH_SIZE, and run this again"
+    where = " %s" % error.filename if getattr(error, "filename", None) else ""
+    remedy = {
+        "ENOSPC": "free some disk and run this again",
+        "EDQUOT": "free some disk and run this again",
+        "EACCES": "give yourself the right to it, or set TODUS_HOME to a place of your own",
+        "EPERM": "give yourself the right to it, or set TODUS_HOME to a place of your own",
+        "EROFS": "set TODUS_HOME to a place that can be written",
+    }.get(_code(error), "mend that and run this again")
+    return "%s:%s; %s" % (getattr(error, "strerror", None) or error, where, remedy)
+
+
+def _code(error: BaseException) -> str:
+    return errno.errorcode.get(getattr(error, "errno", None) or 0, "")
+
+
+def one_line(text: str) -> str:
+    """`text` without newlines, control characters or terminal escapes (class and file names come from strangers)."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
+
+
+def say(text: str = "") -> None:
+    """Talk goes to stderr; stdout is for results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def use_repo_environment() -> None:
+    """Starts the process again under the repo's .venv when the running Python has not Todus's packages and nobody chose it."""
+    python = REPO / ".venv" / "bin" / "python"
+    if importlib.util.find_spec("object_detection"):
+        return
+    chosen = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or sys.prefix != sys.base_prefix
+    if not chosen and python.exists():
+        os.execv(str(python), [str(python), "-m", Path(sys.argv[0]).stem] + sys.argv[1:])
+    name = Path(sys.argv[0]).stem
+    say("%s: %s has not the packages that Todus needs; run make install, then: source .venv/bin/activate" % (name, sys.executable))
+    sys.exit(1)

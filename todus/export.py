@@ -1,0 +1,185 @@
+"""A checkpoint to the graphs that devices start from: the inference graph with its SavedModel, and the TFLite graph."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple
+
+from todus import __version__, categories, checkpoints, files, pipeline, prepare
+from todus.detectors import quantizes
+from todus.errors import TodusError, UsageError
+from todus.paths import Model
+
+INPUT_TYPES = ("image_tensor", "encoded_image_string_tensor", "tf_example")
+
+# What preprocess() of the extractors does to a pixel: (pixel - mean) / std. The MobileNet, Inception, MobileDet and SpaghettiNet
+# extractors compute 2/255 * pixel - 1; the ResNet FPN ones subtract the ImageNet means of red, green and blue.
+RESNET_MEANS = [123.68, 116.779, 103.939]
+
+_TFLITE_FILES = ("tflite_graph.pb", "tflite_graph.pbtxt")
+
+
+def normalization(config: pipeline.Config) -> Tuple[List[float], List[float]]:
+    """(mean, std) of red, green and blue in pixel values 0 to 255."""
+    if "resnet" in pipeline.extractor(config):
+        return RESNET_MEANS, [1.0, 1.0, 1.0]
+    return [127.5] * 3, [127.5] * 3
+
+
+def labels(names: Dict[int, str]) -> List[str]:
+    """Names by index from 0, without background; ??? where an id of the label map is not used."""
+    return [names.get(identity, "???") for identity in range(1, max(names) + 1)]
+
+
+def _config_for(model: Model, prefix: Path, score_threshold: Optional[float]) -> pipeline.Config:
+    config = prepare.resolved(model)
+    if score_threshold is not None:
+        pipeline.non_max_suppression(config).score_threshold = score_threshold
+    if pipeline.is_quantized(config) and not quantizes(config, prefix):
+        config.ClearField("graph_rewriter")
+    return config
+
+
+def export_inference_graph(
+    model: Model,
+    prefix: Path,
+    input_type: str = "image_tensor",
+    input_shape: Optional[Sequence[Optional[int]]] = None,
+    score_threshold: Optional[float] = None,
+) -> Path:
+    """Fills model.inference_graph from a checkpoint; an earlier export is replaced whole.
+
+    Args:
+      model: a prepared model.
+      prefix: the checkpoint.
+      input_type: one of INPUT_TYPES.
+      input_shape: [batch, height, width, 3] with None for what stays free; None is all free.
+      score_threshold: of non-max suppression; None keeps the config's.
+
+    Returns:
+      The frozen graph's path.
+    """
+    from todus.tf import tf
+    from object_detection import exporter
+
+    if input_type not in INPUT_TYPES:
+        raise UsageError("INPUT_TYPE=%s is unknown; there is: %s" % (input_type, ", ".join(INPUT_TYPES)))
+    config = _config_for(model, prefix, score_threshold)
+    with files.lock(model.inference_graph, "the export of %s" % model.name):
+        with files.replacing_folder(model.inference_graph) as new:
+            with tf.Graph().as_default(), _quiet():
+                tf.keras.backend.set_learning_phase(0)
+                _export(exporter.export_inference_graph, input_type, config, str(prefix), str(new), input_shape)
+            _describe(model, new, config, {"inference_graph": _origin(prefix, config)})
+            _keep_tflite_graph(model, new, prefix, config)
+    return model.frozen_graph
+
+
+def export_tflite_graph(
+    model: Model, prefix: Path, max_detections: int = 100, regular_nms: bool = True, score_threshold: Optional[float] = None
+) -> Path:
+    """Writes tflite_graph.pb and .pbtxt, with the detection post-process operator, into model.inference_graph.
+
+    Raises:
+      TodusError: not an SSD, or an input of no fixed size.
+    """
+    from todus.tf import tf
+    from object_detection import export_tflite_ssd_graph_lib
+
+    config = _config_for(model, prefix, score_threshold)
+    if pipeline.architecture(config) != "ssd":
+        raise TodusError("%s cannot become TFLite: only SSD models have the operators for it; use ./convert-onnx.sh" % pipeline.extractor(config))
+    if pipeline.input_size(config) is None:
+        raise TodusError("%s has an input of no fixed size; TFLite needs a fixed_shape_resizer in pipeline.config" % model.name)
+    with files.lock(model.inference_graph, "the export of %s" % model.name):
+        files.recover_folder(model.inference_graph)
+        model.inference_graph.mkdir(parents=True, exist_ok=True)
+        with files.replacing_folder(model.inference_graph / "tflite") as new:
+            with tf.Graph().as_default(), _quiet():
+                tf.keras.backend.set_learning_phase(0)
+                _export(
+                    export_tflite_ssd_graph_lib.export_tflite_graph,
+                    config,
+                    str(prefix),
+                    str(new),
+                    add_postprocessing_op=True,
+                    max_detections=max_detections,
+                    max_classes_per_detection=1,
+                    detections_per_class=max_detections,
+                    use_regular_nms=regular_nms,
+                )
+            for name in _TFLITE_FILES:
+                os.replace(str(new / name), str(model.inference_graph / name))
+        (model.inference_graph / "tflite").rmdir()
+        origin = dict(_origin(prefix, config), max_detections=max_detections, nms="regular" if regular_nms else "fast")
+        _describe(model, model.inference_graph, config, {"tflite_graph": origin})
+    return model.tflite_graph
+
+
+def _export(function, *arguments, **options) -> None:
+    """Calls an exporter of the OD API; a checkpoint that does not fit its config becomes one line."""
+    from todus.tf import tf
+
+    try:
+        function(*arguments, **options)
+    except (tf.errors.OpError, ValueError) as error:
+        line = (str(error).strip().split("\n") or [""])[0][:200]
+        raise TodusError("the checkpoint cannot be exported with pipeline.config (%s); was the model prepared again since?" % line)
+
+
+def _origin(prefix: Path, config: pipeline.Config) -> Dict:
+    return {
+        "checkpoint": "pretrained" if prefix.parent.name == "limited" else prefix.name,
+        "checkpoint_sha256": files.sha256(str(prefix) + ".index"),
+        "step": checkpoints.step_of(prefix),
+        "quantized": pipeline.is_quantized(config),
+        "score_threshold": pipeline.non_max_suppression(config).score_threshold,
+        "todus": __version__,
+    }
+
+
+def _describe(model: Model, folder: Path, config: pipeline.Config, origin: Dict) -> None:
+    """Puts the config, the label map, labels.txt and what was exported from what beside the graphs."""
+    names = categories.read_label_map(model.limited_label_map)
+    pipeline.write(folder / "pipeline.config", config)
+    categories.write_label_map(folder / "label_map.pbtxt", names)
+    files.write_text(folder / "labels.txt", "\n".join(labels(names)) + "\n")
+    path = folder / "export.json"
+    exported = files.read_json(path) if path.exists() else {}
+    exported.update(origin)
+    files.write_json(path, exported)
+
+
+def _keep_tflite_graph(model: Model, new: Path, prefix: Path, config: pipeline.Config) -> None:
+    """A TFLite graph of the same checkpoint outlives a new export of the inference graph."""
+    path = model.inference_graph / "export.json"
+    before = files.read_json(path).get("tflite_graph") if path.exists() else None
+    if not before or before["checkpoint_sha256"] != _origin(prefix, config)["checkpoint_sha256"]:
+        return
+    for name in _TFLITE_FILES:
+        if (model.inference_graph / name).exists():
+            os.link(str(model.inference_graph / name), str(new / name))
+    files.write_json(new / "export.json", dict(files.read_json(new / "export.json"), tflite_graph=before))
+
+
+class _quiet:
+    """The OD API's exporter prints a profile of every operator to the process's stdout and stderr, from C++ as well."""
+
+    def __enter__(self) -> None:
+        _flush()
+        self._saved = [os.dup(number) for number in (1, 2)]
+        null = os.open(os.devnull, os.O_WRONLY)
+        for number in (1, 2):
+            os.dup2(null, number)
+        os.close(null)
+
+    def __exit__(self, *_) -> None:
+        _flush()
+        for number, saved in zip((1, 2), self._saved):
+            os.dup2(saved, number)
+            os.close(saved)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()

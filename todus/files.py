@@ -1,0 +1,149 @@
+"""Files that are whole or absent: atomic writes, locks, digests."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Any, Iterator, Union
+
+from todus.errors import TodusError
+
+PathLike = Union[str, Path]
+
+
+def beside(path: PathLike, suffix: str = "part") -> Path:
+    """The hidden name beside `path` under which it is written before it is whole."""
+    path = Path(path)
+    return path.with_name("." + path.name + "." + suffix)
+
+
+@contextlib.contextmanager
+def replacing(path: PathLike) -> Iterator[Path]:
+    """Yields a path to write to; when the block ends well the file takes the place of `path`, otherwise it is removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = beside(path, "part-%d" % os.getpid())
+    try:
+        yield part
+        _sync(part)
+        os.replace(str(part), str(path))
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+
+
+@contextlib.contextmanager
+def replacing_folder(path: PathLike) -> Iterator[Path]:
+    """Yields an empty folder to fill; when the block ends well it takes the place of the folder `path`, otherwise it is removed.
+
+    The caller holds a lock that covers `path`: the folder's temporary names are fixed, so that what a killed run left is cleared by the next.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    recover_folder(path)
+    new, old = beside(path, "new"), beside(path, "old")
+    new.mkdir()
+    try:
+        yield new
+        if path.exists():
+            os.rename(str(path), str(old))
+        os.rename(str(new), str(path))
+    finally:
+        recover_folder(path)
+
+
+def recover_folder(path: PathLike) -> None:
+    """Ends what a killed `replacing_folder` left: `path` is the old folder or the new one, and nothing lies beside it."""
+    path = Path(path)
+    new, old = beside(path, "new"), beside(path, "old")
+    if old.exists() and not path.exists():
+        os.rename(str(old), str(path))
+    for leftover in (new, old):
+        if leftover.exists():
+            shutil.rmtree(str(leftover))
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_text(path: PathLike, text: str) -> None:
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: PathLike, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: PathLike) -> Any:
+    """The value in the JSON file `path`. Raises TodusError that names the file and the place of what cannot be read."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TodusError("%s is missing" % path)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise TodusError("%s is not readable JSON (%s); remove it and run the command that makes it" % (path, error))
+
+
+def sha256(path: PathLike) -> str:
+    digest = hashlib.sha256()
+    with open(str(path), "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def lock(folder: PathLike, what: str) -> Iterator[None]:
+    """Holds the exclusive lock of `folder` (a hidden file beside it) for the block; the kernel releases it if the process dies.
+
+    Raises TodusError with the holder's PID and host when another process has it.
+    """
+    path = beside(folder, "lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        handle = os.open(str(path), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            holder = os.read(handle, 200).decode("utf-8", "replace").strip() or "another process"
+            os.close(handle)
+            raise TodusError("%s is in use by %s: wait until it ends, or stop it, and run this again" % (what, holder))
+        if _is_file(handle, path):
+            break
+        os.close(handle)
+    try:
+        os.ftruncate(handle, 0)
+        os.write(handle, ("PID %d on %s" % (os.getpid(), socket.gethostname())).encode("utf-8"))
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()  # made for the lock alone, if it is empty
+
+
+def _is_file(handle: int, path: Path) -> bool:
+    """Whether `path` is still the file that `handle` has open (the last holder removes it)."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(str(path)))
+    except FileNotFoundError:
+        return False
+
+
+def size_of(path: PathLike) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    path = Path(path)
+    if path.is_file():
+        return path.stat().st_size
+    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())

@@ -1,0 +1,257 @@
+"""Reads, patches and writes pipeline.config, and says what kind of model it is. No TensorFlow."""
+
+import re
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Tuple
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+from object_detection.protos import pipeline_pb2
+
+from todus import files
+from todus.errors import TodusError
+
+Config = pipeline_pb2.TrainEvalPipelineConfig
+
+# Fields that configs of the zoo carry and that the OD API removed from its protos; the removal changed nothing for inference.
+REMOVED_FIELDS = {
+    "SsdFeatureExtractor": {"batch_norm_trainable"},
+}
+
+_UNKNOWN_FIELD = re.compile(r'Message type "object_detection\.protos\.(\w+)" has no field named "(\w+)"')
+
+
+def read(path: files.PathLike, warn: Optional[Callable[[str], None]] = None) -> Config:
+    """The pipeline config in a text file.
+
+    Args:
+      path: a pipeline.config.
+      warn: called with a line for each field of REMOVED_FIELDS that was left out.
+
+    Raises:
+      TodusError: no such file, an HTML page, or what is wrong with file:line:column.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise TodusError("%s is missing; run python -m model again" % path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TodusError("%s is not a text file (%s); restore the archive's pipeline.config" % (path, error))
+    return parse(text, str(path), warn)
+
+
+def parse(text: str, where: str, warn: Optional[Callable[[str], None]] = None) -> Config:
+    """Like `read`, for text that came from `where`."""
+    if re.match(r"\s*(<!doctype|<html|<\?xml)", text, re.IGNORECASE):
+        raise TodusError("%s is a web page, not a pipeline.config; on GitHub, download the file's raw form" % where)
+    while True:
+        config = Config()
+        try:
+            text_format.Parse(text, config)
+            break
+        except text_format.ParseError as error:
+            field = _UNKNOWN_FIELD.search(str(error))
+            if not field or field.group(2) not in REMOVED_FIELDS.get(field.group(1), ()):
+                raise TodusError("%s:%s; mend that line, or take the archive's own pipeline.config" % (where, _place(error)))
+            text = _without_field(text, error.GetLine(), error.GetColumn(), where)
+            if warn:
+                warn("%s:%d: %s is no longer a field of the OD API; left out" % (where, error.GetLine(), field.group(2)))
+        except (UnicodeDecodeError, RecursionError, ValueError) as error:
+            raise TodusError("%s is not a pipeline.config (%s)" % (where, error))
+    if not config.model.WhichOneof("model"):
+        raise TodusError("%s has no model { ... }; it is not a detection model's pipeline.config" % where)
+    if meta(config).num_classes < 1:
+        raise TodusError("%s: num_classes is %d; a detection model has 1 or more" % (where, meta(config).num_classes))
+    return config
+
+
+def _place(error: text_format.ParseError) -> str:
+    message = str(error)
+    return re.sub(r"^(\d+):(\d+) : ", r"\1:\2: ", message).replace("object_detection.protos.", "")
+
+
+def _without_field(text: str, line: int, column: int, where: str) -> str:
+    """`text` with the scalar field or message that begins at line:column (both from 1) blanked out; lines keep their numbers."""
+    start = sum(len(each) for each in text.splitlines(keepends=True)[: line - 1]) + column - 1
+    name = re.compile(r"\w+\s*:?\s*").match(text, start)
+    end = name.end() if name else start
+    if text[end : end + 1] in ("{", "<"):
+        end = _end_of_message(text, end)
+    else:
+        value = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[^\s;,{}]+').match(text, end)
+        end = value.end() if value else end
+    if end <= start:
+        raise TodusError("%s:%d:%d: a field without a value" % (where, line, column))
+    return text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
+
+
+def _end_of_message(text: str, start: int) -> int:
+    depth = 0
+    for token in re.compile(r'"(?:[^"\\]|\\.)*"|#[^\n]*|[{}<>]').finditer(text, start):
+        if token.group() in "{<":
+            depth += 1
+        elif token.group() in "}>":
+            depth -= 1
+            if depth == 0:
+                return token.end()
+    return len(text)
+
+
+def to_text(config: Config) -> str:
+    return text_format.MessageToString(config, as_utf8=True)
+
+
+def write(path: files.PathLike, config: Config) -> None:
+    files.write_text(path, to_text(config))
+
+
+def architecture(config: Config) -> str:
+    """"ssd" or "faster_rcnn" (R-FCN and Mask R-CNN are kinds of it)."""
+    return config.model.WhichOneof("model")
+
+
+def meta(config: Config) -> Message:
+    """The message of the architecture: config.model.ssd or config.model.faster_rcnn."""
+    return getattr(config.model, architecture(config))
+
+
+def extractor(config: Config) -> str:
+    """The feature extractor's type, such as ssd_mobilenet_v1."""
+    return meta(config).feature_extractor.type
+
+
+def is_quantized(config: Config) -> bool:
+    return config.HasField("graph_rewriter") and config.graph_rewriter.HasField("quantization")
+
+
+def input_size(config: Config) -> Optional[Tuple[int, int]]:
+    """(height, width) in pixels of a fixed_shape_resizer; None where the size follows the image."""
+    resizer = meta(config).image_resizer
+    if resizer.WhichOneof("image_resizer_oneof") != "fixed_shape_resizer":
+        return None
+    return resizer.fixed_shape_resizer.height, resizer.fixed_shape_resizer.width
+
+
+def non_max_suppression(config: Config) -> Message:
+    """The batch_non_max_suppression of the final detections."""
+    message = meta(config)
+    stage = message.post_processing if architecture(config) == "ssd" else message.second_stage_post_processing
+    return stage.batch_non_max_suppression
+
+
+def box_predictor(config: Config) -> str:
+    """The kind of the box predictor, such as convolutional_box_predictor."""
+    message = meta(config)
+    predictor = message.box_predictor if architecture(config) == "ssd" else message.second_stage_box_predictor
+    return predictor.WhichOneof("box_predictor_oneof") or ""
+
+
+# Extractors that have no hyperparameters of their own: without the override the OD API stops with "no arg_scope defined for the base
+# feature extractor". For others the override would change batch normalisation, and with it what the zoo's weights compute.
+NEEDS_OVERRIDE = {"ssd_inception_v2", "ssd_inception_v3"}
+
+
+def optimizer_rates(config: Config) -> List[Tuple[Message, str]]:
+    """Every learning rate in the optimizer: (message, field name), so that all of them can be scaled."""
+    optimizer = config.train_config.optimizer
+    kind = optimizer.WhichOneof("optimizer")
+    if not kind:
+        return []
+    schedule = getattr(optimizer, kind).learning_rate
+    chosen = schedule.WhichOneof("learning_rate")
+    if not chosen:
+        return []
+    message = getattr(schedule, chosen)
+    if chosen == "manual_step_learning_rate":
+        return [(message, "initial_learning_rate")] + [(step, "learning_rate") for step in message.schedule]
+    names = {
+        "constant_learning_rate": ("learning_rate",),
+        "exponential_decay_learning_rate": ("initial_learning_rate", "burnin_learning_rate", "min_learning_rate"),
+        "cosine_decay_learning_rate": ("learning_rate_base", "warmup_learning_rate"),
+    }[chosen]
+    return [(message, name) for name in names]
+
+
+def set_batch_size(config: Config, batch_size: int) -> float:
+    """Sets batch_size and scales every learning rate by the same factor, which is returned."""
+    factor = batch_size / float(config.train_config.batch_size or batch_size)
+    for message, name in optimizer_rates(config):
+        setattr(message, name, getattr(message, name) * factor)
+    config.train_config.batch_size = batch_size
+    return factor
+
+
+def set_learning_rate(config: Config, rate: float) -> None:
+    """A constant learning rate, whatever the schedule was."""
+    optimizer = config.train_config.optimizer
+    kind = optimizer.WhichOneof("optimizer") or "momentum_optimizer"
+    schedule = getattr(optimizer, kind).learning_rate
+    schedule.constant_learning_rate.learning_rate = rate
+
+
+def set_num_steps(config: Config, steps: int) -> None:
+    """Sets num_steps and fits a cosine schedule, which is made for a given length, to it."""
+    config.train_config.num_steps = steps
+    optimizer = config.train_config.optimizer
+    kind = optimizer.WhichOneof("optimizer")
+    if not kind:
+        return
+    schedule = getattr(optimizer, kind).learning_rate
+    if schedule.WhichOneof("learning_rate") == "cosine_decay_learning_rate":
+        cosine = schedule.cosine_decay_learning_rate
+        cosine.warmup_steps = min(cosine.warmup_steps, steps // 10)
+        cosine.total_steps = max(steps, 1)
+
+
+def set_quantization(config: Config, delay: int) -> None:
+    """Quantization-aware training that begins at step `delay`, 8 bits."""
+    config.graph_rewriter.quantization.delay = delay
+    config.graph_rewriter.quantization.weight_bits = 8
+    config.graph_rewriter.quantization.activation_bits = 8
+
+
+def set_inputs(config: Config, label_map: Path, shards: Dict[str, str], eval_images: int) -> None:
+    """Points both input readers at a dataset.
+
+    Args:
+      config: changed in place.
+      label_map: the dataset's label map.
+      shards: "train" and "val" -> glob of their shards.
+      eval_images: images in val.
+    """
+    for reader, split in ((config.train_input_reader, "train"), (eval_reader(config), "val")):
+        reader.label_map_path = str(label_map)
+        del reader.tf_record_input_reader.input_path[:]
+        if split in shards:
+            reader.tf_record_input_reader.input_path.append(shards[split])
+    config.eval_config.num_examples = eval_images
+    config.eval_config.ClearField("max_evals")
+
+
+def eval_reader(config: Config) -> Message:
+    """The one eval_input_reader, made when there is none; further ones are dropped."""
+    del config.eval_input_reader[1:]
+    return config.eval_input_reader[0] if config.eval_input_reader else config.eval_input_reader.add()
+
+
+def set_fine_tuning(config: Config, checkpoint: Path) -> None:
+    """Training starts from all the weights of `checkpoint`."""
+    train = config.train_config
+    train.fine_tune_checkpoint = str(checkpoint)
+    train.fine_tune_checkpoint_type = "detection"
+    train.ClearField("from_detection_checkpoint")
+    train.load_all_detection_checkpoint_vars = True
+
+
+def set_one_replica(config: Config) -> None:
+    """The zoo's configs were for many synchronous workers; one process is one replica."""
+    train = config.train_config
+    train.ClearField("sync_replicas")
+    train.ClearField("replicas_to_aggregate")
+    train.ClearField("startup_delay_steps")
+
+
+def set_override_hyperparams(config: Config) -> None:
+    if architecture(config) == "ssd" and extractor(config) in NEEDS_OVERRIDE:
+        config.model.ssd.feature_extractor.override_base_feature_extractor_hyperparams = True

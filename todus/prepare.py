@@ -1,0 +1,231 @@
+"""From a zoo archive to a model that is ready to train or export: fetched, limited to a label map, its pipeline patched."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Mapping, Optional
+
+from todus import __version__, categories, files, limit, paths, pipeline, zoo
+from todus.dataset import records
+from todus.errors import TodusError
+from todus.paths import Dataset, Model
+
+
+@dataclass
+class Request:
+    """What to make of which model."""
+
+    zoo_name: str
+    dataset: Optional[Dataset] = None
+    categories: Optional[str] = None  # the wanted classes, as in CATEGORIES, where there is no dataset
+    archive: Optional[str] = None
+    label_map: Optional[str] = None  # of the zoo model, where neither the archive nor the table knows
+    quantize: bool = False
+    batch_size: Optional[int] = None
+    steps: Optional[int] = None
+
+
+@dataclass
+class Prepared:
+    """What `prepare` made, for the report."""
+
+    sliced: limit.Slice
+    config: pipeline.Config
+    zoo_config: pipeline.Config
+    zoo_names: Dict[int, str]
+    names: Dict[int, str]
+    notes: List[str] = field(default_factory=list)
+
+
+def prepare(model: Model, request: Request, say: Callable[[str], None]) -> Prepared:
+    """Fills model.pretrained. It is as it was if anything fails or the process is killed.
+
+    Raises:
+      TodusError: no archive, no dataset, an unreadable config or checkpoint, a model that cannot be limited.
+    """
+    if request.dataset:
+        categories.read_label_map(request.dataset.check().label_map)
+    elif request.categories and not request.archive and zoo.find(request.zoo_name):
+        categories.choose(request.categories, categories.bundled(zoo.find(request.zoo_name).labels), "the model's classes")
+    with files.lock(model.pretrained, "model %s" % model.name), _leaving_nothing_empty(model):
+        files.recover_folder(model.pretrained)
+        edited = _edited_pipeline(model)
+        with files.replacing_folder(model.pretrained) as new:
+            source = _zoo_files(model, request, new, say)
+            result = _limit_and_patch(model, request, new, source)
+            if edited is not None:
+                kept = _unused(model.pretrained / "pipeline.config.edited")
+                (new / kept.name).write_bytes(edited)
+                result.notes.append("pipeline.config had been edited by hand: that one is kept as pretrained/%s" % kept.name)
+    return result
+
+
+@contextlib.contextmanager
+def _leaving_nothing_empty(model: Model) -> Iterator[None]:
+    """A preparation that failed leaves no empty folders; the part of a download stays, so that the next run goes on from it."""
+    try:
+        yield
+    except TodusError:
+        with contextlib.suppress(OSError):
+            files.beside(model.pretrained, "download").rmdir()
+        raise
+
+
+def _edited_pipeline(model: Model) -> Optional[bytes]:
+    """The bytes of pipeline.config when they are not those that were written here."""
+    source = zoo.prepared_from(model)
+    if not source or not model.pipeline.exists():
+        return None
+    data = model.pipeline.read_bytes()
+    return data if hashlib.sha256(data).hexdigest() != source.get("pipeline_sha256") else None
+
+
+def _unused(path: Path) -> Path:
+    number = 1
+    while path.with_name("%s-%d" % (path.name, number)).exists():
+        number += 1
+    return path.with_name("%s-%d" % (path.name, number))
+
+
+def _zoo_files(model: Model, request: Request, new: Path, say: Callable[[str], None]) -> Dict:
+    """Puts the zoo's files into `new`: those of the last time when they are of the same archive, else the archive's. Returns their source."""
+    before = zoo.prepared_from(model)
+    wanted = _archive_name(request)
+    half = "uint8" if request.quantize else "fp32"
+    if before and before.get("archive") == wanted and before.get("half", half) == half and _same_local_archive(before, request):
+        _link_tree(model.pretrained, new)
+        return {key: before[key] for key in ("zoo", "archive", "archive_sha256", "half") if key in before}
+    downloads = files.beside(model.pretrained, "download")
+    downloads.mkdir(exist_ok=True)
+    archive = zoo.fetch_archive(request.zoo_name, request.archive, downloads)
+    digest = files.sha256(archive)
+    zoo.unpack_archive(archive, new, request.quantize)
+    if not (new / "zoo-pipeline.config").exists():
+        raise TodusError("%s holds no pipeline.config; give a detection model's archive" % wanted)
+    shutil.rmtree(str(downloads))
+    return {"zoo": request.zoo_name, "archive": wanted, "archive_sha256": digest, "half": half}
+
+
+def _archive_name(request: Request) -> str:
+    if request.archive and "://" not in request.archive:
+        return str(Path(request.archive).expanduser().resolve())
+    return request.archive or zoo.archive_url(request.zoo_name)
+
+
+def _same_local_archive(before: Dict, request: Request) -> bool:
+    """A local archive may have changed under its name; one on the network has its date in its name."""
+    if not request.archive or "://" in request.archive:
+        return True
+    path = Path(request.archive).expanduser()
+    return path.is_file() and files.sha256(path) == before.get("archive_sha256")
+
+
+# What an earlier preparation made, as against what the archive brought.
+_MADE_HERE = {"pipeline.config", "limited", "source.json"}
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """The zoo's files once more without their bytes; hand-edited configs come along."""
+    for path in sorted(source.rglob("*")):
+        inside = path.relative_to(source)
+        if inside.parts[0] in _MADE_HERE or inside.parts[0].startswith("."):
+            continue
+        if path.is_dir():
+            (target / inside).mkdir(exist_ok=True)
+        else:
+            with contextlib.suppress(FileExistsError):
+                _link(path, target / inside)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(str(source), str(target))
+    except OSError:
+        shutil.copy2(str(source), str(target))
+
+
+def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) -> Prepared:
+    warnings: List[str] = []
+    zoo_config = pipeline.read(new / "zoo-pipeline.config", warnings.append)
+    zoo_names = categories.read_label_map(request.label_map) if request.label_map else zoo.label_map_of(request.zoo_name, new)
+    names = wanted_names(request, zoo_names)
+    limited = new / "limited"
+    limited.mkdir()
+    sliced = limit.limit(new / "model.ckpt", limited / "model.ckpt", zoo_config, zoo_names, names)
+    categories.write_label_map(limited / "label_map.pbtxt", names)
+    categories.write_label_map(new / "label_map.pbtxt", zoo_names)
+    config = pipeline.Config()
+    config.CopyFrom(zoo_config)
+    _patch(config, model, request, names, ranges=limit.has_ranges(sliced.copied))
+    text = pipeline.to_text(config)
+    files.write_text(new / "pipeline.config", text)
+    source.update(
+        todus=__version__,
+        categories=[{"id": identity, "name": name} for identity, name in sorted(names.items())],
+        dataset=request.dataset.name if request.dataset else None,
+        fresh=sliced.fresh,
+        pipeline_sha256=hashlib.sha256(text.encode("utf-8")).hexdigest(),
+    )
+    files.write_json(new / "source.json", source)
+    return Prepared(sliced, config, zoo_config, zoo_names, names, warnings)
+
+
+def wanted_names(request: Request, zoo_names: Mapping[int, str]) -> Dict[int, str]:
+    """The label map of the limited model: the dataset's, or ids 1..N for chosen classes of the zoo model."""
+    if request.dataset:
+        return categories.read_label_map(request.dataset.label_map)
+    if request.categories == "all":
+        return dict(zoo_names)
+    return categories.renumbered(categories.choose(request.categories or "", zoo_names, "the model's classes"))
+
+
+def _patch(config: pipeline.Config, model: Model, request: Request, names: Mapping[int, str], ranges: bool) -> None:
+    pipeline.meta(config).num_classes = max(names)
+    pipeline.set_fine_tuning(config, model.limited_checkpoint)
+    pipeline.set_override_hyperparams(config)
+    pipeline.set_one_replica(config)
+    if request.batch_size:
+        pipeline.set_batch_size(config, request.batch_size)
+    if request.steps:
+        pipeline.set_num_steps(config, request.steps)
+    if request.quantize or pipeline.is_quantized(config):
+        pipeline.set_quantization(config, 0 if ranges else max(1, config.train_config.num_steps // 10))
+    if request.dataset:
+        _set_dataset(config, request.dataset)
+    else:
+        pipeline.set_inputs(config, model.limited_label_map, {}, 0)
+
+
+def _set_dataset(config: pipeline.Config, dataset: Dataset) -> None:
+    """Both input readers from the files that exist, and num_examples from what was counted."""
+    manifest = records.read_manifest(dataset)
+    shards = {split: dataset.shard_pattern(split) for split in ("train", "val") if dataset.shards(split)}
+    pipeline.set_inputs(config, dataset.label_map, shards, manifest["splits"].get("val", {}).get("images", 0))
+
+
+def resolved(model: Model) -> pipeline.Config:
+    """The model's pipeline config with paths that hold here, in a tree that may have been moved or copied since it was written."""
+    config = pipeline.read(model.check().pipeline)
+    source = zoo.prepared_from(model) or {}
+    label_map = Path(config.train_input_reader.label_map_path)
+    if source.get("dataset") and not label_map.exists():
+        dataset = paths.dataset(source["dataset"])
+        if dataset.manifest.exists():
+            _set_dataset(config, dataset)
+    if not Path(config.train_config.fine_tune_checkpoint + ".index").exists() and Path(str(model.limited_checkpoint) + ".index").exists():
+        pipeline.set_fine_tuning(config, model.limited_checkpoint)
+    return config
+
+
+def dataset_of(model: Model) -> Dataset:
+    """The dataset that the model was prepared for. Raises TodusError when it was prepared without one, or when it is gone."""
+    source = zoo.prepared_from(model.check()) or {}
+    if not source.get("dataset"):
+        raise TodusError(
+            "model %s was prepared without a dataset; make one (./dataset-limited.sh) and run: python -m model -m %s -d limited"
+            % (model.name, source.get("zoo", model.name))
+        )
+    return paths.dataset(source["dataset"]).check()
