@@ -19,7 +19,14 @@ def test_open_images_has_601_boxable_classes():
 
 @pytest.mark.parametrize(
     "text",
-    ["traffic_light person", '"traffic light" person', "traffic light, person", "Traffic_Light PERSON", "person traffic light", "person,traffic-light,"],
+    [
+        "traffic_light person",
+        '"traffic light" person',
+        "traffic light, person",
+        "Traffic_Light PERSON",
+        "person traffic light",
+        "person,traffic-light,",
+    ],
 )
 def test_a_name_of_two_words_can_be_typed_in_each_of_the_usual_ways(text):
     assert categories.choose(text, COCO, "COCO") == {1: "person", 10: "traffic light"}
@@ -53,7 +60,12 @@ def test_no_name_at_all_is_an_error(text):
 def test_any_choice_survives_any_way_of_writing_it(names, random):
     names = list(names)
     random.shuffle(names)
-    for text in (",".join(names), " ".join(name.replace(" ", "_") for name in names), " ".join('"%s"' % name for name in names), " ".join(names)):
+    for text in (
+        ",".join(names),
+        " ".join(name.replace(" ", "_") for name in names),
+        " ".join('"%s"' % name for name in names),
+        " ".join(names),
+    ):
         assert set(categories.choose(text, COCO, "COCO").values()) == set(names)
 
 

@@ -2,11 +2,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from conftest import REPO
 
+from conftest import REPO
 from todus import command, files
 from todus.errors import TodusError
 
@@ -40,7 +39,12 @@ def test_a_folder_moved_aside_by_a_killed_run_comes_back(tmp_path):
     assert os.listdir(str(tmp_path)) == ["data"]
 
 
-HOLD = "import sys, time; from todus import files\nwith files.lock(sys.argv[1], 'the thing'):\n    print('held', flush=True)\n    time.sleep(60)"
+HOLD = """import sys, time
+from todus import files
+with files.lock(sys.argv[1], "the thing"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
 
 
 def test_a_lock_names_its_holder_and_dies_with_it(tmp_path):

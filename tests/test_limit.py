@@ -45,7 +45,11 @@ def test_the_slice_scores_its_classes_exactly_as_the_whole():
 def test_everything_but_the_class_predictor_is_copied_ranges_kept_and_slots_dropped():
     variables = checkpoint()
     result = limit.slice_variables(variables, config(), ZOO_NAMES, {1: "boat"})
-    for name in ("BoxPredictor_0/BoxEncodingPredictor/weights", "FeatureExtractor/Conv2d_0/weights", "BoxPredictor_0/ClassPredictor/weights_quant/min"):
+    for name in (
+        "BoxPredictor_0/BoxEncodingPredictor/weights",
+        "FeatureExtractor/Conv2d_0/weights",
+        "BoxPredictor_0/ClassPredictor/weights_quant/min",
+    ):
         assert np.array_equal(result.variables[name], variables[name])
     assert result.dropped == ["BoxPredictor_0/ClassPredictor/weights/Momentum"]
     assert result.variables["global_step"] == 0 and limit.has_ranges(result.copied)
@@ -53,7 +57,9 @@ def test_everything_but_the_class_predictor_is_copied_ranges_kept_and_slots_drop
 
 def test_all_classes_with_their_own_ids_are_the_identity():
     variables = checkpoint()
-    made = limit.slice_variables(variables, config(), {number: str(number) for number in range(1, 7)}, {number: str(number) for number in range(1, 7)})
+    made = limit.slice_variables(
+        variables, config(), {number: str(number) for number in range(1, 7)}, {number: str(number) for number in range(1, 7)}
+    )
     for name in made.sliced:
         assert np.array_equal(made.variables[name], variables[name])
 

@@ -1,6 +1,6 @@
 import pytest
-from conftest import REAL
 
+from conftest import REAL
 from todus import pipeline
 from todus.errors import TodusError
 

@@ -45,7 +45,9 @@ def test_a_step_in_the_checkpoint_s_name_and_another_name_of_the_graph(tmp_path)
 def test_the_half_that_was_asked_for(tmp_path, quantized, half):
     names = ["m/%s/%s" % (each, name) for each in ("fp32", "uint8") for name in ["pipeline.config"] + ckpt("model.ckpt-400000")]
     found = unpacked(tmp_path, *names, quantized=quantized)
-    assert found["model.ckpt.meta"] == "m/%s/model.ckpt-400000.meta" % half and found["zoo-pipeline.config"] == "m/%s/pipeline.config" % half
+    assert (
+        found["model.ckpt.meta"] == "m/%s/model.ckpt-400000.meta" % half and found["zoo-pipeline.config"] == "m/%s/pipeline.config" % half
+    )
 
 
 def test_a_folder_deeper_and_a_config_above_the_checkpoint(tmp_path):

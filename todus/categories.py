@@ -51,7 +51,7 @@ def choose(text: str, known: Mapping[int, str], where: str) -> Dict[int, str]:
     if unknown:
         raise UsageError("; ".join(_unknown(name, known, where) for name in unknown))
     if not chosen:
-        raise UsageError("CATEGORIES is empty; name classes, such as CATEGORIES=\"%s\"" % " ".join(list(known.values())[:3]))
+        raise UsageError('CATEGORIES is empty; name classes, such as CATEGORIES="%s"' % " ".join(list(known.values())[:3]))
     return {identity: known[identity] for identity in sorted(chosen)}
 
 
@@ -137,7 +137,7 @@ def read_label_map(path: files.PathLike) -> Dict[int, str]:
         if item.id == 0 and canonical(name) in ("background", "???", ""):
             continue
         if item.id < 1 or item.id in names or not name:
-            raise TodusError("%s: item with id %d and name \"%s\"; ids must be 1 or more, each once, with a name" % (path, item.id, name))
+            raise TodusError('%s: item with id %d and name "%s"; ids must be 1 or more, each once, with a name' % (path, item.id, name))
         names[item.id] = name
     if not names:
         raise TodusError("label map %s has no item; run the command that makes it again" % path)

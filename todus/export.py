@@ -1,6 +1,7 @@
 """A checkpoint to the graphs that devices start from: the inference graph with its SavedModel, and the TFLite graph."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
@@ -53,25 +54,29 @@ def export_inference_graph(
       model: a prepared model.
       prefix: the checkpoint.
       input_type: one of INPUT_TYPES.
-      input_shape: [batch, height, width, 3] with None for what stays free; None is all free.
+      input_shape: [batch, height, width, 3] of image_tensor, with None for what stays free; None is all free.
       score_threshold: of non-max suppression; None keeps the config's.
 
     Returns:
       The frozen graph's path.
     """
     from todus.tf import tf
+
     from object_detection import exporter
 
     if input_type not in INPUT_TYPES:
         raise UsageError("INPUT_TYPE=%s is unknown; there is: %s" % (input_type, ", ".join(INPUT_TYPES)))
+    if input_shape and input_type != "image_tensor":
+        raise UsageError("INPUT_SHAPE and BATCH are for INPUT_TYPE=image_tensor; %s takes any number of images of any size" % input_type)
     config = _config_for(model, prefix, score_threshold)
-    with files.lock(model.inference_graph, "the export of %s" % model.name):
-        with files.replacing_folder(model.inference_graph) as new:
-            with tf.Graph().as_default(), _quiet():
-                tf.keras.backend.set_learning_phase(0)
-                _export(exporter.export_inference_graph, input_type, config, str(prefix), str(new), input_shape)
-            _describe(model, new, config, {"inference_graph": _origin(prefix, config)})
-            _keep_tflite_graph(model, new, prefix, config)
+    with files.lock(model.inference_graph, "the export of %s" % model.name), files.replacing_folder(model.inference_graph) as new:
+        with tf.Graph().as_default(), _quiet():
+            tf.keras.backend.set_learning_phase(0)
+            _export(exporter.export_inference_graph, input_type, config, str(prefix), str(new), input_shape)
+            _write_saved_model(new, input_type)
+        origin = dict(_origin(model, prefix, config), input_type=input_type, input_shape=list(input_shape or [None, None, None, 3]))
+        _describe(model, new, config, {"inference_graph": origin})
+        _keep_tflite_graph(model, new, prefix, config)
     return model.frozen_graph
 
 
@@ -84,11 +89,15 @@ def export_tflite_graph(
       TodusError: not an SSD, or an input of no fixed size.
     """
     from todus.tf import tf
+
     from object_detection import export_tflite_ssd_graph_lib
 
     config = _config_for(model, prefix, score_threshold)
     if pipeline.architecture(config) != "ssd":
-        raise TodusError("%s cannot become TFLite: only SSD models have the operators for it; use ./convert-onnx.sh" % pipeline.extractor(config))
+        raise TodusError(
+            "%s cannot become TFLite: its second stage crops the first one's boxes, for which TFLite has no operators (SSD has one, the detection "
+            "post-process); use ./convert-onnx.sh" % pipeline.extractor(config)
+        )
     if pipeline.input_size(config) is None:
         raise TodusError("%s has an input of no fixed size; TFLite needs a fixed_shape_resizer in pipeline.config" % model.name)
     with files.lock(model.inference_graph, "the export of %s" % model.name):
@@ -111,7 +120,7 @@ def export_tflite_graph(
             for name in _TFLITE_FILES:
                 os.replace(str(new / name), str(model.inference_graph / name))
         (model.inference_graph / "tflite").rmdir()
-        origin = dict(_origin(prefix, config), max_detections=max_detections, nms="regular" if regular_nms else "fast")
+        origin = dict(_origin(model, prefix, config), max_detections=max_detections, nms="regular" if regular_nms else "fast")
         _describe(model, model.inference_graph, config, {"tflite_graph": origin})
     return model.tflite_graph
 
@@ -127,8 +136,44 @@ def _export(function, *arguments, **options) -> None:
         raise TodusError("the checkpoint cannot be exported with pipeline.config (%s); was the model prepared again since?" % line)
 
 
-def _origin(prefix: Path, config: pipeline.Config) -> Dict:
+def _write_saved_model(folder: Path, input_type: str) -> None:
+    """saved_model/ with the variables as variables, from the graph and model.ckpt that the exporter just made; the exporter's own holds
+    them frozen."""
+    from todus.tf import tf
+
+    graph = tf.get_default_graph()
+    outputs = [op for op in graph.get_operations() if op.name.startswith(("detection_", "num_detections", "raw_detection_"))]
+    outputs = {op.name: op.outputs[0] for op in outputs if op.type == "Identity" and "/" not in op.name}
+    with tf.Session() as session:
+        tf.train.Saver().restore(session, str(folder / "model.ckpt"))
+        shutil.rmtree(str(folder / "saved_model"))
+        builder = tf.saved_model.builder.SavedModelBuilder(str(folder / "saved_model"))
+        signature = tf.saved_model.signature_def_utils.predict_signature_def({"inputs": graph.get_tensor_by_name(input_type + ":0")}, outputs)
+        builder.add_meta_graph_and_variables(
+            session, [tf.saved_model.tag_constants.SERVING], signature_def_map={"serving_default": signature}, clear_devices=True
+        )
+        builder.save()
+
+
+def not_quantized_because(model: Model, prefix: Path, config: pipeline.Config) -> Optional[str]:
+    """Why a checkpoint of a quantization-aware model cannot become uint8, with the step that it needs; None where it can."""
+    delay = config.graph_rewriter.quantization.delay
+    step = checkpoints.step_of(prefix)
+    if quantizes(config, prefix):
+        return None
+    if not pipeline.is_quantized(config):
+        return "it was not trained quantization-aware; prepare the model with -q and train it"
+    name = "the slice" if prefix.parent.name == "limited" else "%s, at step %d," % (prefix.name, step)
+    return "%s has no trained ranges: fake quantization begins at step %d; train beyond it: NUM_TRAIN_STEPS=%d ./train.sh" % (
+        name,
+        delay,
+        max(2 * delay, delay + 500),
+    )
+
+
+def _origin(model: Model, prefix: Path, config: pipeline.Config) -> Dict:
     return {
+        "not_quantized_because": not_quantized_because(model, prefix, prepare.resolved(model)),
         "checkpoint": "pretrained" if prefix.parent.name == "limited" else prefix.name,
         "checkpoint_sha256": files.sha256(str(prefix) + ".index"),
         "step": checkpoints.step_of(prefix),
@@ -154,7 +199,7 @@ def _keep_tflite_graph(model: Model, new: Path, prefix: Path, config: pipeline.C
     """A TFLite graph of the same checkpoint outlives a new export of the inference graph."""
     path = model.inference_graph / "export.json"
     before = files.read_json(path).get("tflite_graph") if path.exists() else None
-    if not before or before["checkpoint_sha256"] != _origin(prefix, config)["checkpoint_sha256"]:
+    if not before or before["checkpoint_sha256"] != files.sha256(str(prefix) + ".index"):
         return
     for name in _TFLITE_FILES:
         if (model.inference_graph / name).exists():

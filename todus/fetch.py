@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 from urllib.parse import urlsplit
 
-import google_crc32c
 import requests
 import urllib3
 
@@ -181,7 +180,7 @@ def patiently(
 
 
 def download(url: str, path: files.PathLike, sha256: str = "", check: Optional[Check] = None, policy: Optional[Policy] = None) -> Path:
-    """Fetches `url` to `path`, which has that name only when it is whole; what is there already is not fetched again.
+    """Fetches `url` to `path`, which has that name only when it is whole; what is there already, and has the digest, is not fetched again.
 
     A cut is resumed with Range and If-Range; a file that changed on the server, or a server that knows no ranges, starts again. The size
     must be the promised one, and every digest that the server gives must hold. Archives (.zip, .tar.gz, .tgz, .tar) are read to their end.
@@ -197,12 +196,15 @@ def download(url: str, path: files.PathLike, sha256: str = "", check: Optional[C
       NotFound: 404, 403 or 410. TodusError: the network fails for long, or what arrives is never whole.
     """
     path = Path(path)
-    if path.exists():
-        return path
-    with files.lock(path, str(path)):
-        if not path.exists():
-            _Download(url, path, sha256, check or check_archive, policy or Policy.from_environment()).run()
+    if not _is_there(path, sha256):
+        with files.lock(path, str(path)):
+            if not _is_there(path, sha256):
+                _Download(url, path, sha256, check or check_archive, policy or Policy.from_environment()).run()
     return path
+
+
+def _is_there(path: Path, sha256: str) -> bool:
+    return path.exists() and (not sha256 or files.sha256(path) == sha256.lower())
 
 
 def arrived(path: files.PathLike) -> int:
@@ -347,8 +349,8 @@ def _validator(facts: Mapping[str, Any]) -> str:
 def digests(headers: Mapping[str, str]) -> Dict[str, str]:
     """kind -> hexadecimal digest of the whole file, from what object stores send.
 
-    x-goog-hash (Google), Repr-Digest (RFC 9530), Digest (RFC 3230), Content-MD5, and the ETag of Amazon's S3, an MD5 for a file that was put
-    there in one part.
+    x-goog-hash (Google), Repr-Digest (RFC 9530), Digest (RFC 3230), Content-MD5, and the ETag of Amazon's S3, which is the MD5 of a file
+    that was put there in one part.
     """
     found: Dict[str, str] = {}
     named = headers.get("x-goog-hash", "") + "," + headers.get("Digest", "") + "," + headers.get("Repr-Digest", "")
@@ -368,7 +370,12 @@ def digests(headers: Mapping[str, str]) -> Dict[str, str]:
 
 
 def _digest(path: Path, kind: str) -> str:
-    digest = google_crc32c.Checksum() if kind == "crc32c" else hashlib.new(kind)
+    if kind == "crc32c":
+        import google_crc32c
+
+        digest = google_crc32c.Checksum()
+    else:
+        digest = hashlib.new(kind)
     with open(str(path), "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)

@@ -129,11 +129,8 @@ class _Crew:
 
     def attempt(self, connection: requests.Session, wanted: Wanted) -> bytes:
         with contextlib.closing(fetch.get(connection, wanted.url, self.policy)) as answer:
-            try:
-                data = answer.raw.read(LARGEST + 1, decode_content=False)
-            except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
-                raise fetch.Again(fetch.reason_of(error))
             promised = fetch.length_of(answer.headers)
+            data = _body(answer, promised)
         if promised is not None and len(data) < promised:
             raise fetch.Again("the connection was cut")
         if looks_like_html(data):
@@ -142,6 +139,25 @@ class _Crew:
         if problem:
             raise fetch.Again(problem, gives_up=_Damaged(problem))
         return data
+
+
+def _body(answer: requests.Response, promised: Optional[int]) -> bytes:
+    """What comes, in one piece where the length is promised. Raises Again when the connection fails or far too much comes."""
+    if promised is not None and promised > LARGEST:
+        raise fetch.Again("a file of %d bytes came" % promised, hopeless=True)
+    parts: List[bytes] = []
+    try:
+        while True:
+            part = answer.raw.read(promised or fetch.BLOCK, decode_content=False)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+            if len(part) == promised:
+                return part
+            if len(parts) * fetch.BLOCK > LARGEST and promised is None:
+                raise fetch.Again("the file does not end", hopeless=True)
+    except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
+        raise fetch.Again(fetch.reason_of(error))
 
 
 class _Damaged(Exception):

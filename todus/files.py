@@ -41,7 +41,7 @@ def replacing(path: PathLike) -> Iterator[Path]:
 def replacing_folder(path: PathLike) -> Iterator[Path]:
     """Yields an empty folder to fill; when the block ends well it takes the place of the folder `path`, otherwise it is removed.
 
-    The caller holds a lock that covers `path`: the folder's temporary names are fixed, so that what a killed run left is cleared by the next.
+    The caller holds a lock that covers `path`: the folder's temporary names are fixed, so that a later run clears what a killed one left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

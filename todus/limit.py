@@ -1,8 +1,8 @@
 """Slices a zoo checkpoint to a label map: the class predictor keeps the wanted classes' columns, everything else is copied.
 
-A zoo SSD scores its classes independently (sigmoid), so the slice detects its classes exactly as the zoo model does. The layouts
-are those of object_detection/predictors: a class predictor's last axis is [groups, background + classes], where a group is an
-anchor (SSD), a spatial bin (R-FCN) or everything (Faster R-CNN).
+A zoo SSD scores its classes independently (sigmoid), so the slice detects its classes exactly as the zoo model does. A Faster R-CNN's
+second stage has a softmax: without the other classes in its denominator the scores of the wanted ones rise, most where two classes
+compete. todus/layouts.py knows where each predictor keeps its classes.
 """
 
 import re
@@ -13,15 +13,12 @@ from typing import Dict, List, Mapping, Optional
 
 import numpy as np
 
-from todus import pipeline
+from todus import layouts, pipeline
 from todus.categories import match_by_name
 from todus.errors import TodusError
 
-SSD_PREDICTORS = ("convolutional_box_predictor", "weight_shared_convolutional_box_predictor")
-
 _OPTIMIZER_SLOT = re.compile(r"/(Momentum|RMSProp(_1)?|Adam(_1)?|Adagrad|Ftrl(_1)?|ExponentialMovingAverage)$")
 _BOOK_KEEPING = re.compile(r"^(beta[12]_power|learning_rate|save_counter|.*/step|.*_power)$")
-_CLASS_PREDICTOR = re.compile(r"(^|/)(WeightSharedConvolutional)?BoxPredictor(_\d+)?/ClassPredictor/(weights|biases|pointwise_weights)$")
 
 
 @dataclass
@@ -41,20 +38,10 @@ class Slice:
         return sum(value.size for value in self.variables.values())
 
 
-def check_can_slice(config: pipeline.Config) -> None:
-    """Raises TodusError, naming the model's kind, when its predictor cannot be sliced."""
-    kind = pipeline.architecture(config)
-    predictor = pipeline.box_predictor(config)
-    if kind != "ssd" or predictor not in SSD_PREDICTORS:
-        raise TodusError(
-            "a %s model with a %s cannot be limited without training; take an SSD of the zoo such as ssd_mobilenet_v1_coco_2018_01_28"
-            % (pipeline.extractor(config), predictor or "predictor of unknown kind")
-        )
-
-
 def is_exact(config: pipeline.Config) -> bool:
     """Whether the slice scores its classes exactly as the whole model: only where no softmax mixes the classes."""
-    return pipeline.architecture(config) == "ssd" and config.model.ssd.post_processing.score_converter in (0, 1)
+    stage = pipeline.post_processing(config)
+    return stage.score_converter != stage.SOFTMAX
 
 
 def slice_variables(
@@ -76,7 +63,7 @@ def slice_variables(
     Raises:
       TodusError: the predictor cannot be sliced, or does not fit num_classes.
     """
-    check_can_slice(config)
+    layouts.check(config)
     zoo_classes = pipeline.meta(config).num_classes
     known = match_by_name(names, zoo_names)
     outside = [zoo_names[identity] for identity in known.values() if identity > zoo_classes]
@@ -85,8 +72,9 @@ def slice_variables(
     result = Slice(OrderedDict())
     result.from_zoo = {names[identity]: source for identity, source in known.items()}
     result.fresh = [names[identity] for identity in sorted(names) if identity not in known]
-    columns = [0] + [known.get(identity, -1) for identity in range(1, max(names) + 1)]
+    wanted = _wanted(names, known, zoo_classes)
     random = np.random.RandomState(seed)
+    class_layouts = layouts.of(config, variables)
     for name in sorted(variables):
         value = variables[name]
         if _OPTIMIZER_SLOT.search(name) or _BOOK_KEEPING.match(name):
@@ -95,8 +83,8 @@ def slice_variables(
         result.parameters_before += value.size
         if name == "global_step":
             result.variables[name] = np.zeros_like(value)
-        elif _CLASS_PREDICTOR.search(name):
-            result.variables[name] = _columns(name, value, zoo_classes + 1, columns, random)
+        elif name in class_layouts:
+            result.variables[name] = layouts.taken(name, value, class_layouts[name], zoo_classes, wanted, random)
             result.sliced.append(name)
         else:
             result.variables[name] = value
@@ -107,23 +95,33 @@ def slice_variables(
     return result
 
 
-def _columns(name: str, value: np.ndarray, slots: int, columns: List[int], random: np.random.RandomState) -> np.ndarray:
-    """The wanted `columns` of each group of `slots` on the last axis; -1 is a fresh one."""
-    if value.shape[-1] % slots:
-        raise TodusError("%s has %d outputs, not a multiple of %d (num_classes + 1); is pipeline.config this checkpoint's?" % (name, value.shape[-1], slots))
-    grouped = value.reshape(value.shape[:-1] + (-1, slots))
-    taken = grouped[..., [max(column, 0) for column in columns]].copy()
-    for place, column in enumerate(columns):
-        if column < 0:
-            taken[..., place] = _fresh(name, grouped, random)
-    return taken.reshape(value.shape[:-1] + (-1,))
+def _wanted(names: Mapping[int, str], known: Mapping[int, int], zoo_classes: int) -> List[int]:
+    """The checkpoint's class for each id of the limited model, 0 for one it does not know.
+
+    Where every class keeps its id (a complete dataset) the gaps between ids keep their columns too, so that the slice is the identity.
+    """
+    same = all(identity == source for identity, source in known.items()) and len(known) == len(names)
+    gaps = {identity: identity for identity in range(1, min(max(names), zoo_classes) + 1)} if same else {}
+    return [known.get(identity, gaps.get(identity, 0)) for identity in range(1, max(names) + 1)]
 
 
-def _fresh(name: str, grouped: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """A column for a class that the zoo does not know: small random weights, and the bias of an average class, so that it begins quiet."""
-    if name.endswith("biases"):
-        return grouped[..., 1:].mean(axis=-1)
-    return random.normal(0.0, 0.01, grouped.shape[:-1]).astype(grouped.dtype)
+def without_classes(variables: Mapping[str, np.ndarray], config: pipeline.Config) -> Slice:
+    """Everything but what belongs to single classes, for a fresh head on the zoo model's features."""
+    result = Slice(OrderedDict(), parameters_before=sum(value.size for value in variables.values()))
+    classes = layouts.of(config, variables) if layouts.can(config) else {name for name in variables if "Predictor" in name}
+    for name in sorted(variables):
+        if name in classes or _OPTIMIZER_SLOT.search(name) or _BOOK_KEEPING.match(name) or name == "global_step":
+            result.dropped.append(name)
+        else:
+            result.variables[name] = variables[name]
+            result.copied.append(name)
+    result.variables["global_step"] = np.zeros((), np.int64)
+    return result
+
+
+def is_classification(variables: Mapping[str, np.ndarray]) -> bool:
+    """Whether a checkpoint is a classifier's, which has features but no boxes."""
+    return not any("Predictor" in name for name in variables)
 
 
 def read_checkpoint(prefix: Path) -> "OrderedDict[str, np.ndarray]":
@@ -151,13 +149,6 @@ def write_checkpoint(prefix: Path, variables: Mapping[str, np.ndarray]) -> None:
 def has_ranges(names: List[str]) -> bool:
     """Whether variable names include the trained ranges of fake quantization."""
     return any(name.endswith(("quant/min", "quant/max")) for name in names)
-
-
-def limit(source: Path, target: Path, config: pipeline.Config, zoo_names: Mapping[int, str], names: Mapping[int, str]) -> Slice:
-    """Slices checkpoint `source` to the label map `names` and writes it as checkpoint `target`."""
-    result = slice_variables(read_checkpoint(source), config, zoo_names, names)
-    write_checkpoint(target, result.variables)
-    return result
 
 
 def variable_names(prefix: Path) -> Optional[List[str]]:

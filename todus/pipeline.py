@@ -59,8 +59,11 @@ def parse(text: str, where: str, warn: Optional[Callable[[str], None]] = None) -
                 warn("%s:%d: %s is no longer a field of the OD API; left out" % (where, error.GetLine(), field.group(2)))
         except (UnicodeDecodeError, RecursionError, ValueError) as error:
             raise TodusError("%s is not a pipeline.config (%s)" % (where, error))
-    if not config.model.WhichOneof("model"):
-        raise TodusError("%s has no model { ... }; it is not a detection model's pipeline.config" % where)
+    kind = config.model.WhichOneof("model")
+    if kind not in ("ssd", "faster_rcnn"):
+        raise TodusError(
+            "%s has %s; a detection model's pipeline.config has model { ssd ... } or { faster_rcnn ... }" % (where, kind or "no model")
+        )
     if meta(config).num_classes < 1:
         raise TodusError("%s: num_classes is %d; a detection model has 1 or more" % (where, meta(config).num_classes))
     return config
@@ -107,7 +110,7 @@ def write(path: files.PathLike, config: Config) -> None:
 
 
 def architecture(config: Config) -> str:
-    """"ssd" or "faster_rcnn" (R-FCN and Mask R-CNN are kinds of it)."""
+    """ "ssd" or "faster_rcnn" (R-FCN and Mask R-CNN are kinds of it)."""
     return config.model.WhichOneof("model")
 
 
@@ -133,11 +136,15 @@ def input_size(config: Config) -> Optional[Tuple[int, int]]:
     return resizer.fixed_shape_resizer.height, resizer.fixed_shape_resizer.width
 
 
+def post_processing(config: Config) -> Message:
+    """The post_processing message of the final detections."""
+    message = meta(config)
+    return message.post_processing if architecture(config) == "ssd" else message.second_stage_post_processing
+
+
 def non_max_suppression(config: Config) -> Message:
     """The batch_non_max_suppression of the final detections."""
-    message = meta(config)
-    stage = message.post_processing if architecture(config) == "ssd" else message.second_stage_post_processing
-    return stage.batch_non_max_suppression
+    return post_processing(config).batch_non_max_suppression
 
 
 def box_predictor(config: Config) -> str:
@@ -242,6 +249,24 @@ def set_fine_tuning(config: Config, checkpoint: Path) -> None:
     train.fine_tune_checkpoint_type = "detection"
     train.ClearField("from_detection_checkpoint")
     train.load_all_detection_checkpoint_vars = True
+
+
+def set_classification_start(config: Config, checkpoint: Path) -> None:
+    """Training starts from a classifier's features."""
+    train = config.train_config
+    train.fine_tune_checkpoint = str(checkpoint)
+    train.fine_tune_checkpoint_type = "classification"
+    train.ClearField("from_detection_checkpoint")
+    train.ClearField("load_all_detection_checkpoint_vars")
+
+
+def set_mask_depth(config: Config, depth: int) -> None:
+    """Fixes the channels of a mask head that would otherwise follow the number of classes."""
+    if architecture(config) != "faster_rcnn" or not depth:
+        return
+    head = config.model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor
+    if head.predict_instance_masks and head.mask_prediction_conv_depth == 0:
+        head.mask_prediction_conv_depth = depth
 
 
 def set_one_replica(config: Config) -> None:

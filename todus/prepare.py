@@ -6,9 +6,9 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, Optional
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from todus import __version__, categories, files, limit, paths, pipeline, zoo
+from todus import __version__, categories, files, layouts, limit, patching, paths, pipeline, summary, zoo
 from todus.dataset import records
 from todus.errors import TodusError
 from todus.paths import Dataset, Model
@@ -22,10 +22,12 @@ class Request:
     dataset: Optional[Dataset] = None
     categories: Optional[str] = None  # the wanted classes, as in CATEGORIES, where there is no dataset
     archive: Optional[str] = None
+    config: Optional[str] = None  # a pipeline.config in the place of the archive's
     label_map: Optional[str] = None  # of the zoo model, where neither the archive nor the table knows
     quantize: bool = False
-    batch_size: Optional[int] = None
-    steps: Optional[int] = None
+    limit: bool = True  # False: a fresh head on the zoo model's features
+    batch_auto: bool = False
+    options: patching.Options = field(default_factory=patching.Options)
 
 
 @dataclass
@@ -37,6 +39,9 @@ class Prepared:
     zoo_config: pipeline.Config
     zoo_names: Dict[int, str]
     names: Dict[int, str]
+    start: str  # "slice", "features" (a fresh head) or "classification"
+    bytes_before: int = 0
+    bytes_after: int = 0
     notes: List[str] = field(default_factory=list)
 
 
@@ -91,7 +96,7 @@ def _unused(path: Path) -> Path:
 
 
 def _zoo_files(model: Model, request: Request, new: Path, say: Callable[[str], None]) -> Dict:
-    """Puts the zoo's files into `new`: those of the last time when they are of the same archive, else the archive's. Returns their source."""
+    """Puts the zoo's files into `new`, from the last time when they are of the same archive, else unpacked. Returns their source."""
     before = zoo.prepared_from(model)
     wanted = _archive_name(request)
     half = "uint8" if request.quantize else "fp32"
@@ -103,8 +108,8 @@ def _zoo_files(model: Model, request: Request, new: Path, say: Callable[[str], N
     archive = zoo.fetch_archive(request.zoo_name, request.archive, downloads)
     digest = files.sha256(archive)
     zoo.unpack_archive(archive, new, request.quantize)
-    if not (new / "zoo-pipeline.config").exists():
-        raise TodusError("%s holds no pipeline.config; give a detection model's archive" % wanted)
+    if not (new / "zoo-pipeline.config").exists() and not request.config:
+        raise TodusError("%s holds no pipeline.config; give one with --config FILE (the OD API's samples have one a model)" % wanted)
     shutil.rmtree(str(downloads))
     return {"zoo": request.zoo_name, "archive": wanted, "archive_sha256": digest, "half": half}
 
@@ -124,7 +129,7 @@ def _same_local_archive(before: Dict, request: Request) -> bool:
 
 
 # What an earlier preparation made, as against what the archive brought.
-_MADE_HERE = {"pipeline.config", "limited", "source.json"}
+_MADE_HERE = {"pipeline.config", "limited", "source.json", "given-pipeline.config"}
 
 
 def _link_tree(source: Path, target: Path) -> None:
@@ -148,18 +153,20 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) -> Prepared:
-    warnings: List[str] = []
-    zoo_config = pipeline.read(new / "zoo-pipeline.config", warnings.append)
+    notes: List[str] = []
+    zoo_config, classes = _base_config(request, new, notes)
     zoo_names = categories.read_label_map(request.label_map) if request.label_map else zoo.label_map_of(request.zoo_name, new)
     names = wanted_names(request, zoo_names)
-    limited = new / "limited"
-    limited.mkdir()
-    sliced = limit.limit(new / "model.ckpt", limited / "model.ckpt", zoo_config, zoo_names, names)
-    categories.write_label_map(limited / "label_map.pbtxt", names)
+    variables = limit.read_checkpoint(new / "model.ckpt")
+    sliced, start = _start(request, variables, zoo_config, classes, zoo_names, names)
+    (new / "limited").mkdir()
+    if start != "classification":
+        limit.write_checkpoint(new / "limited" / "model.ckpt", sliced.variables)
+    categories.write_label_map(new / "limited" / "label_map.pbtxt", names)
     categories.write_label_map(new / "label_map.pbtxt", zoo_names)
     config = pipeline.Config()
     config.CopyFrom(zoo_config)
-    _patch(config, model, request, names, ranges=limit.has_ranges(sliced.copied))
+    _patch(config, model, request, names, start, variables, notes)
     text = pipeline.to_text(config)
     files.write_text(new / "pipeline.config", text)
     source.update(
@@ -167,10 +174,42 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
         categories=[{"id": identity, "name": name} for identity, name in sorted(names.items())],
         dataset=request.dataset.name if request.dataset else None,
         fresh=sliced.fresh,
+        start=start,
         pipeline_sha256=hashlib.sha256(text.encode("utf-8")).hexdigest(),
     )
     files.write_json(new / "source.json", source)
-    return Prepared(sliced, config, zoo_config, zoo_names, names, warnings)
+    made = Prepared(sliced, config, zoo_config, zoo_names, names, start, notes=notes)
+    made.bytes_before, made.bytes_after = _size(new / "model.ckpt"), _size(new / "limited" / "model.ckpt")
+    return made
+
+
+def _size(prefix: Path) -> int:
+    return sum(path.stat().st_size for path in prefix.parent.glob(prefix.name + ".data-*"))
+
+
+def _base_config(request: Request, new: Path, notes: List[str]) -> Tuple[pipeline.Config, int]:
+    """The config to start from, and how many classes the archive's checkpoint has."""
+    own = new / "zoo-pipeline.config"
+    if not request.config:
+        config = pipeline.read(own, notes.append)
+        return config, pipeline.meta(config).num_classes
+    config = pipeline.read(request.config, notes.append)
+    (new / "given-pipeline.config").write_bytes(Path(request.config).read_bytes())
+    if own.exists():
+        return config, pipeline.meta(pipeline.read(own)).num_classes
+    return config, pipeline.meta(config).num_classes
+
+
+def _start(request: Request, variables, zoo_config, classes: int, zoo_names, names) -> Tuple[limit.Slice, str]:
+    """The limited checkpoint's variables, and what kind of a start they are."""
+    if limit.is_classification(variables):
+        return limit.without_classes(variables, zoo_config), "classification"
+    if not request.limit:
+        return limit.without_classes(variables, zoo_config), "features"
+    config = pipeline.Config()
+    config.CopyFrom(zoo_config)
+    pipeline.meta(config).num_classes = classes
+    return limit.slice_variables(variables, config, zoo_names, names), "slice"
 
 
 def wanted_names(request: Request, zoo_names: Mapping[int, str]) -> Dict[int, str]:
@@ -182,21 +221,47 @@ def wanted_names(request: Request, zoo_names: Mapping[int, str]) -> Dict[int, st
     return categories.renumbered(categories.choose(request.categories or "", zoo_names, "the model's classes"))
 
 
-def _patch(config: pipeline.Config, model: Model, request: Request, names: Mapping[int, str], ranges: bool) -> None:
+def _patch(config: pipeline.Config, model: Model, request: Request, names, start: str, variables, notes: List[str]) -> None:
+    """The limited model's config, from the zoo's."""
     pipeline.meta(config).num_classes = max(names)
-    pipeline.set_fine_tuning(config, model.limited_checkpoint)
+    pipeline.set_mask_depth(config, layouts.mask_depth(config, variables))
+    if start == "classification":
+        pipeline.set_classification_start(config, model.zoo_checkpoint)
+    else:
+        pipeline.set_fine_tuning(config, model.limited_checkpoint)
     pipeline.set_override_hyperparams(config)
     pipeline.set_one_replica(config)
-    if request.batch_size:
-        pipeline.set_batch_size(config, request.batch_size)
-    if request.steps:
-        pipeline.set_num_steps(config, request.steps)
-    if request.quantize or pipeline.is_quantized(config):
-        pipeline.set_quantization(config, 0 if ranges else max(1, config.train_config.num_steps // 10))
     if request.dataset:
         _set_dataset(config, request.dataset)
     else:
         pipeline.set_inputs(config, model.limited_label_map, {}, 0)
+    if request.quantize and not pipeline.is_quantized(config):
+        pipeline.set_quantization(config, 0)
+    patching.apply(config, request.options, notes.append)
+    if pipeline.is_quantized(config) and request.options.quantization_delay is None:
+        ranges = start == "slice" and limit.has_ranges(list(variables))
+        pipeline.set_quantization(config, 0 if ranges else max(1, config.train_config.num_steps // 10))
+    if request.dataset or request.batch_auto:
+        _fit_batch(config, request.batch_auto, notes)
+
+
+def _fit_batch(config: pipeline.Config, auto: bool, notes: List[str]) -> None:
+    """Chooses the batch size for the memory there is, or warns of one that is too large for it."""
+    cost = summary.costs(config)
+    places = summary.devices()
+    name, free = max(places[1:], key=lambda place: place[1]) if len(places) > 1 else places[0]
+    fits = summary.largest_batch(cost, int(0.9 * free), 512)
+    if auto:
+        batch = min(fits, config.train_config.batch_size)
+        pipeline.set_batch_size(config, batch)
+        notes.append("batch size %d, for %.1f GB free on %s" % (batch, free / 1e9, name))
+        return
+    batch = config.train_config.batch_size
+    for name, free in places:
+        needed = summary.training_bytes(cost, batch)
+        if needed > free:
+            advice = "--batch-size %d" % summary.largest_batch(cost, int(0.9 * free), batch)
+            notes.append("batch size %d needs about %.1f GB, %s has %.1f GB free: %s" % (batch, needed / 1e9, name, free / 1e9, advice))
 
 
 def _set_dataset(config: pipeline.Config, dataset: Dataset) -> None:

@@ -3,57 +3,120 @@
 import os
 import sys
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Callable, Dict, List, Optional, Tuple
 
-from todus import categories, export, files, pipeline
+import numpy as np
+
+from todus import categories, export, files, metadata, operators, pipeline, prepare
+from todus.dataset import records
 from todus.errors import TodusError, UsageError
 from todus.paths import Model, beside_json
 
 INPUT = "normalized_input_image_tensor"
 OUTPUTS = ["TFLite_Detection_PostProcess"] + ["TFLite_Detection_PostProcess:%d" % number for number in (1, 2, 3)]
 OUTPUT_NAMES = ["detection_boxes", "detection_classes", "detection_scores", "num_detections"]
-FORMATS = ("uint8", "float")
+FORMATS = ("uint8", "float", "float16", "dynamic", "int8", "dummy")
+CALIBRATION = 100
+
+Say = Callable[[str], None]
 
 
-def convert(model: Model, wanted: Optional[str] = None) -> Path:
-    """Writes model/MODEL/MODEL.tflite, or MODEL-FORMAT.tflite where `wanted` is not the graph's own format, and its .json.
+def convert(
+    model: Model, wanted: Optional[str] = None, calibration: int = CALIBRATION, say: Say = lambda line: None
+) -> Tuple[Path, Dict]:
+    """Writes model/MODEL/MODEL.tflite, or MODEL-FORMAT.tflite where `wanted` is not the graph's own format, and its .json; -fast at the
+    end where the graph was exported with fast non-max suppression.
 
     Args:
       model: with an exported TFLite graph.
-      wanted: one of FORMATS; None is uint8 for a quantization-aware graph, else float.
+      wanted: one of FORMATS; None is uint8 for a quantization-aware graph, else float. float16 halves the file; dynamic has 8-bit weights
+        and float activations; int8 is quantized after training, with the ranges that images of the dataset's train records show; dummy
+        is uint8 with ranges of 0 to 6 everywhere, good for measuring speed alone.
+      calibration: how many images int8 looks at.
+      say: called with what a person has to know.
+
+    Returns:
+      The file's path and what is in its .json.
 
     Raises:
-      TodusError: no TFLite graph, or one that the converter refuses.
+      TodusError: no TFLite graph, one without the ranges that the format needs, or one that the converter refuses.
     """
     if not model.tflite_graph.exists():
         raise TodusError("%s is missing; run ./export-tflite.sh" % model.tflite_graph)
-    exported = files.read_json(model.inference_graph / "export.json")["tflite_graph"]
-    own = "uint8" if exported["quantized"] else "float"
-    wanted = wanted or own
-    if wanted not in FORMATS:
+    if wanted and wanted not in FORMATS:
         raise UsageError("FORMAT=%s is unknown; there is: %s" % (wanted, ", ".join(FORMATS)))
-    if wanted == "uint8" and own != "uint8":
-        raise TodusError("the graph is not quantization-aware; prepare the model with -q and train it, or take FORMAT=float")
+    exported = files.read_json(model.inference_graph / "export.json")["tflite_graph"]
     config = pipeline.read(model.exported_pipeline)
-    path = model.converted("tflite", "" if wanted == own else wanted)
-    data = _converted(model.tflite_graph, config, wanted)
+    own = "uint8" if exported["quantized"] else "float"
+    _check(model, wanted, own, exported)
+    wanted = wanted or own
+    if wanted == "dummy":
+        say("FORMAT=dummy: every range is taken as 0 to 6; the file shows the speed of 8 bits, what it detects is worthless")
+    variants = ([] if wanted == own else [wanted]) + (["fast"] if exported["nms"] == "fast" else [])
+    path = model.converted("tflite", "-".join(variants))
+    height, width = pipeline.input_size(config)
+    images = calibration_images(model, (height, width), config, calibration) if wanted == "int8" else None
+    data = _converted(model.tflite_graph, config, wanted, images)
+    mean, std = export.normalization(config)
+    names = export.labels(categories.read_label_map(model.exported_label_map))
     with files.replacing(path) as part:
-        part.write_bytes(data)
-    files.write_json(beside_json(path), description(model, config, wanted, exported))
-    return path
+        part.write_bytes(metadata.pack(data, model.name, names, mean, std))
+    described = description(model, config, wanted, exported)
+    described["bytes"] = path.stat().st_size
+    described["graph"] = operators.report(data).as_dict()
+    if images is not None:
+        described["calibration_images"] = len(images)
+    compiled = operators.compile_for_edgetpu(path) if wanted in ("uint8", "int8", "dummy") else None
+    if compiled:
+        described["edgetpu_compiler"] = compiled
+    files.write_json(beside_json(path), described)
+    return path, described
 
 
-def _converted(graph: Path, config: pipeline.Config, wanted: str) -> bytes:
+def _check(model: Model, wanted: Optional[str], own: str, exported: Dict) -> None:
+    """Raises TodusError where the graph cannot become `wanted`."""
+    reason = exported.get("not_quantized_because") or "prepare the model with -q and train it"
+    if own == "float" and (wanted == "uint8" or (not wanted and pipeline.is_quantized(pipeline.read(model.pipeline)))):
+        raise TodusError(
+            "%s cannot become uint8: %s; then export again; or take FORMAT=float, or FORMAT=int8, which needs no training"
+            % (model.tflite_graph, reason)
+        )
+    if own == "uint8" and wanted in ("float16", "dynamic", "int8", "dummy"):
+        raise TodusError("%s is quantization-aware: it has its own 8-bit ranges; take FORMAT=uint8 or float" % model.tflite_graph)
+
+
+def calibration_images(model: Model, size: Tuple[int, int], config: pipeline.Config, count: int) -> List[np.ndarray]:
+    """Normalised float32 [1, height, width, 3] images, spread evenly over the train records of the model's dataset."""
+    from todus.detectors import Resizer
+    from todus.evaluation import decode, examples_of
+
+    dataset = prepare.dataset_of(model)
+    mean, std = (np.asarray(values, np.float32) for values in export.normalization(config))
+    total = records.read_manifest(dataset)["splits"].get("train", {}).get("images", 0)
+    step, resize = max(1, total // count), Resizer(size)
+    chosen = (example for number, example in enumerate(examples_of(dataset, "train", None)) if number % step == 0)
+    return [((resize(decode(example.encoded)) - mean) / std)[np.newaxis] for example, _ in zip(chosen, range(count))]
+
+
+def _converted(graph: Path, config: pipeline.Config, wanted: str, images: Optional[List[np.ndarray]]) -> bytes:
     from todus.tf import tf
 
     os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")  # toco_from_protos is found there
     height, width = pipeline.input_size(config)
     converter = tf.lite.TFLiteConverter.from_frozen_graph(str(graph), [INPUT], OUTPUTS, {INPUT: [1, height, width, 3]})
     converter.allow_custom_ops = True
-    if wanted == "uint8":
+    if wanted in ("uint8", "dummy"):
         mean, std = export.normalization(config)
         converter.inference_type = tf.uint8
         converter.quantized_input_stats = {INPUT: (mean[0], std[0])}
+    if wanted == "dummy":
+        converter.default_ranges_stats = (0, 6)
+    if wanted in ("float16", "dynamic", "int8"):
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if wanted == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if wanted == "int8":
+        converter.representative_dataset = lambda: ([image] for image in images)
     try:
         return converter.convert()
     except Exception as error:  # toco's ConverterError, and whatever its subprocess makes of a graph it does not know
@@ -70,17 +133,19 @@ def description(model: Model, config: pipeline.Config, wanted: str, exported: Di
         "input": {
             "name": INPUT,
             "shape": [1, height, width, 3],
-            "dtype": "uint8" if wanted == "uint8" else "float32",
+            "dtype": "uint8" if wanted in ("uint8", "dummy") else "float32",
             "color": "RGB",
             "mean": mean,
             "std": std,
-            "note": "feed pixels 0..255 as they are" if wanted == "uint8" else "feed (pixel - mean) / std",
+            "note": "feed pixels 0..255 as they are" if wanted in ("uint8", "dummy") else "feed (pixel - mean) / std",
         },
         "outputs": [
             {"name": name, "shape": shape}
-            for name, shape in zip(OUTPUT_NAMES, ([1, exported["max_detections"], 4], [1, exported["max_detections"]], [1, exported["max_detections"]], [1]))
+            for name, shape in zip(
+                OUTPUT_NAMES, ([1, exported["max_detections"], 4], [1, exported["max_detections"]], [1, exported["max_detections"]], [1])
+            )
         ],
         "labels": export.labels(categories.read_label_map(model.exported_label_map)),
-        "labels_note": "detection_classes counts from 0: labels[class]; the label map's id is class + 1",
+        "labels_note": metadata.LABELS_NOTE,
         "exported": exported,
     }

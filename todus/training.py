@@ -1,19 +1,33 @@
-"""The Estimator run: starts from the slice, resumes, stops when asked, and keeps its books in training/run.json."""
+"""The Estimator run: starts from the slice, resumes, scores itself, stops when asked or when it is time, and keeps its books."""
 
-import signal
+import os
+import subprocess
+import sys
+import tempfile
 import time
-from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
 
-from todus import __version__, checkpoints, files, pipeline, prepare
+from todus import background, checkpoints, cluster, files, input_sizes, paths, pipeline, prepare, run_log, training_eval, training_graph
+from todus import training_hooks as hooks
+from todus import training_metrics as metrics
 from todus.dataset import records
 from todus.errors import TodusError
-from todus.paths import Model
+from todus.paths import Dataset, Model
+from todus.training_eval import Scorer, Scoring
+
+Say = Callable[[str], None]
 
 
 @dataclass
 class Settings:
-    """What the environment may set; None keeps pipeline.config's."""
+    """What the environment may set; None keeps pipeline.config's.
+
+    Attributes:
+      scoring: evaluation while training; separate: in a process of its own.
+      target_ap: a number as text, or "pretrained"; patience: evaluations without a better AP, 0 for ever.
+    """
 
     num_steps: Optional[int] = None
     batch_size: Optional[int] = None
@@ -21,6 +35,10 @@ class Settings:
     save_steps: int = 500
     keep: int = 5
     log_steps: int = 10
+    scoring: Scoring = field(default_factory=Scoring)
+    separate: bool = False
+    target_ap: str = ""
+    patience: int = 0
 
 
 def settled(config: pipeline.Config, settings: Settings) -> None:
@@ -37,186 +55,285 @@ def settled(config: pipeline.Config, settings: Settings) -> None:
             pipeline.set_quantization(config, max(1, int(round(delay * settings.num_steps / before))))
 
 
-def train(model: Model, settings: Settings, say: Callable[[str], None]) -> int:
-    """Trains until num_steps, a signal, or an error; returns the step reached.
+def scoring_for(settings: Settings, num_steps: int) -> Scoring:
+    """The scoring of a run: none for one that is shorter than the first evaluation."""
+    every = settings.scoring.every if settings.scoring.every <= num_steps else 0
+    return Scoring(every, settings.scoring.sample, settings.scoring.train_too)
+
+
+def train(model: Model, settings: Settings, say: Say) -> int:
+    """Trains until num_steps, a signal, an AP that is enough, or an error; returns the step reached. Under TF_CONFIG it is one role.
 
     Raises:
-      TodusError: no dataset, other classes than training/ was begun with, or what TensorFlow says of the data.
+      TodusError: no dataset, other classes or another config than training/ was begun with, a loss that is no number, too little memory,
+        or what TensorFlow says of the data.
     """
+    role = cluster.role()
     config = prepare.resolved(model)
     settled(config, settings)
     dataset = prepare.dataset_of(model)
     if not dataset.shards("train"):
-        raise TodusError("dataset %s has no train records; make it with SPLITS=\"train val\"" % dataset.name)
+        raise TodusError('dataset %s has no train records; make it with SPLITS="train val"' % dataset.name)
+    manifest = records.read_manifest(dataset)
     model.training.mkdir(parents=True, exist_ok=True)
-    with files.lock(model.training, "the training of %s" % model.name), records.reading(dataset):
-        classes = [item["name"] for item in records.read_manifest(dataset)["categories"]]
-        _check_same_run(model, config, classes)
-        done = checkpoints.latest(model)
-        steps = config.train_config.num_steps
-        if done and done[0] >= steps:
-            say("train: already at step %d of %d: nothing to do; NUM_TRAIN_STEPS=%d goes on" % (done[0], steps, done[0] * 2))
-            return done[0]
-        pipeline.write(model.training / "pipeline.config", config)
-        start = done[0] if done else 0
-        say("train: %s, step %d of %d, batch %d, from %s" % (model.name, start, steps, config.train_config.batch_size, done[1].name if done else "the slice"))
-        _note(model, classes, {"started": _now(), "step": start, "num_steps": steps, "batch_size": config.train_config.batch_size})
-        stop = _Stop()
+    who = "the training of %s" % model.name
+    if role and role.kind == "evaluator":
+        return score_until_ended(model, config, dataset, settings, say)
+    with records.reading(dataset, who):
+        for note in input_sizes.fit(config, manifest, input_sizes.free_memory()):
+            say("train: %s" % note)
+        if role and role.kind in ("worker", "ps"):
+            return _take_part(model, config, settings, role, say)
+        with files.lock(model.training, who):
+            return _Lead(model, config, dataset, manifest, settings, role, say).run()
+
+
+class _Lead:
+    """The one process of a run, or the chief of its cluster."""
+
+    def __init__(self, model: Model, config: pipeline.Config, dataset: Dataset, manifest, settings: Settings, role, say: Say):
+        self.model, self.config, self.dataset, self.manifest = model, config, dataset, manifest
+        self.settings, self.role, self.say = settings, role, say
+        self.steps = config.train_config.num_steps
+        self.scoring = scoring_for(settings, self.steps)
+        self.inline = bool(self.scoring.every) and not settings.separate and not role
+        self.stop = hooks.Stop()
+        self.scorer = Scorer(model, config, dataset, self.scoring, say, lambda: bool(self.stop.reason)) if self.inline else None
+        self.evaluator: Optional[subprocess.Popen] = None
+        self.seen = 0.0
+
+    def run(self) -> int:
+        cluster.stop_with_stdin()
+        pid = self.model.training / "pid"
         try:
-            _run(model, config, settings, stop, say)
+            files.write_text(pid, "%d\n" % os.getpid())
+            return self._run()
+        except hooks.Stopped:
+            self.say("train: %s: stopped before the first step; nothing is lost" % self.stop.reason)
+            return (checkpoints.latest(self.model) or (0, None))[0]
         finally:
-            stop.restore()
-        reached = (checkpoints.latest(model) or (0, None))[0]
-        reason = "signal %s" % stop.signal if stop.signal else "reached num_steps"
-        _note(model, classes, {"stopped": _now(), "step": reached, "reason": reason})
-        say("train: step %d of %d saved%s" % (reached, steps, "; the same command goes on" if reached < steps else ""))
+            self._end_evaluator()
+            self.stop.restore()
+            if pid.exists():
+                pid.unlink()
+
+    def _run(self) -> int:
+        training_eval.check_can_score(self.dataset, self.scoring)
+        done = checkpoints.latest(self.model)
+        start = done[0] if done else 0
+        if start >= self.steps:
+            self._settle_scores()
+            self.say("train: already at step %d of %d: nothing to do; NUM_TRAIN_STEPS=%d goes on" % (start, self.steps, start * 2))
+            return start
+        for note in run_log.begin(self.model, self.config, self.manifest, start, self._chosen()):
+            self.say("train: %s" % note)
+        reason, reached = "an error", start
+        try:
+            pipeline.write(self.model.training / "pipeline.config", self.config)
+            batch, source = self.config.train_config.batch_size, done[1].name if done else "the slice"
+            self.say("train: %s, step %d of %d, batch %d, from %s" % (self.model.name, start, self.steps, batch, source))
+            self._begin_scores(start)
+            reason = self._enough()
+            if not reason:
+                self._train(start)
+                reason = self.stop.reason or "reached num_steps"
+        except hooks.Stopped:
+            reason = self.stop.reason
+            raise
+        except TodusError as error:
+            reason = str(error)
+            raise
+        finally:
+            reached = (checkpoints.latest(self.model) or (0, None))[0]
+            run_log.end(self.model, reached, reason)
+        self._settle_scores()
+        why = "" if reason == "reached num_steps" else "; %s" % reason
+        self.say("train: step %d of %d saved%s%s" % (reached, self.steps, why, self._next(reached, reason)))
         return reached
 
+    def _chosen(self) -> Dict[str, Any]:
+        chosen: Dict[str, Any] = {"save_steps": self.settings.save_steps, "eval_steps": self.scoring.every}
+        chosen.update({"eval_sample": self.scoring.sample} if self.scoring.sample > 1 else {})
+        chosen.update({"role": "%s %d" % self.role} if self.role else {})
+        chosen.update({"target_ap": self.settings.target_ap} if self.settings.target_ap else {})
+        return dict(chosen, patience=self.settings.patience) if self.settings.patience else chosen
 
-def _check_same_run(model: Model, config: pipeline.Config, classes: List[str]) -> None:
-    """training/ belongs to one set of classes."""
-    path = model.training / "run.json"
-    if not path.exists() or not checkpoints.latest(model):
-        return
-    before = files.read_json(path)["classes"]
-    if before != classes:
-        raise TodusError(
-            "%s was begun with the classes %s, the dataset now has %s; move that folder away, or prepare under another name with --as"
-            % (model.training, ", ".join(before), ", ".join(classes))
-        )
+    def _next(self, reached: int, reason: str) -> str:
+        if reached >= self.steps:
+            return ""
+        return "; the same command goes on" if reason.startswith("signal") else ""
+
+    def _train(self, start: int) -> None:
+        schedule = hooks.Schedule(self.steps, self.settings.save_steps, self.settings.log_steps, self.scoring.every)
+        name = "chief" if self.role else ""
+        every = [
+            hooks.watch_hook(self.model, schedule, self.stop, self.say, self._tick, name),
+            hooks.save_hook(self.model, schedule, self.stop, start, self._saved),
+        ]
+        try:
+            _run_estimator(self.model, self.model.training / "pipeline.config", self.settings, self.role, every)
+        finally:
+            self.stop.at_once = True
+
+    def _saved(self, step: int, evaluate: bool) -> None:
+        if not evaluate or step in metrics.steps(self.model):
+            return
+        training_eval.put(self.model, self.model.training / ("model.ckpt-%d" % step))
+        if self.scorer:
+            self.scorer.work()
+            self._judge()
+
+    def _tick(self) -> None:
+        background.rotate_log()
+        path = metrics.path_of(self.model)
+        if self.scoring.every and not self.inline and path.exists() and path.stat().st_mtime != self.seen:
+            self.seen = path.stat().st_mtime
+            self._judge()
+        if self.evaluator and self.evaluator.poll() is not None:
+            self.say("train: the evaluator ended with exit code %d; starting it again" % self.evaluator.returncode)
+            time.sleep(1)
+            self._start_evaluator()
+
+    def _judge(self) -> None:
+        self.stop.reason = self.stop.reason or self._enough()
+
+    def _enough(self) -> str:
+        if not self.scoring.every:
+            return ""
+        target = training_eval.target_ap(self.model, self.settings.target_ap)
+        return metrics.enough(metrics.read(self.model), target, self.settings.patience)
+
+    def _begin_scores(self, start: int) -> None:
+        """What is owed from before, and the slice's AP, to compare with."""
+        if not self.scoring.every:
+            return
+        training_eval.catch_up(self.model, self.scoring, self.steps)
+        if self.scorer:
+            if start == 0 or self.settings.target_ap == "pretrained":
+                self.scorer.first()
+            self.scorer.work()
+        elif self.settings.separate and not self.role:
+            self._start_evaluator()
+
+    def _settle_scores(self) -> None:
+        if not self.scoring.every or (self.stop.reason and self.stop.reason.startswith("signal")):
+            return
+        training_eval.catch_up(self.model, self.scoring, self.steps)
+        if self.scorer:
+            self.scorer.work()
+        elif self.settings.separate and not self.role and training_eval.pending(self.model):
+            if not self.evaluator:
+                self._start_evaluator()
+            cluster.tell(self.evaluator, cluster.FINISH)
+            self.evaluator.wait()
+
+    def _start_evaluator(self) -> None:
+        """A process beside this one, without the GPU, which this one has taken whole."""
+        environment = dict(os.environ, MODEL_DIR=str(self.model.folder), CUDA_VISIBLE_DEVICES="-1", BACKGROUND="0")
+        environment[cluster.LIVES_AS_STDIN] = "1"
+        command = [sys.executable, "-m", "todus.commands.train", "--evaluator"]
+        self.evaluator = subprocess.Popen(command, env=environment, cwd=str(paths.REPO), stdin=subprocess.PIPE, start_new_session=True)
+
+    def _end_evaluator(self) -> None:
+        if self.evaluator and self.evaluator.poll() is None:
+            cluster.tell(self.evaluator, None)
+            try:
+                self.evaluator.wait(10)
+            except subprocess.TimeoutExpired:
+                self.evaluator.kill()
+                self.evaluator.wait()
 
 
-def _note(model: Model, classes: List[str], event: Dict) -> None:
-    path = model.training / "run.json"
-    run = files.read_json(path) if path.exists() else {"todus": __version__, "model": model.name, "events": []}
-    run["classes"] = classes
-    run["events"].append(event)
-    files.write_json(path, run)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-class _Stop:
-    """Remembers SIGTERM, SIGINT and SIGHUP (unless nohup ignores it) until the step in progress has ended."""
-
-    def __init__(self) -> None:
-        self.signal = ""
-        self._before = {}
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._remember)
-
-    def _remember(self, number, _frame) -> None:
-        self.signal = signal.Signals(number).name
-
-    def restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
-def _run(model: Model, config: pipeline.Config, settings: Settings, stop: _Stop, say: Callable[[str], None]) -> None:
-    from todus.tf import tf
-
-    steps = config.train_config.num_steps
-    made = estimator(model, config, settings)
+def score_until_ended(model: Model, config: pipeline.Config, dataset: Dataset, settings: Settings, say: Say) -> int:
+    """Scores checkpoints as they come, beside a training, until it is told to finish or the training has ended."""
+    moment, state = run_log.now(), {"finish": False}
+    stop = hooks.Stop()
+    scoring = scoring_for(settings, config.train_config.num_steps)
+    cluster.stop_with_stdin(lambda: state.update(finish=True))
+    step = 0
     try:
-        made["estimator"].train(made["train_input_fn"], max_steps=steps, hooks=[_progress_hook(tf, settings.log_steps, steps, stop, say)])
-    except tf.train.NanLossDuringTrainingError:
-        kept = checkpoints.latest(model)
-        raise TodusError("the loss became NaN; %s is kept; go on with a smaller LEARNING_RATE" % (kept[1].name if kept else "the slice"))
-    except tf.errors.ResourceExhaustedError:
-        raise TodusError("out of memory at BATCH_SIZE=%d; nothing is lost: try BATCH_SIZE=%d" % (config.train_config.batch_size, max(1, config.train_config.batch_size // 2)))
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        with files.lock(model.training / "evaluation", "the evaluation of %s" % model.name):
+            scorer = Scorer(model, config, dataset, scoring, say)
+            scorer.first()
+            while True:
+                last_round = state["finish"] or cluster.ended_since(model, moment)
+                scorer.work()
+                if last_round and not training_eval.pending(model):
+                    break
+                time.sleep(0.5)
+    except hooks.Stopped:
+        say("train: %s: the evaluator ends" % stop.reason)
+    finally:
+        stop.restore()
+    return step
+
+
+def _take_part(model: Model, config: pipeline.Config, settings: Settings, role: cluster.Role, say: Say) -> int:
+    """A worker's or a parameter server's part of a cluster's run."""
+    stop = hooks.Stop()
+    cluster.stop_with_stdin()
+    moment = run_log.now()
+    try:
+        with tempfile.TemporaryDirectory(prefix="todus-") as folder:
+            config_path = Path(folder) / "pipeline.config"
+            pipeline.write(config_path, config)
+            if role.kind == "ps":
+                made = training_graph.estimator(model, config_path)
+                server = cluster.server(made["estimator"].config)
+                say("train: parameter server %d listens at %s" % (role.index, server.target))
+                while not cluster.ended_since(model, moment):
+                    time.sleep(0.5)
+                return 0
+            schedule = hooks.Schedule(config.train_config.num_steps, settings.save_steps, settings.log_steps, 0)
+            every = [hooks.watch_hook(model, schedule, stop, say, lambda: None, "worker")]
+            _run_estimator(model, config_path, settings, role, every)
+    except hooks.Stopped:
+        say("train: %s: %s %d ends" % (stop.reason, role.kind, role.index))
+    finally:
+        stop.restore()
+    return 0
+
+
+def _run_estimator(model: Model, config_path: Path, settings: Settings, role: Optional[cluster.Role], every: List) -> None:
+    """Estimator.train, with one line for what TensorFlow raises."""
+    from todus.tf import tf
+
+    config = pipeline.read(config_path)
+    batch = config.train_config.batch_size
+    try:
+        made = training_graph.estimator(model, config_path, settings.keep, max(1, settings.log_steps))
+        estimator = made["estimator"]
+        server = cluster.server(estimator.config) if role else None
+        estimator.train(made["train_input_fn"], max_steps=config.train_config.num_steps, hooks=every)
+        del server
+    except (hooks.BadLoss, tf.train.NanLossDuringTrainingError) as error:
+        raise TodusError(_bad_loss(model, config, error))
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        if "No space left" in str(error):
+            raise TodusError("no space left at %s; free some and run this again: nothing that was saved is lost" % model.training)
+        advice = "try BATCH_SIZE=%d" % (batch // 2) if batch > 1 else "this model does not fit; choose a smaller one"
+        raise TodusError("out of memory at BATCH_SIZE=%d; nothing that was saved is lost: %s" % (batch, advice))
+    except tf.errors.OpError as error:
         line = str(error).strip().split("\n")[0][:300]
-        raise TodusError("training stopped on its data or weights (%s); check the records: python -m todus.dataset.records verify DIR" % line)
+        raise TodusError("training stopped (%s); check the records: python -m todus.dataset.records verify DIR" % line)
 
 
-def estimator(model: Model, config: pipeline.Config, settings: Settings) -> Dict:
-    """The OD API's estimator and inputs for a config, with the trained ranges of a quantization-aware slice restored as well."""
-    from todus.tf import tf
-    from object_detection import model_hparams, model_lib
+def _bad_loss(model: Model, config: pipeline.Config, error: Exception) -> str:
+    """What is said of a loss that is no number: when, from which images, what is kept, what to do."""
+    from todus import training_images
 
-    run_config = tf.estimator.RunConfig(
-        model_dir=str(model.training),
-        save_checkpoints_steps=settings.save_steps,
-        keep_checkpoint_max=settings.keep,
-        save_summary_steps=max(1, settings.log_steps),
-        log_step_count_steps=None,
+    step, images = getattr(error, "step", 0), []
+    if getattr(error, "hashes", None):
+        images = training_images.named(prepare.dataset_of(model), error.hashes)
+    hooks.drop_suspects(model, step)
+    kept = checkpoints.latest(model)
+    rates = pipeline.optimizer_rates(config)
+    rate = " than %.4g" % getattr(*rates[0]) if rates else ""
+    batch = "; its batch was %s" % ", ".join(images) if images else ""
+    return "the loss became %s at step %d%s; %s is kept; go on with a LEARNING_RATE smaller%s, or look at these images' boxes" % (
+        "NaN" if getattr(error, "loss", float("nan")) != getattr(error, "loss", float("nan")) else "infinite",
+        step,
+        batch,
+        kept[1].name if kept else "the slice",
+        rate,
     )
-    pipeline.write(model.training / "pipeline.config", config)
-    return model_lib.create_estimator_and_inputs(
-        run_config=run_config,
-        hparams=model_hparams.create_hparams(None),  # without it the OD API 2.8.0 does not load the fine_tune_checkpoint
-        pipeline_config_path=str(model.training / "pipeline.config"),
-        train_steps=config.train_config.num_steps,
-        model_fn_creator=_restoring_model_fn_creator,
-    )
-
-
-def _restoring_model_fn_creator(*arguments, **options):
-    """model_lib.create_model_fn, then what it leaves out: it loads the fine_tune_checkpoint before the graph rewriter adds the ranges."""
-    from object_detection import model_lib
-
-    configs = options["configs"] if "configs" in options else arguments[1]
-    inner = model_lib.create_model_fn(*arguments, **options)
-
-    def model_fn(features, labels, mode, params=None):
-        spec = inner(features, labels, mode, params)
-        checkpoint = configs["train_config"].fine_tune_checkpoint
-        if mode == "train" and checkpoint:
-            _restore_ranges(checkpoint)
-        return spec
-
-    return model_fn
-
-
-def _restore_ranges(checkpoint: str) -> None:
-    from todus.tf import tf
-
-    shapes = dict(tf.train.list_variables(checkpoint))
-    ranges = {
-        variable.op.name: variable
-        for variable in tf.global_variables()
-        if variable.op.name.endswith(("quant/min", "quant/max")) and shapes.get(variable.op.name) == variable.shape.as_list()
-    }
-    if ranges:
-        tf.train.init_from_checkpoint(checkpoint, ranges)
-
-
-def _progress_hook(tf, every: int, steps: int, stop: _Stop, say: Callable[[str], None]):
-    class Progress(tf.train.SessionRunHook):
-        """A line every few steps, and the stop that a signal asked for."""
-
-        def begin(self):
-            self._loss = tf.get_default_graph().get_tensor_by_name("total_loss:0")
-            self._step = tf.train.get_global_step()
-            self._since = None
-
-        def before_run(self, _context):
-            return tf.train.SessionRunArgs([self._loss, self._step])
-
-        def after_run(self, context, values):
-            loss, step = values.results
-            if loss != loss:
-                raise tf.train.NanLossDuringTrainingError
-            if stop.signal:
-                context.request_stop()
-            now = time.perf_counter()
-            if self._since is None:
-                self._since = (step, now)
-                say("step %d of %d   loss %.4f" % (step, steps, loss))
-            elif step - self._since[0] >= every or step >= steps:
-                rate = (step - self._since[0]) / max(now - self._since[1], 1e-9)
-                left = (steps - step) / rate if rate else 0
-                say("step %d of %d   loss %.4f   %.2f steps/s   %s left" % (step, steps, loss, rate, _duration(left)))
-                self._since = (step, now)
-
-    return Progress()
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return "%d:%02d:%02d" % (hours, minutes, seconds)

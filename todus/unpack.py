@@ -1,14 +1,17 @@
 """Judging and unpacking what came from the network: no web page, no path outside, no link, no device, no bomb."""
 
+import contextlib
+import errno
 import gzip
 import os
 import re
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Collection, List, Optional, Set
+from typing import BinaryIO, Collection, Iterator, List, Optional, Set
 
 from todus import files
 from todus.command import one_line
@@ -17,7 +20,9 @@ from todus.errors import TodusError
 MOST_MEMBERS = 1000000
 MOST_RATIO = 200  # unpacked bytes a packed one
 ALLOWANCE = 64 << 20  # what even a tiny archive may hold
-_BAD_TAR = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError)
+# What tarfile and zipfile raise for damaged bytes.
+_BAD_TAR = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, struct.error, OverflowError)
+_BAD_ZIP = (zipfile.BadZipFile, EOFError, zlib.error, ValueError, NotImplementedError, RuntimeError, struct.error, OverflowError, KeyError)
 
 
 def looks_like_html(data: bytes) -> bool:
@@ -31,9 +36,9 @@ def check_archive(path: files.PathLike) -> None:
     name = re.sub(r"^\.(.+)\.part$", r"\1", Path(path).name)
     if name.endswith(".zip"):
         try:
-            with zipfile.ZipFile(str(path)) as archive:
+            with opened_zip(path) as archive:
                 _check_sizes(path, [info.file_size for info in archive.infolist()])
-        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        except zipfile.BadZipFile as error:
             raise TodusError("%s is not a whole zip archive (%s)" % (name, error))
     elif name.endswith((".tar.gz", ".tgz")):
         try:
@@ -45,6 +50,20 @@ def check_archive(path: files.PathLike) -> None:
         _check_tar(path, name)
     elif name.endswith(".tar"):
         _check_tar(path, name)
+
+
+@contextlib.contextmanager
+def opened_zip(path: files.PathLike) -> Iterator[zipfile.ZipFile]:
+    """A zip archive for reading. Whatever its damaged bytes lead to in the block is raised as zipfile.BadZipFile."""
+    try:
+        with zipfile.ZipFile(str(path)) as archive:
+            yield archive
+    except _BAD_ZIP as error:
+        raise zipfile.BadZipFile(one_line(str(error)) or "damaged")
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise zipfile.BadZipFile("a place outside the file")
+        raise
 
 
 def _check_tar(path: files.PathLike, name: str) -> None:
@@ -87,7 +106,7 @@ def unpack_zip(archive: files.PathLike, folder: files.PathLike, members: Optiona
     archive, folder = Path(archive), Path(folder)
     written: List[Path] = []
     try:
-        with zipfile.ZipFile(str(archive)) as opened:
+        with opened_zip(archive) as opened:
             infos = [info for info in opened.infolist() if members is None or info.filename in members]
             _check_sizes(archive, [info.file_size for info in infos])
             for info in infos:
@@ -99,7 +118,7 @@ def unpack_zip(archive: files.PathLike, folder: files.PathLike, members: Optiona
                     raise TodusError("%s: %s is a link or a special file; do not trust this archive" % (archive, one_line(info.filename)))
                 with opened.open(info) as stream:
                     written.append(_write(archive, folder, info.filename, info.file_size, stream))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, ValueError) as error:
+    except zipfile.BadZipFile as error:
         raise TodusError("%s is damaged (%s); remove it and run the same command again" % (archive, one_line(str(error))))
     return written
 

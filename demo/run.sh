@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Usage: demo/run.sh [--stage N]
+#
+# The whole way on the miniature, with the commands of the real one: a drawn COCO of "shapes" is served on loopback, filtered to two
+# classes, a zoo model that knows all of them is limited, trained a little, exported, converted and compared. Everything lands in
+# demo/out/. --stage N enters at stage N; the stages before it must have run.
+#
+#   CATEGORIES       the classes (default: two of the shapes)
+#   NUM_TRAIN_STEPS  training steps (default: 60)
+#   DEMO_HOME        where everything lands (default: demo/out)
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# shellcheck source=lib/common.sh
+source "$here/lib/common.sh"
+
+export CATEGORIES="${CATEGORIES:-circle, four point star}"
+export NUM_TRAIN_STEPS="${NUM_TRAIN_STEPS:-60}"
+export BATCH_SIZE=8 LOG_STEPS=20
+export TODUS_HOME="${DEMO_HOME:-$here/demo/out}"
+unset NAME COCO_URL ZOO_URL MODEL_DIR CHECKPOINT_PREFIX SCORE_THRESHOLD FORMAT
+
+model=ssd_mobilenet_v1_shapes
+served="$TODUS_HOME/served"
+results="$TODUS_HOME/results"
+stage=0
+server=""
+
+title() { todus_say "" "== $* =="; }
+python() { (todus_python "$@"); }
+
+# first_line: AP itself; python -m eval prints COCO's other eleven figures and each class too.
+first_line() { sed -n 1p; }
+
+stop_server() { [[ -z "$server" ]] || kill "$server" 2>/dev/null || true; }
+
+start_server() {
+	local urls="$TODUS_HOME/server.urls"
+	: >"$urls"
+	(todus_python -m demo.server "$served" 0 >"$urls" 2>"$TODUS_HOME/server.log") &
+	server=$!
+	trap stop_server EXIT
+	local tries
+	for ((tries = 0; tries < 100; tries++)); do
+		grep -q '^ZOO_URL=' "$urls" && break
+		sleep 0.1
+	done
+	COCO_URL="$(sed -n 's/^COCO_URL=//p' "$urls")"
+	ZOO_URL="$(sed -n 's/^ZOO_URL=//p' "$urls")"
+	[[ -n "$ZOO_URL" ]] || todus_die "the loopback server did not start; see $TODUS_HOME/server.log"
+	export COCO_URL ZOO_URL
+}
+
+main() {
+	todus_help_if_asked "$0" "$@"
+	if [[ "${1:-}" == --stage && "${2:-}" =~ ^[0-9]+$ ]]; then
+		stage="$2"
+	elif [[ $# -gt 0 ]]; then
+		todus_usage_error "does not take \"$*\""
+	fi
+	local began=$SECONDS
+	mkdir -p "$results"
+	export MODEL_DIR="$TODUS_HOME/model/$model"
+
+	if ((stage <= 1)); then
+		title "1. draw a miniature COCO and put it up with a miniature zoo"
+		rm -rf "$TODUS_HOME/dataset" "$TODUS_HOME/model" "$results" && mkdir -p "$results"
+		python -m demo.shapes "$served" --train 300 --val 240 | tail -n 1
+		mkdir -p "$served/models/object_detection"
+		cp "$here"/demo/zoo/*.tar.gz "$served/models/object_detection/"
+	fi
+	start_server
+
+	if ((stage <= 2)); then
+		title "2. download and filter: $CATEGORIES"
+		"$here/dataset-limited.sh"
+	fi
+	if ((stage <= 3)); then
+		title "3. fetch the zoo's model and limit it"
+		python -m model -m "$model" -d limited
+	fi
+	if ((stage <= 4)); then
+		title "4. the zoo's model and its slice, before any training"
+		python -m eval -m "$model" --json "$results/zoo.json" | first_line
+		CHECKPOINT_PREFIX=pretrained "$here/eval.sh" --json "$results/limited.json" | first_line
+	fi
+	if ((stage <= 5)); then
+		title "5. train"
+		"$here/train.sh"
+		"$here/eval.sh" --json "$results/trained.json" | first_line
+	fi
+	if ((stage <= 6)); then
+		title "6. export and convert"
+		"$here/export.sh"
+		"$here/export-tflite.sh"
+		"$here/convert-tflite.sh"
+		python -m eval -m "$model" -i --json "$results/frozen.json" | first_line
+		python -m eval -m "$model" --format tflite --json "$results/tflite.json" | first_line
+	fi
+	title "7. the result"
+	python -m demo.summary $((SECONDS - began))
+}
+
+main "$@"

@@ -1,0 +1,105 @@
+#!/usr/bin/env bats
+# How `make install` finds a Python 3.7, with fake ones, and what it says when there is none. Nothing is installed.
+
+load helper
+
+setup() {
+	sandbox
+	mkdir -p "$BATS_TEST_TMPDIR/repo/lib" "$BATS_TEST_TMPDIR/bin" "$BATS_TEST_TMPDIR/userhome"
+	cp "$REPO"/lib/*.sh "$BATS_TEST_TMPDIR/repo/lib/"
+	cp "$REPO"/requirements*.txt "$BATS_TEST_TMPDIR/repo/"
+	for tool in bash env dirname basename cat cksum tr awk rm cp ln mkdir sed flock; do
+		ln -s "$(command -v "$tool")" "$BATS_TEST_TMPDIR/bin/$tool"
+	done
+	export HOME="$BATS_TEST_TMPDIR/userhome" LOG="$BATS_TEST_TMPDIR/log"
+	unset PYTHON37 PYENV_ROOT CONDA_PREFIX UV VIRTUAL_ENV
+	: >"$LOG"
+}
+
+install() { PATH="$BATS_TEST_TMPDIR/bin" run "$BATS_TEST_TMPDIR/repo/lib/install.sh"; }
+
+# python37 PATH: a fake Python 3.7 that makes environments of itself and notes what pip is asked for.
+python37() {
+	mkdir -p "$(dirname "$1")"
+	cat >"$1" <<'FAKE'
+#!/usr/bin/env bash
+case "$*" in
+"--version") echo "Python 3.7.16" ;;
+"-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+"-m pip "*) echo "$*" >>"$LOG" ;;
+*sysconfig*) echo "${0%/bin/*}/site" && mkdir -p "${0%/bin/*}/site" ;;
+esac
+FAKE
+	chmod +x "$1"
+}
+
+# broken PATH: a shim that is on PATH and fails, as pyenv's does when no global version names it.
+broken() {
+	printf '%s\n' '#!/usr/bin/env bash' 'exit 127' >"$1"
+	chmod +x "$1"
+}
+
+@test "a python3.7 on PATH that does not run is passed over for pyenv's" {
+	broken "$BATS_TEST_TMPDIR/bin/python3.7"
+	python37 "$HOME/.pyenv/versions/3.7.16/bin/python3.7"
+	install
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"at $HOME/.pyenv/versions/3.7.16/bin/python3.7 -> .venv"* ]]
+	[ "$(grep -c -- --require-hashes "$LOG")" -eq 2 ]
+	[ -L "$BATS_TEST_TMPDIR/repo/.venv/site/nets" ]
+}
+
+@test "PYTHON37 comes before all others, conda's are found too" {
+	python37 "$HOME/miniconda3/envs/old/bin/python3.7"
+	install
+	[[ "$output" == *"miniconda3/envs/old"* ]]
+	rm -rf "$BATS_TEST_TMPDIR/repo/.venv"
+	python37 "$BATS_TEST_TMPDIR/mine"
+	PYTHON37="$BATS_TEST_TMPDIR/mine" install
+	[[ "$output" == *"at $BATS_TEST_TMPDIR/mine -> .venv"* ]]
+}
+
+@test "the second run installs nothing, changed requirements do" {
+	python37 "$BATS_TEST_TMPDIR/bin/python3.7"
+	install
+	: >"$LOG"
+	install
+	[ "$status" -eq 0 ]
+	[ -z "$output" ]
+	[ ! -s "$LOG" ]
+	echo "# changed" >>"$BATS_TEST_TMPDIR/repo/requirements.txt"
+	install
+	[ -s "$LOG" ]
+}
+
+@test "none at all: one is fetched with uv" {
+	cat >"$BATS_TEST_TMPDIR/bin/uv" <<FAKE
+#!/usr/bin/env bash
+echo "uv \$*" >>"$LOG"
+mkdir -p "$BATS_TEST_TMPDIR/repo/.python37/cpython-3.7/bin"
+cp "$BATS_TEST_TMPDIR/spare" "$BATS_TEST_TMPDIR/repo/.python37/cpython-3.7/bin/python3.7"
+FAKE
+	chmod +x "$BATS_TEST_TMPDIR/bin/uv"
+	python37 "$BATS_TEST_TMPDIR/spare"
+	UV="$BATS_TEST_TMPDIR/bin/uv" install
+	[ "$status" -eq 0 ]
+	grep -q '^uv python install --install-dir .* 3.7$' "$LOG"
+}
+
+@test "none, and no network either: the exact command to type" {
+	broken "$BATS_TEST_TMPDIR/bin/python3"
+	install
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"no Python 3.7"* ]]
+	[[ "$output" == *"PYTHON37=/path/to/python3.7 make install"* ]]
+	[ ! -e "$BATS_TEST_TMPDIR/repo/.venv" ]
+}
+
+@test "a package that cannot be installed is an error, and the next run tries again" {
+	python37 "$BATS_TEST_TMPDIR/bin/python3.7"
+	sed -i 's/"-m pip "\*)/"-m pip "*) exit 1;; "nothing")/' "$BATS_TEST_TMPDIR/bin/python3.7"
+	install
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"could not be installed"* ]]
+	[ ! -e "$BATS_TEST_TMPDIR/repo/.venv/.installed-runtime" ]
+}

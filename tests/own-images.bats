@@ -1,0 +1,113 @@
+#!/usr/bin/env bats
+# A person's own images through the scripts, as they are typed: folders with spaces, defaults, the last line, wrong usage.
+
+load helper
+
+setup() {
+	sandbox
+	unset RENAME LABEL_MAP KEEP_EMPTY VAL SEED EXIF MAX_DROPPED DATA_DIR SPLITS OPENIMAGES_URL
+	export JOBS=1
+	mine="$BATS_TEST_TMPDIR/my pictures/Räccoon & co"
+}
+
+# draw KIND: a folder of ten images with boxes, as own_images.py draws them.
+draw() {
+	local python
+	python="$(bash -c 'source "$0/lib/common.sh"; todus_find_python' "$REPO")"
+	PYTHONPATH="$REPO:$REPO/tests" "$python" - "$1" "$mine" <<'PYTHON'
+import json
+import sys
+from pathlib import Path
+
+import own_images as own
+
+kind, root = sys.argv[1], Path(sys.argv[2])
+own.voc_folder(root, 10)
+if kind == "cloud":
+    for path in root.glob("*.xml"):
+        path.unlink()
+    boxes = {"i%02d.jpg" % n: [{"x": 0.1, "y": 0.2, "x2": 0.5, "y2": 0.75, "label": "cat"}] for n in range(10)}
+    own.write(root / "_annotations.json", json.dumps({"type": "localization", "labels": ["dog", "cat"], "annotations": boxes}))
+PYTHON
+}
+
+next_command() { [ "${lines[-1]}" = "next: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d $1" ]; }
+
+@test "dataset-voc.sh takes a folder with spaces, from any directory, and prints the next command" {
+	draw voc
+	cd "$BATS_TEST_TMPDIR/my pictures"
+	NAME=rac run "$REPO/dataset-voc.sh" "Räccoon & co"
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "voc/rac: 10 images, 10 boxes, 2 classes" ]
+	next_command voc/rac
+	[ -s "$TODUS_HOME/dataset/voc/rac/dataset.json" ]
+	[ -s "$TODUS_HOME/dataset/voc/rac/test_labels.csv" ]
+	[ "$(ls -A "$TODUS_HOME/dataset/voc")" = rac ]
+}
+
+@test "the name defaults to the folder's, made fit for a path" {
+	draw voc
+	run "$REPO/dataset-voc.sh" "$mine"
+	[ "$status" -eq 0 ]
+	next_command voc/Räccoon-co
+}
+
+@test "dataset-csv.sh takes back what dataset-voc.sh wrote" {
+	draw voc
+	NAME=rac run "$REPO/dataset-voc.sh" "$mine"
+	NAME=back run "$REPO/dataset-csv.sh" "$TODUS_HOME"/dataset/voc/rac/t*_labels.csv "$mine"
+	[ "$status" -eq 0 ]
+	next_command csv/back
+	cmp "$TODUS_HOME/dataset/voc/rac/train_labels.csv" "$TODUS_HOME/dataset/csv/back/train_labels.csv"
+}
+
+@test "dataset-cloud.sh reads DATA_DIR" {
+	draw cloud
+	DATA_DIR="$mine" NAME=job run "$REPO/dataset-cloud.sh"
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"classes without a box: dog"* ]]
+	next_command cloud/job
+}
+
+@test "dataset-merge.sh joins two datasets" {
+	draw voc
+	NAME=one run "$REPO/dataset-voc.sh" "$mine"
+	draw cloud
+	NAME=two run "$REPO/dataset-cloud.sh" "$mine"
+	NAME=both run "$REPO/dataset-merge.sh" voc/one cloud/two
+	[ "$status" -eq 0 ]
+	next_command merged/both
+}
+
+@test "a wrong class of Open Images gets the nearest names, before any download" {
+	CATEGORIES=Polr_bear OPENIMAGES_URL=http://127.0.0.1:9 run "$REPO/dataset-openimages.sh"
+	[ "$status" -eq 2 ]
+	[[ "$output" == 'dataset-openimages: no class "Polr_bear" in Open Images; did you mean Polar bear'* ]]
+	one_line
+}
+
+@test "usage errors are one line with the script's name, and exit with 2" {
+	for script in voc csv cloud merge; do
+		run "$REPO/dataset-$script.sh"
+		[ "$status" -eq 2 ]
+		[[ "$output" == "dataset-$script: "* ]]
+		one_line
+	done
+	VAL=2 run "$REPO/dataset-voc.sh" "$BATS_TEST_TMPDIR"
+	[ "$output" = "dataset-voc: VAL=2: give a number between 0 and 1, such as 0.2" ]
+}
+
+@test "a folder that is not there is one line, exit 1, and nothing is written" {
+	run "$REPO/dataset-voc.sh" /nowhere
+	[ "$status" -eq 1 ]
+	one_line
+	[ -z "$(ls -A "$TODUS_HOME")" ]
+}
+
+@test "docs/start.sh refuses a service without DATA_DIR or RESULT_DIR" {
+	unset RESULT_DIR
+	run "$REPO/docs/start.sh"
+	[ "$status" -eq 1 ]
+	[[ "$output" == "start: "*DATA_DIR* ]]
+	one_line
+}

@@ -1,0 +1,142 @@
+"""The operators and tensors of a .tflite file, and which of them an EdgeTPU compiler maps."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional
+
+from todus import files
+from todus.errors import TodusError
+
+# The operators of https://coral.ai/docs/edgetpu/models-intro/#supported-operations.
+EDGETPU = set(
+    """ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D EXPAND_DIMS FULLY_CONNECTED L2_NORMALIZATION LOGISTIC LSTM MAXIMUM
+    MAX_POOL_2D MEAN MINIMUM MUL PACK PAD PRELU QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR
+    RESIZE_NEAREST_NEIGHBOR RSQRT SLICE SOFTMAX SPACE_TO_DEPTH SPLIT SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TRANSPOSE
+    TRANSPOSE_CONV""".split()
+)
+
+
+class Operator(NamedTuple):
+    """One operator of the graph."""
+
+    name: str  # CONV_2D, or a custom operator's own name
+    types: List[str]  # of its computed inputs and its outputs: UINT8, INT8, FLOAT32 ...
+    left_out: str  # why an EdgeTPU compiler leaves it on the CPU; empty where it is mapped
+
+
+class Report(NamedTuple):
+    operators: List[Operator]
+    tensors: int
+    types: Dict[str, int]  # type -> tensors of it
+
+    def as_dict(self) -> Dict:
+        mapped = [operator for operator in self.operators if not operator.left_out]
+        left = Counter((operator.name, operator.left_out) for operator in self.operators if operator.left_out)
+        return {
+            "operators": dict(Counter(operator.name for operator in self.operators)),
+            "tensors": self.tensors,
+            "tensor_types": self.types,
+            "edgetpu": {
+                "mapped": len(mapped),
+                "cpu": len(self.operators) - len(mapped),
+                "left_on_cpu": [{"operator": name, "count": count, "reason": why} for (name, why), count in sorted(left.items())],
+            },
+        }
+
+
+def model_of(data: bytes):
+    """The flatbuffer as tflite-support's object tree (ModelT of TensorFlow's schema.fbs)."""
+    from tflite_support import schema_py_generated as schema
+
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(bytearray(data), 0))
+
+
+def report(data: bytes) -> Report:
+    """What is in a .tflite file.
+
+    An EdgeTPU compiler maps the operators from the input on whose tensors are 8-bit and which it knows, until the first it does not:
+    what hangs on that one stays on the CPU. The QUANTIZE at a float input stays there too and stops nothing.
+    """
+    model = model_of(data)
+    graph, codes, types = model.subgraphs[0], _names(model), _types()
+    produced, on_cpu, operators = set(), set(), []
+    for operator in graph.operators:
+        inputs = [index for index in operator.inputs if index in produced or index in graph.inputs]
+        kinds = [types[graph.tensors[index].type] for index in inputs + list(operator.outputs)]
+        name = codes[operator.opcodeIndex]
+        why = _left_out(name, kinds, bool(on_cpu.intersection(inputs)))
+        if why and not (name == "QUANTIZE" and set(inputs) & set(graph.inputs)):
+            on_cpu.update(operator.outputs)
+        produced.update(operator.outputs)
+        operators.append(Operator(name, sorted(set(kinds)), why))
+    counted = Counter(types[tensor.type] for tensor in graph.tensors)
+    return Report(operators, len(graph.tensors), dict(counted))
+
+
+def _left_out(name: str, kinds: List[str], after_cpu: bool) -> str:
+    if name not in EDGETPU:
+        return "not an operator of the EdgeTPU"
+    if any(kind not in ("UINT8", "INT8", "INT32") for kind in kinds):
+        return "computes in %s" % ", ".join(sorted(set(kinds) - {"UINT8", "INT8", "INT32"}))
+    return "follows one that is left on the CPU" if after_cpu else ""
+
+
+def _names(model) -> List[str]:
+    from tflite_support import schema_py_generated as schema
+
+    builtin = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    names = []
+    for code in model.operatorCodes:
+        number = max(code.builtinCode, getattr(code, "deprecatedBuiltinCode", 0) or 0)
+        custom = code.customCode.decode() if isinstance(code.customCode, bytes) else code.customCode
+        names.append(custom if custom else builtin.get(number, str(number)))
+    return names
+
+
+def _types() -> Dict[int, str]:
+    from tflite_support import schema_py_generated as schema
+
+    return {value: key for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
+
+
+def compile_for_edgetpu(path: Path) -> Optional[Dict]:
+    """Runs edgetpu_compiler on an 8-bit .tflite file: NAME_edgetpu.tflite beside it; None where the compiler is not installed.
+
+    Returns:
+      {"file", "mapped", "cpu", "operators": [{"operator", "count", "status"}]}, from its log.
+
+    Raises:
+      TodusError: the compiler fails.
+    """
+    program = shutil.which("edgetpu_compiler")
+    if not program:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        command = [program, "-s", "-o", folder, str(path)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+        compiled = sorted(Path(folder).glob("*_edgetpu.tflite"))
+        if done.returncode or not compiled:
+            lines = [line for line in done.stdout.splitlines() if line.strip()] or ["no output"]
+            raise TodusError("edgetpu_compiler refused %s (%s); the file itself is whole and runs on a CPU" % (path, lines[-1][:200]))
+        target = path.with_name(path.stem + "_edgetpu.tflite")
+        with files.replacing(target) as part:
+            part.write_bytes(compiled[0].read_bytes())
+    return dict(read_compiler_log(done.stdout), file=target.name)
+
+
+def read_compiler_log(text: str) -> Dict:
+    """What edgetpu_compiler -s printed: how many operators run where, and the table of operator, count and status."""
+    counts = {}
+    for key, where in (("mapped", "Edge TPU"), ("cpu", "CPU")):
+        match = re.search(r"Number of operations that will run on %s: (\d+)" % where, text)
+        counts[key] = int(match.group(1)) if match else None
+    rows = re.findall(r"^\s*([A-Za-z][A-Za-z0-9_]*)[ \t]+(\d+)[ \t]+(\S.*?)\s*$", text, re.MULTILINE)
+    table = [{"operator": name, "count": int(count), "status": status} for name, count, status in rows]
+    if counts["mapped"] is None and table:
+        counts["mapped"] = sum(row["count"] for row in table if row["status"].startswith("Mapped"))
+        counts["cpu"] = sum(row["count"] for row in table) - counts["mapped"]
+    return dict(counts, operators=table)

@@ -1,0 +1,146 @@
+"""What a model is made of, and what training it takes: anchors, parameters, multiply-adds, memory."""
+
+import subprocess
+from dataclasses import dataclass
+from typing import List, Optional, Tuple
+
+from todus import pipeline
+
+BYTES = 4  # of a float32
+
+
+@dataclass
+class Costs:
+    """Of one image through the network.
+
+    Attributes:
+      parameters: trainable, without batch normalisation's.
+      multiply_adds: of convolutions and matrix products.
+      activations: float values that the forward pass makes, each of which training keeps for the gradient.
+      anchors: boxes that the predictor scores; None where they depend on the image.
+      trainable: names of the variables that training changes, frozen: of those it leaves alone.
+    """
+
+    parameters: int
+    multiply_adds: int
+    activations: int
+    anchors: Optional[int]
+    trainable: List[str]
+    frozen: List[str]
+
+
+def costs(config: pipeline.Config) -> Costs:
+    """Builds the network once, for one image of its input size (600x1024 where the size follows the image)."""
+    from todus.tf import tf
+
+    import tf_slim as slim
+    from object_detection.builders import model_builder
+
+    from todus.quiet import quiet
+
+    height, width = pipeline.input_size(config) or (600, 1024)
+    with tf.Graph().as_default() as graph, quiet():
+        tf.keras.backend.set_learning_phase(0)
+        model = model_builder.build(config.model, is_training=False)
+        image = tf.placeholder(tf.float32, [1, height, width, 3])
+        predicted = model.predict(image, tf.constant([[height, width, 3]]))
+        every = tf.trainable_variables()
+        patterns = list(config.train_config.freeze_variables)
+        trained = slim.filter_variables(every, exclude_patterns=patterns) if patterns else every
+        anchors = predicted["anchors"].shape.as_list()[0] if pipeline.architecture(config) == "ssd" else None
+        names = {variable.op.name for variable in trained}
+        return Costs(
+            parameters=sum(variable.shape.num_elements() for variable in every if "BatchNorm" not in variable.op.name),
+            multiply_adds=_multiply_adds(graph),
+            activations=_activations(graph),
+            anchors=anchors,
+            trainable=sorted(names),
+            frozen=sorted(variable.op.name for variable in every if variable.op.name not in names),
+        )
+
+
+def _multiply_adds(graph) -> int:
+    """Outputs of each convolution and matrix product times the inputs that each sums up."""
+    total = 0
+    for op in graph.get_operations():
+        if op.type not in ("Conv2D", "DepthwiseConv2dNative", "MatMul"):
+            continue
+        outputs, weights = op.outputs[0].shape.num_elements(), op.inputs[1].shape.as_list()
+        if not outputs or None in weights:
+            continue
+        summed = {"Conv2D": weights[:3], "DepthwiseConv2dNative": weights[:2], "MatMul": weights[:1]}.get(op.type, [])
+        product = 1
+        for side in summed:
+            product *= side
+        total += outputs * product
+    return total
+
+
+_KEPT = {
+    "Conv2D",
+    "DepthwiseConv2dNative",
+    "FusedBatchNorm",
+    "FusedBatchNormV3",
+    "Relu",
+    "Relu6",
+    "BiasAdd",
+    "ConcatV2",
+    "Add",
+    "AddV2",
+    "Mul",
+}
+_KEPT |= {"MaxPool", "AvgPool", "ResizeNearestNeighbor", "MatMul", "CropAndResize"}
+
+
+def _activations(graph) -> int:
+    return sum(op.outputs[0].shape.num_elements() or 0 for op in graph.get_operations() if op.type in _KEPT)
+
+
+# Gradients are held beside the activations they belong to, and the allocator rounds up.
+_TRAINING_FACTOR = 1.6
+_BASE_BYTES = 700 << 20  # TensorFlow itself, the input pipeline with its shuffle buffer
+
+
+def training_bytes(cost: Costs, batch_size: int) -> int:
+    """An estimate of what training at a batch size takes."""
+    slots = 4 * cost.parameters  # weights, gradients, two optimizer slots
+    return int(BYTES * (slots + _TRAINING_FACTOR * cost.activations * batch_size)) + _BASE_BYTES
+
+
+def devices() -> List[Tuple[str, int]]:
+    """(name, free bytes) of this machine's memory and of each NVIDIA GPU."""
+    found = [("this machine", _free_memory())]
+    try:
+        text = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name,memory.free", "--format=csv,noheader,nounits"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=10,
+            check=True,
+        ).stdout.decode("utf-8", "replace")
+    except (OSError, subprocess.SubprocessError):
+        return found
+    for line in text.splitlines():
+        name, _, free = line.rpartition(",")
+        if free.strip().isdigit():
+            found.append((name.strip(), int(free) << 20))
+    return found
+
+
+def _free_memory() -> int:
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    return 4 << 30
+
+
+def largest_batch(cost: Costs, free: int, most: int) -> int:
+    """The largest power of two, up to `most`, whose training fits into `free` bytes; at least 1."""
+    batch = 1
+    while batch * 2 <= most and training_bytes(cost, batch * 2) <= free:
+        batch *= 2
+    return batch
