@@ -11,10 +11,10 @@ export MODEL CATEGORIES
 SHELL_FILES = *.sh lib/*.sh demo/*.sh .ci/run tests/*.bash
 BATS_FILES = tests/*.bats
 
-.PHONY: help install dev demo limited test lint bench clean
+.PHONY: help install dev demo limited test lint bench report history clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 install: ## set up .venv with Python 3.7 and every pinned package
 	@lib/install.sh runtime
@@ -34,8 +34,14 @@ lint: dev ## shellcheck, shfmt and ruff
 dev: install
 	@lib/install.sh dev
 
-bench: install ## measure speed: ratios within one run
+bench: install ## measure speed: ratios within one run; SECTION=data|train|eval
 	@lib/bench.sh
+
+report: install ## one HTML page on a MODEL: precision, curves, sizes, speed
+	@lib/report.sh
+
+history: install ## one table of every training under model/
+	@lib/history.sh
 
 clean: ## remove .venv and what the demo and the tests made; dataset/ and model/ stay
 	rm -rf .venv .venv.lock .python37 demo/out .pytest_cache .hypothesis .ruff_cache

@@ -3,23 +3,25 @@
   python -m eval -m ssd_mobilenet_v1_coco_2018_01_28                     the zoo's own frozen graph
   python -m eval -m ssd_mobilenet_v1_coco_2018_01_28 -i                  the exported inference graph
   python -m eval -m ssd_mobilenet_v1_coco_2018_01_28 --checkpoint latest a checkpoint (eval.sh does this)
+  python -m eval -m ssd_mobilenet_v1_coco_2018_01_28 --format tflite     a converted model: tflite, tflite-float16, onnx ...
+  python -m eval -m ssd_mobilenet_v1_coco_2018_01_28 --all               every format there is; writes model/NAME/eval.json and eval.png
   python -m eval -m ssd_mobilenet_v1_coco_2018_01_28 -c person dog       only these classes
 
+METRICS=coco|pascal|openimages chooses what AP means (default: coco). --all picks a score threshold for each class and puts it into the
+FILE.json of each converted model: of the best F1, or with PRECISION=0.9 of that precision.
 Classes are matched by name, whatever the ids. Exit codes: 0, 1 for what went wrong, 2 for wrong usage.
 """
 
 import sys
-from pathlib import Path
 
 from todus import command
 
 if __name__ == "__main__":
     command.use_repo_environment()
 
-from todus import categories, checkpoints, files, paths, pipeline, prepare
-from todus.errors import TodusError, UsageError
-
-FORMATS = ("checkpoint", "frozen_graph", "tflite")
+from todus import files, formats, paths, prepare
+from todus.commands import choice, number
+from todus.errors import UsageError
 
 
 def parser() -> command.Parser:
@@ -27,7 +29,8 @@ def parser() -> command.Parser:
     result.add_argument("-m", "--model", metavar="NAME", required=True, help="a model under model/, or its folder")
     result.add_argument("-i", "--inference-graph", action="store_true", help="the exported graph instead of the zoo's")
     result.add_argument("--checkpoint", metavar="PREFIX", nargs="?", const="", help="model.ckpt-N, latest, best or pretrained (the slice)")
-    result.add_argument("--format", choices=FORMATS, help="a converted model: tflite")
+    result.add_argument("--format", metavar="FORM", help="zoo, checkpoint, frozen_graph, saved_model, tflite, tflite-float16 ... or onnx")
+    result.add_argument("--all", action="store_true", help="every format present, on the same images at the same score threshold")
     result.add_argument("-c", "--categories", metavar="NAME", nargs="+", help="only these classes")
     result.add_argument("-d", "--dataset", metavar="NAME", help="another dataset than the model was prepared for")
     result.add_argument("--split", default="val", choices=("val", "train"), help="which records (default: val)")
@@ -41,57 +44,100 @@ def main(argv=None) -> int:
     arguments = parser().parse_args(argv)
     if arguments.limit is not None and arguments.limit < 1:
         raise UsageError("--limit %d: must be 1 or more" % arguments.limit)
+    if arguments.all and (arguments.format or arguments.inference_graph):
+        raise UsageError("--all is every format; leave out --format and -i")
     model = paths.model(arguments.model).check()
     dataset = paths.dataset(arguments.dataset).check() if arguments.dataset else prepare.dataset_of(model)
     from todus import evaluation
 
-    only = evaluation.wanted_classes(dataset, arguments.categories).values()
-    detector = make_detector(model, arguments)
-    command.say("eval: %s on %s, %s, of dataset %s" % (detector.path, threshold_of(detector, arguments), arguments.split, dataset.name))
-    result = evaluation.evaluate(
-        detector, dataset, arguments.split, only if arguments.categories else None, arguments.limit, arguments.score_threshold, Ticker()
-    )
+    arguments.metrics = choice("METRICS", evaluation.METRICS, "coco")
+    evaluation.wanted_classes(dataset, arguments.categories)
+    if arguments.all:
+        return evaluate_all(model, dataset, arguments)
+    form = chosen_form(model, arguments)
+    own = formats.score_threshold(model, form) or 0.0
+    where = "%s of dataset %s" % (arguments.split, dataset.name)
+    command.say("eval: %s, score threshold %g, on %s" % (form.path, max(own, arguments.score_threshold), where))
+    result = evaluate(formats.open_form(model, form, 1), dataset, arguments, arguments.score_threshold)
     print_result(result)
     if arguments.json:
         files.write_json(arguments.json, result.as_dict())
     return 0
 
 
-def make_detector(model: paths.Model, arguments):
-    """The detector that the arguments name; the zoo's own model where they name none."""
-    from todus import detectors
+def evaluate(detector, dataset, arguments, score_threshold: float):
+    from todus import evaluation
 
-    wanted = arguments.format or ("checkpoint" if arguments.checkpoint is not None else "")
-    if wanted == "checkpoint":
-        prefix = checkpoints.choose(model, arguments.checkpoint or "")
-        return detectors.Checkpoint(prefix, prepare.resolved(model), categories.read_label_map(model.limited_label_map))
-    if wanted == "tflite":
-        if not model.converted("tflite").exists():
-            raise TodusError("%s is missing; run ./export-tflite.sh and ./convert-tflite.sh" % model.converted("tflite"))
-        return detectors.TFLite(model.converted("tflite"), categories.read_label_map(model.exported_label_map))
-    if wanted == "frozen_graph" or arguments.inference_graph:
-        if not model.frozen_graph.exists():
-            raise TodusError("%s is missing; run ./export.sh" % model.frozen_graph)
-        return detectors.FrozenGraph(model.frozen_graph, categories.read_label_map(model.exported_label_map))
-    names = categories.read_label_map(model.zoo_label_map)
-    if model.zoo_frozen_graph.exists():
-        return detectors.FrozenGraph(model.zoo_frozen_graph, names)
-    config = pipeline.read(model.zoo_pipeline)
-    threshold = pipeline.non_max_suppression(config).score_threshold
-    return detectors.Checkpoint(model.zoo_checkpoint, config, names, threshold)
+    return evaluation.evaluate(
+        detector,
+        dataset,
+        arguments.split,
+        arguments.categories,
+        arguments.limit,
+        score_threshold,
+        Ticker(),
+        arguments.metrics,
+    )
 
 
-def threshold_of(detector, arguments) -> str:
-    """A word on the score threshold, for AP depends on it."""
-    beside = {"frozen_graph": ("zoo-pipeline.config", "pipeline.config")}.get(detector.form, ())
-    own = 1e-8 if detector.form == "checkpoint" else None
-    for name in beside:
-        if (Path(detector.path).parent / name).exists():
-            own = pipeline.non_max_suppression(pipeline.read(Path(detector.path).parent / name)).score_threshold
-            break
-    if detector.form == "tflite":
-        own = files.read_json(paths.beside_json(detector.path))["exported"]["score_threshold"]
-    return "score threshold %g" % max(own or 0.0, arguments.score_threshold)
+def evaluate_all(model: paths.Model, dataset, arguments) -> int:
+    """Every format on the same records at one score threshold, the highest that one of them cuts at itself."""
+    from todus import curves, thresholds
+
+    precision = number("PRECISION", float, None)
+    if precision is not None and precision > 1:
+        raise UsageError("PRECISION=%g must be between 0 and 1" % precision)
+    chosen = arguments.checkpoint if arguments.checkpoint is not None else formats.exported_from(model)
+    forms = formats.present(model, chosen)
+    threshold = max([arguments.score_threshold] + [formats.score_threshold(model, form) or 0.0 for form in forms])
+    where = "%s of dataset %s" % (arguments.split, dataset.name)
+    command.say("eval: %d formats of %s, score threshold %g for each, on %s" % (len(forms), model.name, threshold, where))
+    results, entries = {}, []
+    for form in forms:
+        command.say("eval: %s" % form.path)
+        result = results[form.title] = evaluate(formats.open_form(model, form, 1), dataset, arguments, threshold)
+        picked = thresholds.pick_all(result.matches, precision)
+        if arguments.split == "val" and not arguments.limit:
+            thresholds.store(form.path, picked, precision, result.images)
+        entries.append(entry_of(form, result, picked, threshold, next(iter(results.values()))))
+    print_table(entries, next(iter(results.values())))
+    files.write_json(model.folder / "eval.json", entries)
+    curves.draw(model.folder / "eval.png", results)
+    if arguments.json:
+        files.write_json(arguments.json, entries)
+    print("written: %s, %s" % (model.folder / "eval.json", model.folder / "eval.png"))
+    return 0
+
+
+def entry_of(form, result, picked, threshold, first) -> dict:
+    """What eval.json holds of one format; NaN, where there is no groundtruth, is null."""
+    entry = dict(result.as_dict(), format=form.name, title=form.title, file=form.path.name, bytes=formats.bytes_of(form))
+    entry["drop"] = None if result.ap != result.ap or first.ap != first.ap else first.ap - result.ap
+    entry.update(score_threshold=threshold, protocol=result.protocol, thresholds=picked)
+    return entry
+
+
+def print_table(entries, first) -> None:
+    print("protocol: %s" % first.protocol)
+    columns = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop")
+    width = max(len(entry["title"]) for entry in entries)
+    print("%-*s %s %9s %7s" % (width, "format", " ".join("%7s" % name.replace("ap_", "") for name in columns), "images/s", "MB"))
+    for entry in entries:
+        values = ["%7s" % ("-" if entry[name] is None else "%.4f" % entry[name]) for name in columns]
+        print("%-*s %s %9.1f %7.1f" % (width, entry["title"], " ".join(values), entry["images_per_second"], entry["bytes"] / 1e6))
+    for name in first.per_class:
+        values = ["-" if entry["per_class"][name] is None else "%.3f" % entry["per_class"][name] for entry in entries]
+        picked = entries[-1]["thresholds"].get(name)
+        note = "; %s: keep scores from %.2f on" % (entries[-1]["title"], picked["threshold"]) if picked else ""
+        print("  AP of %s: %s%s" % (command.one_line(name), " ".join(values), note))
+
+
+def chosen_form(model: paths.Model, arguments) -> "formats.Form":
+    """The form that the arguments name; the zoo's own model where they name none."""
+    name = arguments.format or ("checkpoint" if arguments.checkpoint is not None else "")
+    if not name:
+        name = "frozen_graph" if arguments.inference_graph else "zoo"
+    return formats.find(model, name, arguments.checkpoint or "")
 
 
 class Ticker:
@@ -109,6 +155,7 @@ class Ticker:
 
 
 def print_result(result) -> None:
+    print("protocol: %s" % result.protocol)
     print(result.summary)
     width = max(len(name) for name in result.per_class)
     for name, value in result.per_class.items():

@@ -8,6 +8,8 @@
 #   CHECKPOINT_PREFIX  model.ckpt-N, latest, best, or pretrained: the zoo's weights limited to your classes, without training
 #                      (default: latest; before any training, pretrained)
 #   INPUT_TYPE         image_tensor, encoded_image_string_tensor or tf_example (default: image_tensor)
+#   INPUT_SHAPE        of image_tensor: free, fixed (the model's own input size) or HEIGHTxWIDTH (default: free)
+#   BATCH              images that go in together (default: any number)
 #   SCORE_THRESHOLD    detections below it are left out (default: pipeline.config's)
 set -euo pipefail
 

@@ -184,7 +184,8 @@ def _memory(summary, cost, config):
 
 def report(model: paths.Model, request: prepare.Request, made: prepare.Prepared) -> None:
     sliced = made.sliced
-    print("%s: %d classes, of the zoo's %d" % (model.name, len(made.names), len(made.zoo_names)))
+    count = "%d class%s" % (len(made.names), "" if len(made.names) == 1 else "es")
+    print("%s: %s, of the zoo's %d" % (model.name, count, len(made.zoo_names)))
     if made.start == "slice":
         print("  from the zoo   %s" % command.one_line(categories.shortened(sliced.from_zoo) or "none"))
         if sliced.fresh:

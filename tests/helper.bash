@@ -19,12 +19,14 @@ fake_model() {
 # stub_python: a python that prints what it was called with, in the place of the real one.
 stub_python() {
 	mkdir -p "$BATS_TEST_TMPDIR/bin"
+	# shellcheck disable=SC2016 # the stub expands them
 	printf '%s\n' '#!/usr/bin/env bash' 'echo "MODEL_DIR=${MODEL_DIR:-} $*"' >"$BATS_TEST_TMPDIR/bin/python-stub"
 	chmod +x "$BATS_TEST_TMPDIR/bin/python-stub"
 	export PYTHON="$BATS_TEST_TMPDIR/bin/python-stub"
 }
 
 # one_line: the last run said exactly one line.
+# shellcheck disable=SC2154 # bats' run sets lines and output
 one_line() {
 	[[ "${#lines[@]}" -eq 1 ]] || {
 		printf 'said %d lines:\n%s\n' "${#lines[@]}" "$output"

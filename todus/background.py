@@ -191,7 +191,7 @@ def status(model: Model) -> List[str]:
         now = files.read_json(model.training / "status.json")
     if now:
         text = "step      %d of %d" % (now["step"], now["num_steps"])
-        text += "   loss %.4f" % now["loss"]
+        text += "   loss %.4f" % now["loss"] if now.get("loss") is not None else ""
         if now.get("learning_rate") is not None:
             text += "   learning rate %.4g" % now["learning_rate"]
         lines.append(text)

@@ -99,9 +99,11 @@ def stop_with_stdin(finish: Callable[[], None] = lambda: None) -> None:
         return
 
     def wait() -> None:
-        for line in sys.stdin.buffer:
-            if line == FINISH:
-                finish()
+        while True:
+            said = os.read(0, len(FINISH))  # not sys.stdin, whose lock a waiting thread would hold when the interpreter ends
+            if not said:
+                break
+            finish()
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()

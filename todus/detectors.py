@@ -149,7 +149,7 @@ def _as_example(image: np.ndarray) -> np.ndarray:
     from todus.dataset import example
 
     features = {"image/encoded": [_png(image)], "image/format": [b"png"]}
-    return np.array(example.encode(features, {name: bytes for name in features}), object)
+    return np.array(example.encode(features, dict.fromkeys(features, bytes)), object)
 
 
 _ENCODERS = {"encoded_image_string_tensor": lambda image: np.array(_png(image), object), "tf_example": _as_example}

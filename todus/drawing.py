@@ -1,6 +1,6 @@
 """Detections drawn on images."""
 
-from typing import Dict, Tuple
+from typing import Dict, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -49,3 +49,21 @@ def _font(size: int):
     from matplotlib import font_manager
 
     return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
+
+
+def thumbnail(picture: Image.Image, side: int = 320) -> Image.Image:
+    small = picture.copy()
+    small.thumbnail((side, side), Image.LANCZOS)
+    return small
+
+
+def contact_sheet(pictures: Sequence[Image.Image], columns: int = 4, gap: int = 8) -> Image.Image:
+    """The pictures in rows on white, each in the middle of its cell."""
+    columns = min(columns, len(pictures))
+    width, height = (max(picture.size[axis] for picture in pictures) + gap for axis in (0, 1))
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * width + gap, rows * height + gap), "white")
+    for place, picture in enumerate(pictures):
+        left, top = gap + place % columns * width, gap + place // columns * height
+        sheet.paste(picture, (left + (width - gap - picture.width) // 2, top + (height - gap - picture.height) // 2))
+    return sheet

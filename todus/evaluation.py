@@ -1,4 +1,4 @@
-"""AP of any detector on a dataset's records: COCO's by pycocotools with unrounded scores; todus.metrics has Pascal VOC's and Open Images'."""
+"""AP of any detector on a dataset's records: COCO's by pycocotools, with unrounded scores; todus.pascal has others."""
 
 import contextlib
 import io
@@ -212,9 +212,9 @@ def evaluate(
     table = np.array(rows, np.float64).reshape(-1, 7)
     result = score(truth, table)
     if metrics != "coco":
-        from todus import metrics as others
+        from todus import pascal
 
-        result.update(others.score(metrics, truth, table))
+        result.update(pascal.score(metrics, truth, table))
     return Evaluation(
         form=detector.form, images=done, seconds=seconds, unknown=unknown, score_threshold=score_threshold, metrics=metrics, **result
     )

@@ -95,8 +95,8 @@ def export_tflite_graph(
     config = _config_for(model, prefix, score_threshold)
     if pipeline.architecture(config) != "ssd":
         raise TodusError(
-            "%s cannot become TFLite: its second stage crops the first one's boxes, for which TFLite has no operators (SSD has one, the detection "
-            "post-process); use ./convert-onnx.sh" % pipeline.extractor(config)
+            "%s cannot become TFLite: its second stage crops the first one's boxes, for which TFLite has no operators "
+            "(for SSD it has the detection post-process); use ./convert-onnx.sh" % pipeline.extractor(config)
         )
     if pipeline.input_size(config) is None:
         raise TodusError("%s has an input of no fixed size; TFLite needs a fixed_shape_resizer in pipeline.config" % model.name)
@@ -148,7 +148,9 @@ def _write_saved_model(folder: Path, input_type: str) -> None:
         tf.train.Saver().restore(session, str(folder / "model.ckpt"))
         shutil.rmtree(str(folder / "saved_model"))
         builder = tf.saved_model.builder.SavedModelBuilder(str(folder / "saved_model"))
-        signature = tf.saved_model.signature_def_utils.predict_signature_def({"inputs": graph.get_tensor_by_name(input_type + ":0")}, outputs)
+        signature = tf.saved_model.signature_def_utils.predict_signature_def(
+            {"inputs": graph.get_tensor_by_name(input_type + ":0")}, outputs
+        )
         builder.add_meta_graph_and_variables(
             session, [tf.saved_model.tag_constants.SERVING], signature_def_map={"serving_default": signature}, clear_devices=True
         )

@@ -72,7 +72,9 @@ def find(model: Model, name: str, checkpoint: str = "") -> Form:
         raise UsageError("--format %s is unknown; there is: %s, tflite-float16 and the like" % (name, ", ".join(NAMES)))
     path, title, command = places[base]
     if not path.exists():
-        raise TodusError("%s is missing; run %s" % (path, command.replace("./convert-tflite", "FORMAT=%s ./convert-tflite" % kind) if kind else command))
+        raise TodusError(
+            "%s is missing; run %s" % (path, command.replace("./convert-tflite", "FORMAT=%s ./convert-tflite" % kind) if kind else command)
+        )
     return Form(name, path, _tflite_title(path) if base == "tflite" else title)
 
 

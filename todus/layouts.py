@@ -49,9 +49,9 @@ def of(config: pipeline.Config, variables: Mapping[str, np.ndarray]) -> Dict[str
         return {name: layout for name in variables if _SSD_CLASSES.search(name)}
     predictor = config.model.faster_rcnn.second_stage_box_predictor
     found = {name: layout for name in variables for layout in [_second_stage(name, predictor)] if layout}
-    if predictor.HasField("mask_rcnn_box_predictor") and predictor.mask_rcnn_box_predictor.predict_instance_masks:
-        if not predictor.mask_rcnn_box_predictor.masks_are_class_agnostic:
-            found.update({name: Layout(background=False) for name in _mask_outputs(variables)})
+    masks = predictor.mask_rcnn_box_predictor
+    if masks.predict_instance_masks and not masks.masks_are_class_agnostic:
+        found.update({name: Layout(background=False) for name in _mask_outputs(variables)})
     return found
 
 

@@ -44,9 +44,7 @@ def pack(data: bytes, name: str, labels: Sequence[str], mean: Sequence[float], s
             color_space_type=_rgb(),
             tensor_type=_input_type(data),
         )
-        classes = info.CategoryTensorMd(
-            name="category", description=LABELS_NOTE, label_files=[info.LabelFileMd(file_path=str(path))]
-        )
+        classes = info.CategoryTensorMd(name="category", description=LABELS_NOTE, label_files=[info.LabelFileMd(file_path=str(path))])
         writer = create.create_from_metadata_info(bytearray(data), general_md=general, input_md=pixels, output_category_md=classes)
         return bytes(writer.populate())
 

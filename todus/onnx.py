@@ -75,7 +75,9 @@ def _converted(graph_def, inputs: List[str], outputs: List[str], opset: int, nam
         raise
     except Exception as error:  # tf2onnx raises ValueError, RuntimeError, KeyError and more for what it does not know
         line = (str(error).strip().split("\n") or [""])[0][:300]
-        raise TodusError("tf2onnx refused the graph of %s (%s: %s); export it again, or try another OPSET" % (name, type(error).__name__, line))
+        raise TodusError(
+            "tf2onnx refused the graph of %s (%s: %s); export it again, or try another OPSET" % (name, type(error).__name__, line)
+        )
 
 
 def _graph(model: Model, opset: int) -> Tuple:

@@ -237,8 +237,7 @@ def _leaves(message: Message, prefix: str = "") -> Iterator[Tuple[str, str]]:
             name = prefix + field.name + ("[%d]" % number if repeated else "")
             if field.type == field.TYPE_MESSAGE:
                 inner = list(_leaves(each, name + "."))
-                for leaf in inner or [(name, "{}")]:
-                    yield leaf
+                yield from inner or [(name, "{}")]
             elif field.type == field.TYPE_ENUM:
                 yield name, field.enum_type.values_by_number[each].name
             else:

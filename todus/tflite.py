@@ -21,9 +21,7 @@ CALIBRATION = 100
 Say = Callable[[str], None]
 
 
-def convert(
-    model: Model, wanted: Optional[str] = None, calibration: int = CALIBRATION, say: Say = lambda line: None
-) -> Tuple[Path, Dict]:
+def convert(model: Model, wanted: Optional[str] = None, calibration: int = CALIBRATION, say: Say = lambda line: None) -> Tuple[Path, Dict]:
     """Writes model/MODEL/MODEL.tflite, or MODEL-FORMAT.tflite where `wanted` is not the graph's own format, and its .json; -fast at the
     end where the graph was exported with fast non-max suppression.
 

@@ -103,9 +103,9 @@ class _Lead:
         self.seen = 0.0
 
     def run(self) -> int:
-        cluster.stop_with_stdin()
         pid = self.model.training / "pid"
         try:
+            cluster.stop_with_stdin()
             files.write_text(pid, "%d\n" % os.getpid())
             return self._run()
         except hooks.Stopped:
@@ -132,6 +132,7 @@ class _Lead:
             pipeline.write(self.model.training / "pipeline.config", self.config)
             batch, source = self.config.train_config.batch_size, done[1].name if done else "the slice"
             self.say("train: %s, step %d of %d, batch %d, from %s" % (self.model.name, start, self.steps, batch, source))
+            hooks.write_status(self.model, step=start, num_steps=self.steps)
             self._begin_scores(start)
             reason = self._enough()
             if not reason:
@@ -249,9 +250,8 @@ def score_until_ended(model: Model, config: pipeline.Config, dataset: Dataset, s
     moment, state = run_log.now(), {"finish": False}
     stop = hooks.Stop()
     scoring = scoring_for(settings, config.train_config.num_steps)
-    cluster.stop_with_stdin(lambda: state.update(finish=True))
-    step = 0
     try:
+        cluster.stop_with_stdin(lambda: state.update(finish=True))
         with files.lock(model.training / "evaluation", "the evaluation of %s" % model.name):
             scorer = Scorer(model, config, dataset, scoring, say)
             scorer.first()
@@ -265,15 +265,14 @@ def score_until_ended(model: Model, config: pipeline.Config, dataset: Dataset, s
         say("train: %s: the evaluator ends" % stop.reason)
     finally:
         stop.restore()
-    return step
+    return 0
 
 
 def _take_part(model: Model, config: pipeline.Config, settings: Settings, role: cluster.Role, say: Say) -> int:
     """A worker's or a parameter server's part of a cluster's run."""
-    stop = hooks.Stop()
-    cluster.stop_with_stdin()
-    moment = run_log.now()
+    stop, moment = hooks.Stop(), run_log.now()
     try:
+        cluster.stop_with_stdin()
         with tempfile.TemporaryDirectory(prefix="todus-") as folder:
             config_path = Path(folder) / "pipeline.config"
             pipeline.write(config_path, config)

@@ -159,6 +159,8 @@ def duration(seconds: float) -> str:
 def save_hook(model: Model, schedule: Schedule, stop: Stop, start: int, saved: Callable[[int, bool], None]):
     """A CheckpointSaverHook that saves at multiples of schedule.save and schedule.evaluate, at the last step and when stopped.
 
+    It writes weights alone: the graph is in pipeline.config, and writing it out takes seconds a checkpoint.
+
     Args:
       model: whose training/ it is.
       schedule: when to save.
@@ -189,11 +191,15 @@ def save_hook(model: Model, schedule: Schedule, stop: Stop, start: int, saved: C
                 self._evaluate = False
                 self._save(session, step)
 
+        def after_create_session(self, session, coord):
+            step = int(session.run(self._global_step_tensor))
+            if step != start or not start:
+                self._save(session, step)
+
         def _save(self, session, step):
             self._last = step
-            result = super()._save(session, step)
+            self._get_saver().save(session, self._save_path, global_step=step, write_meta_graph=False)
             saved(int(step), self._evaluate)
-            return result
 
     return Save()
 

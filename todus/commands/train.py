@@ -1,26 +1,107 @@
 """train.sh."""
 
+import os
 import sys
+from typing import List, Optional
 
-from todus import command, training
-from todus.commands import chosen_model, number
+from todus import background, cluster, command, training
+from todus.commands import choice, chosen_model, number
+from todus.errors import UsageError
+from todus.training_eval import Scoring
+
+# What one machine's environment says to all roles of a cluster.
+SETTINGS = ("NUM_TRAIN_STEPS", "BATCH_SIZE", "LEARNING_RATE", "SAVE_STEPS", "KEEP", "LOG_STEPS")
+SETTINGS += ("EVAL_STEPS", "EVAL_SAMPLE", "EVAL_TRAIN", "TARGET_AP", "PATIENCE")
 
 
-def main(_argv=None) -> int:
-    model = chosen_model()
-    training.train(
-        model,
-        training.Settings(
-            num_steps=number("NUM_TRAIN_STEPS", int, None),
-            batch_size=number("BATCH_SIZE", int, None),
-            learning_rate=number("LEARNING_RATE", float, None),
-            save_steps=number("SAVE_STEPS", int, 500),
-            keep=number("KEEP", int, 5),
-            log_steps=number("LOG_STEPS", int, 10),
-        ),
-        command.say,
+def whole(name: str, default: int) -> int:
+    """An environment variable as a number of 0 or more."""
+    text = os.environ.get(name, "").strip()
+    return 0 if text == "0" else number(name, int, default)
+
+
+def target() -> str:
+    """TARGET_AP: "", a number above 0 and up to 1, or "pretrained"."""
+    text = os.environ.get("TARGET_AP", "").strip()
+    if text in ("", "pretrained"):
+        return text
+    if number("TARGET_AP", float, None) > 1:
+        raise UsageError("TARGET_AP=%s must be at most 1, or pretrained" % text)
+    return text
+
+
+def settings() -> training.Settings:
+    """The settings in the environment."""
+    result = training.Settings(
+        num_steps=number("NUM_TRAIN_STEPS", int, None),
+        batch_size=number("BATCH_SIZE", int, None),
+        learning_rate=number("LEARNING_RATE", float, None),
+        save_steps=number("SAVE_STEPS", int, 500),
+        keep=number("KEEP", int, 5),
+        log_steps=number("LOG_STEPS", int, 10),
+        scoring=Scoring(whole("EVAL_STEPS", 1000), number("EVAL_SAMPLE", int, 1), choice("EVAL_TRAIN", ("0", "1"), "0") == "1"),
+        separate=choice("EVAL", ("inline", "separate"), "inline") == "separate",
+        target_ap=target(),
+        patience=whole("PATIENCE", 0),
     )
-    print("next: export MODEL_DIR=%s && ./eval.sh && ./export.sh" % model.folder)
+    if (result.target_ap or result.patience) and not result.scoring.every:
+        raise UsageError("TARGET_AP and PATIENCE need evaluations; EVAL_STEPS=0 makes none")
+    return result
+
+
+def parser() -> command.Parser:
+    result = command.Parser("train", __doc__)
+    action = result.add_mutually_exclusive_group()
+    for name in ("background", "status", "stop", "log", "plot", "evaluator"):
+        action.add_argument("--" + name, action="store_true")
+    result.add_argument("--hosts", metavar="FILE")
+    return result
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    arguments = parser().parse_args(argv)
+    model = chosen_model()
+    if arguments.status:
+        print("\n".join(background.status(model)))
+        return 0
+    if arguments.stop:
+        background.stop(model, command.say)
+        return 0
+    if arguments.log:
+        background.follow(model, print)
+        return 0
+    if arguments.plot:
+        from todus import plot
+
+        print(plot.plot(model))
+        return 0
+    chosen = settings()
+    if arguments.evaluator:
+        return evaluator(model, chosen)
+    if arguments.hosts:
+        cluster.read_hosts(arguments.hosts)
+    if arguments.background or choice("BACKGROUND", ("0", "1"), "0") == "1":
+        more = ["--hosts", os.path.abspath(arguments.hosts)] if arguments.hosts else []
+        background.start(model, more, command.say)
+        return 0
+    if arguments.hosts:
+        shared = {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
+        code = cluster.Launcher(model, cluster.read_hosts(arguments.hosts), shared, command.say).run()
+    else:
+        training.train(model, chosen, command.say)
+        code = 0
+    if not cluster.role() or cluster.role().kind == "chief":
+        print("next: export MODEL_DIR=%s && ./eval.sh && ./export.sh" % model.folder)
+    return code
+
+
+def evaluator(model, chosen: training.Settings) -> int:
+    """The process beside a training that EVAL=separate starts."""
+    from todus import prepare
+
+    config = prepare.resolved(model)
+    training.settled(config, chosen)
+    training.score_until_ended(model, config, prepare.dataset_of(model), chosen, command.say)
     return 0
 
 

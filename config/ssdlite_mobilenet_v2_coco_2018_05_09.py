@@ -1,0 +1,4 @@
+"""SSDLite (depthwise box predictors), MobileNet v2, COCO. Each tuple: the name in the zoo's own graph, then the one in today's exports."""
+
+TO_FLOAT = ("ToFloat", "Cast")
+ANCHORS = ("Concatenate",)

@@ -1,0 +1,18 @@
+"""make history."""
+
+import sys
+
+from todus import command, history
+
+
+def main(_argv=None) -> int:
+    lines = history.table()
+    if len(lines) == 1:
+        command.say("history: no run under %s yet" % history.paths.models_folder())
+        return 0
+    print(history.aligned(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("history", main))

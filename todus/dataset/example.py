@@ -1,0 +1,210 @@
+"""One image and its boxes as a tf.train.Example with the OD API's standard features, without TensorFlow.
+
+The messages are those of tensorflow/core/example/{example,feature}.proto, declared here by their field numbers in a pool of their own, so
+that they live beside TensorFlow's in one process.
+"""
+
+import warnings
+from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple, Union
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+
+_FIELD = descriptor_pb2.FieldDescriptorProto
+warnings.filterwarnings("ignore", message="Unexpected end-group tag")  # said beside the count of parsed bytes, which is looked at
+
+
+class BadExample(Exception):
+    """The bytes are not an example of a detection dataset; the message says what is wrong with them."""
+
+
+class Example(NamedTuple):
+    """One decoded record. N boxes."""
+
+    encoded: bytes  # the JPEG or PNG file
+    format: str  # jpeg or png
+    source_id: str
+    file_name: str
+    sha256: str  # of `encoded`, hexadecimal
+    height: int
+    width: int
+    boxes: np.ndarray  # float32 [N, 4]: ymin, xmin, ymax, xmax, normalised to 0..1
+    classes: np.ndarray  # int64 [N]: ids of the dataset's label map
+    class_texts: List[str]  # N names
+    is_crowd: np.ndarray  # bool [N]
+    area: np.ndarray  # float32 [N], square pixels
+    difficult: np.ndarray  # bool [N]
+    truncated: np.ndarray  # bool [N]
+    masks: List[bytes]  # N PNG files, or none
+
+
+def _declare() -> Any:
+    """The message class of Example (example.proto; feature.proto for BytesList, FloatList, Int64List, Feature and Features)."""
+    file = descriptor_pb2.FileDescriptorProto(name="todus/example.proto", package="todus", syntax="proto3")
+
+    def add(name: str, *fields: tuple) -> Any:
+        added = file.message_type.add(name=name)
+        for number, (field, kind, label, type_name) in enumerate(fields, start=1):
+            added.field.add(name=field, number=number, type=kind, label=label, type_name=type_name)
+        return added
+
+    one, many = _FIELD.LABEL_OPTIONAL, _FIELD.LABEL_REPEATED
+    add("BytesList", ("value", _FIELD.TYPE_BYTES, many, None))
+    add("FloatList", ("value", _FIELD.TYPE_FLOAT, many, None))
+    add("Int64List", ("value", _FIELD.TYPE_INT64, many, None))
+    kinds = (("bytes_list", ".todus.BytesList"), ("float_list", ".todus.FloatList"), ("int64_list", ".todus.Int64List"))
+    feature = add("Feature", *((name, _FIELD.TYPE_MESSAGE, one, kind) for name, kind in kinds))
+    feature.oneof_decl.add(name="kind")
+    for field in feature.field:
+        field.oneof_index = 0
+    features = add("Features", ("feature", _FIELD.TYPE_MESSAGE, many, ".todus.Features.FeatureEntry"))
+    entry = features.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, type=_FIELD.TYPE_STRING, label=one)
+    entry.field.add(name="value", number=2, type=_FIELD.TYPE_MESSAGE, label=one, type_name=".todus.Feature")
+    add("Example", ("features", _FIELD.TYPE_MESSAGE, one, ".todus.Features"))
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.MessageFactory(pool).GetPrototype(pool.FindMessageTypeByName("todus.Example"))
+
+
+ExampleMessage = _declare()
+
+Value = Union[bytes, str, int, float]
+_ENCODED = b"image/encoded"
+_LISTS = {bytes: "bytes_list", float: "float_list", int: "int64_list"}
+
+
+def encode(encoded: bytes, features: Dict[str, Sequence[Value]], kinds: Dict[str, type]) -> Tuple[bytes, bytes, bytes]:
+    """The serialised tf.train.Example of an image and its features, in pieces so that the image is not copied.
+
+    The pieces are what protobuf's deterministic serialisation gives, which orders map entries by key: image/encoded is the first.
+
+    Args:
+      encoded: the value of image/encoded.
+      features: every other feature key -> values, strings for bytes included.
+      kinds: feature key -> bytes, float or int, so that an empty list has a kind too.
+    """
+    message_ = ExampleMessage()
+    feature = message_.features.feature
+    for key, values in features.items():
+        into = getattr(feature[key], _LISTS[kinds[key]])
+        if values:
+            into.value.extend(values)
+        else:
+            into.SetInParent()
+    others = message_.features.SerializeToString(deterministic=True)
+    head = b""
+    length = len(encoded)
+    for before in (
+        b"",
+        b"",
+        b"\n\r" + _ENCODED,
+        b"",
+    ):  # value in BytesList, bytes_list in Feature, value in the map's entry, feature in Features
+        number = 2 if before else 1
+        head = before + bytes([number << 3 | 2]) + _varint(length) + head
+        length = len(encoded) + len(head)
+    return b"\n" + _varint(length + len(others)) + head, encoded, others
+
+
+def _varint(number: int) -> bytes:
+    """Protocol buffers' base 128 varint."""
+    groups = []
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes(groups + [number])
+
+
+IMAGE_KINDS = {
+    "image/encoded": bytes,
+    "image/format": bytes,
+    "image/filename": bytes,
+    "image/source_id": bytes,
+    "image/key/sha256": bytes,
+    "image/height": int,
+    "image/width": int,
+}
+OBJECT_KINDS = {
+    "image/object/bbox/ymin": float,
+    "image/object/bbox/xmin": float,
+    "image/object/bbox/ymax": float,
+    "image/object/bbox/xmax": float,
+    "image/object/class/text": bytes,
+    "image/object/class/label": int,
+    "image/object/area": float,
+    "image/object/is_crowd": int,
+    "image/object/difficult": int,
+    "image/object/truncated": int,
+}
+MASK = "image/object/mask"
+KINDS = {**IMAGE_KINDS, **OBJECT_KINDS, MASK: bytes}
+
+
+def decode(data: bytes) -> Example:
+    """The example in one record. Raises BadExample for what lacks a feature, or has it in another kind or length than the OD API reads."""
+    parsed = ExampleMessage()
+    try:
+        whole = parsed.MergeFromString(data) == len(data)
+    except (message.DecodeError, UnicodeDecodeError, ValueError):
+        whole = False
+    if not whole:
+        raise BadExample("not a tf.train.Example")
+    feature = parsed.features.feature
+    image = {key: _single(feature, key, kind) for key, kind in IMAGE_KINDS.items()}
+    objects = {key: _values(feature, key, kind) for key, kind in OBJECT_KINDS.items()}
+    masks = list(_values(feature, MASK, bytes))
+    number = len(objects["image/object/class/label"])
+    for key, values in list(objects.items()) + ([(MASK, masks)] if masks else []):
+        if len(values) != number:
+            raise BadExample("%s has %d values for %d boxes" % (key, len(values), number))
+    sides = [objects["image/object/bbox/" + side] for side in ("ymin", "xmin", "ymax", "xmax")]
+    return Example(
+        encoded=image["image/encoded"],
+        format=_text(image["image/format"], "image/format"),
+        source_id=_text(image["image/source_id"], "image/source_id"),
+        file_name=_text(image["image/filename"], "image/filename"),
+        sha256=_text(image["image/key/sha256"], "image/key/sha256"),
+        height=image["image/height"],
+        width=image["image/width"],
+        boxes=np.array([list(side) for side in sides], np.float32).reshape(4, number).T.copy(),
+        classes=np.fromiter(objects["image/object/class/label"], np.int64, number),
+        class_texts=[_text(text, "image/object/class/text") for text in objects["image/object/class/text"]],
+        is_crowd=_flags(objects["image/object/is_crowd"], number),
+        area=np.fromiter(objects["image/object/area"], np.float32, number),
+        difficult=_flags(objects["image/object/difficult"], number),
+        truncated=_flags(objects["image/object/truncated"], number),
+        masks=masks,
+    )
+
+
+def _values(feature: Any, key: str, kind: type) -> Iterable[Any]:
+    if key not in feature:
+        if key in OBJECT_KINDS:
+            raise BadExample("has no %s" % key)
+        return ()
+    found = feature[key].WhichOneof("kind")
+    if found is None:
+        return ()
+    if found != _LISTS[kind]:
+        raise BadExample("%s is a %s, not a %s" % (key, found, _LISTS[kind]))
+    return getattr(feature[key], found).value
+
+
+def _single(feature: Any, key: str, kind: type) -> Any:
+    values = _values(feature, key, kind)
+    if len(values) != 1:
+        raise BadExample("has no %s" % key if not values else "%s has %d values" % (key, len(values)))
+    return values[0]
+
+
+def _text(value: bytes, key: str) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadExample("%s is not UTF-8" % key)
+
+
+def _flags(values: Iterable[int], number: int) -> np.ndarray:
+    return np.fromiter((value != 0 for value in values), np.bool_, number)

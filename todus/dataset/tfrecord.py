@@ -1,0 +1,86 @@
+"""The TFRecord container: length, masked CRC-32C of the length, data, masked CRC-32C of the data.
+
+tensorflow/core/lib/io/record_writer.h has the format.
+"""
+
+import hashlib
+import struct
+from pathlib import Path
+from typing import BinaryIO, Iterator, NamedTuple, Optional
+
+import google_crc32c
+
+_LENGTH = struct.Struct("<Q")
+_CHECK = struct.Struct("<I")
+HEADER = _LENGTH.size + _CHECK.size
+LONGEST = 1 << 31  # a protobuf message is shorter than 2 GiB
+
+
+def masked_crc(*parts: bytes) -> int:
+    """CRC-32C rotated right by 15 bits plus a constant (tensorflow/core/lib/hash/crc32c.h), so that a CRC over CRCs stays a good one."""
+    crc = 0
+    for part in parts:
+        crc = google_crc32c.extend(crc, part)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+class Writer:
+    """Writes records to an open file and keeps its size and SHA-256."""
+
+    def __init__(self, file: BinaryIO):
+        self.bytes = 0
+        self.records = 0
+        self._digest = hashlib.sha256()
+        self._file = file
+
+    def write(self, *data: bytes) -> None:
+        """Writes one record, the pieces of `data` after each other."""
+        length = _LENGTH.pack(sum(map(len, data)))
+        for part in (length + _CHECK.pack(masked_crc(length)),) + data + (_CHECK.pack(masked_crc(*data)),):
+            self._file.write(part)
+            self._digest.update(part)
+            self.bytes += len(part)
+        self.records += 1
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+class Record(NamedTuple):
+    """One record as found; `fault` is empty where it is whole."""
+
+    offset: int  # of its first byte in the file
+    data: bytes
+    fault: str
+
+
+def scan(path: Path) -> Iterator[Record]:
+    """Every record of a file with what is wrong with it. What follows a broken length cannot be found: the walk ends with it."""
+    with open(str(path), "rb", buffering=1 << 20) as file:
+        offset = 0
+        while True:
+            record = _next(file, offset)
+            if record is None:
+                return
+            yield record
+            if record.fault and not record.data:
+                return
+            offset += HEADER + len(record.data) + _CHECK.size
+
+
+def _next(file: BinaryIO, offset: int) -> Optional[Record]:
+    header = file.read(HEADER)
+    if not header:
+        return None
+    if len(header) < HEADER:
+        return Record(offset, b"", "the file ends inside a record")
+    length = _LENGTH.unpack_from(header)[0]
+    if _CHECK.unpack_from(header, _LENGTH.size)[0] != masked_crc(header[: _LENGTH.size]) or length > LONGEST:
+        return Record(offset, b"", "the CRC of its length is wrong")
+    data = file.read(length)
+    check = file.read(_CHECK.size)
+    if len(data) < length or len(check) < _CHECK.size:
+        return Record(offset, b"", "the file ends inside a record")
+    fault = "" if _CHECK.unpack(check)[0] == masked_crc(data) else "its CRC is wrong"
+    return Record(offset, data, fault)
