@@ -15,7 +15,7 @@ main() {
 	cd "$here"
 	PATH="$(dirname "$python"):$PATH"
 	export PATH
-	unset TODUS_HOME MODEL_DIR CATEGORIES CHECKPOINT_PREFIX NAME ZOO_URL COCO_URL
+	unset TODUS_HOME MODEL_DIR CATEGORIES CHECKPOINT_PREFIX NAME ZOO_URL COCO_URL OPENIMAGES_URL
 	"$python" -m pytest -q -n "$(nproc)" --dist loadfile tests
 	bats tests
 }

@@ -171,7 +171,7 @@ def test_a_batch_too_large_for_memory_is_warned_of_and_auto_fits(home, packed, m
 
     monkeypatch.setattr(summary, "devices", lambda: [("this machine", 900 << 20)])
     made = make(packed, options=patching.Options(batch_size=512), batch_auto=False)
-    assert not made.notes
+    assert not any("batch size" in note for note in made.notes)
     config = pipeline.parse(TEXT, "test")
     config.train_config.batch_size = 512
     notes = []
@@ -185,3 +185,13 @@ def test_the_archive_is_not_unpacked_again_for_other_classes(home, packed, monke
     make(packed)
     monkeypatch.setattr(zoo, "unpack_archive", lambda *_: pytest.fail("unpacked again"))
     make(packed, categories="cat")
+
+
+def rate_of(made):
+    return made.config.train_config.optimizer.momentum_optimizer.learning_rate.constant_learning_rate.learning_rate
+
+
+def test_trained_weights_get_a_hundredth_of_the_zoo_s_learning_rate_unless_another_is_given(home, packed):
+    made = make(packed)
+    assert rate_of(made) == pytest.approx(0.001 * prepare.FINE_TUNING) and any("--learning-rate" in note for note in made.notes)
+    assert rate_of(make(packed, options=patching.Options(learning_rate=0.02))) == pytest.approx(0.02)

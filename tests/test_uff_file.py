@@ -22,8 +22,8 @@ INCEPTION = "ssd_inception_v2_coco_2018_01_28"
 HERE = Path(__file__).resolve().parent
 
 
-def make(name=NAME, size=128, text=True, **changes):
-    """Converts a small model and returns (its paths, what was said)."""
+def make(name=NAME, size=300, text=True, **changes):
+    """Converts a model of three classes and returns (its paths, what was said)."""
     config = uff_models.pipeline_text(name, 3, size, **changes)
     model = uff_models.lay_out(name, config, uff_models.frozen(config), uff_models.classes(3))
     said = []
@@ -96,9 +96,9 @@ def test_the_frame_is_what_nvidias_converter_writes(home):
 
 def test_plugins_have_the_numbers_of_the_pipeline(home):
     nodes = nodes_of(make()[0])
-    assert fields_of(nodes["Input"]) == {"dtype": schema_pb2.DT_FLOAT32, "shape": [1, 3, 128, 128]}
+    assert fields_of(nodes["Input"]) == {"dtype": schema_pb2.DT_FLOAT32, "shape": [1, 3, 300, 300]}
     anchors = fields_of(nodes["GridAnchor"])
-    assert anchors["featureMapShapes_u_ilist"] == [8, 4, 2, 1, 1, 1] and anchors["numLayers_u_int"] == 6
+    assert anchors["featureMapShapes_u_ilist"] == [19, 10, 5, 3, 2, 1] and anchors["numLayers_u_int"] == 6
     np.testing.assert_allclose(anchors["aspectRatios_u_flist"], [1, 2, 0.5, 3, 0.3333], rtol=1e-6)
     np.testing.assert_allclose(anchors["variance_u_flist"], [0.1, 0.1, 0.2, 0.2], rtol=1e-6)
     assert (anchors["minSize_u_float"], anchors["maxSize_u_float"]) == (np.float32(0.2), np.float32(0.95))
@@ -108,7 +108,7 @@ def test_plugins_have_the_numbers_of_the_pipeline(home):
     assert fields_of(nodes["concat_box_loc"]) == fields_of(nodes["concat_box_conf"]) == expected
     assert list(nodes["concat_box_loc"].inputs) == ["BoxPredictor_%d/Reshape" % layer for layer in range(6)]
     assert list(nodes["concat_box_conf"].inputs) == ["BoxPredictor_%d/Reshape_1" % layer for layer in range(6)]
-    nms, number = fields_of(nodes["NMS"]), 64 * 3 + (16 + 4 + 1 + 1 + 1) * 6
+    nms, number = fields_of(nodes["NMS"]), 19 * 19 * 3 + (100 + 25 + 9 + 4 + 1) * 6
     assert {name: value for name, value in nms.items() if name.endswith("_int")} == {
         "shareLocation_u_int": 1, "varianceEncodedInTarget_u_int": 0, "backgroundLabelId_u_int": 0, "topK_u_int": number,
         "keepTopK_u_int": 100, "numClasses_u_int": 4, "confSigmoid_u_int": 1, "isNormalized_u_int": 1}  # fmt: skip
@@ -119,7 +119,7 @@ def test_input_order_follows_the_graphs_edges(home):
     nms = nodes_of(make()[0])["NMS"]
     kinds = [list(nms.inputs).index(name) for name in ("concat_box_loc", "concat_box_conf", "concat_priorbox")]
     assert fields_of(nms)["inputOrder_u_ilist"] == kinds == [0, 2, 1]
-    config = uff_models.pipeline_text(NAME, 3, 128)
+    config = uff_models.pipeline_text(NAME, 3, 300)
     changed = type(uff_models.frozen(config))()
     changed.CopyFrom(uff_models.frozen(config))
     scores = next(node for node in changed.node if node.name == "Postprocessor/scale_logits")
@@ -223,21 +223,18 @@ def test_without_t_there_is_no_text_and_no_old_one(home):
 def test_the_json_tells_what_a_build_needs(home):
     model, _ = make()
     told = json.loads(paths.beside_json(model.converted("uff")).read_text())
-    assert told["input"]["name"] == "Input" and told["input"]["shape"] == [1, 3, 128, 128]
+    assert told["input"]["name"] == "Input" and told["input"]["shape"] == [1, 3, 300, 300]
     assert told["input"]["mean"] == told["input"]["std"] == [127.5] * 3
     assert told["labels"] == ["background", "bear", "horse", "giraffe"]
     assert [each["name"] for each in told["outputs"]] == ["NMS", "NMS_1"]
-    assert told["tensorrt"]["register_input"] == {"name": "Input", "shape": [3, 128, 128], "order": "NCHW"}
+    assert told["tensorrt"]["register_input"] == {"name": "Input", "shape": [3, 300, 300], "order": "NCHW"}
     assert told["tensorrt"]["register_output"] == "MarkOutput_0" and told["tensorrt"]["num_classes"] == 4
     assert told["writer"] == "todus" or told["writer"].startswith("uff ")
 
 
-def test_labels_with_gaps_keep_their_places(home):
-    name, names = "ssd_mobilenet_v1_coco_2018_01_28", {1: "person", 11: "fire hydrant", 13: "sign"}
-    config = uff_models.pipeline_text(name, 14, 128)
-    model = uff_models.lay_out(name, config, uff_models.frozen(config), names)
-    convert.run(model, False, False, lambda line: None)
-    labels = json.loads(paths.beside_json(model.converted("uff")).read_text())["labels"]
+def test_labels_with_gaps_keep_their_places():
+    numbers = settings.read(uff_models.pipeline.parse(uff_models.pipeline_text(NAME, 14), "here"), "here")
+    labels = convert.describe(numbers, {1: "person", 11: "fire hydrant", 13: "sign"}, 2 / 255.0, -1.0, [1, 1], 9)["labels"]
     assert len(labels) == 15 and (labels[1], labels[11], labels[12], labels[13]) == ("person", "fire hydrant", None, "sign")
 
 
@@ -269,14 +266,14 @@ def test_netron_opens_it_and_resolves_every_input(home, tmp_path, name, form):
     seen = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode())
     assert seen["dangling"] == []
     assert seen["format"] == "UFF v1" and seen["imports"] == ["tensorflow_extension v1", "custom v1"]
-    assert seen["inputs"] == [["Input", "float32[1,3,128,128]"]] and seen["outputs"] == [["MarkOutput_0", "NMS"]]
+    assert seen["inputs"] == [["Input", "float32[1,3,300,300]"]] and seen["outputs"] == [["MarkOutput_0", "NMS"]]
     assert len(seen["nodes"]) + len(seen["constants"]) + 2 == len(nodes_of(model))
 
 
 # NVIDIA's own package.
 
 
-def graph_def_of(name=NAME, size=128):
+def graph_def_of(name=NAME, size=300):
     """The graph that both writers are given."""
     config = uff_models.pipeline_text(name, 3, size)
     numbers = settings.read(uff_models.pipeline.parse(config, "here"), "here")

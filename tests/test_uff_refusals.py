@@ -1,5 +1,7 @@
 """A damaged or unsupported graph gives one clear line, exit code 1 or 2, and no file."""
 
+import functools
+
 from todus.tf import tf
 
 import numpy as np
@@ -18,9 +20,14 @@ def config_text(**changes):
     return uff_models.pipeline_text(NAME, 3, 128, features="depth_multiplier: 0.25", **changes)
 
 
+@functools.lru_cache(maxsize=None)
+def small_graph_bytes():
+    return tf.graph_util.extract_sub_graph(uff_models.frozen(config_text()), ENDS).SerializeToString()
+
+
 def small_graph():
     """A fresh copy of a small SSD, without what follows the entry of its post-processing."""
-    return tf.graph_util.extract_sub_graph(uff_models.frozen(config_text()), ENDS)
+    return tf.GraphDef.FromString(small_graph_bytes())
 
 
 @pytest.fixture
@@ -28,8 +35,8 @@ def refused(home, capsys):
     """Lays out a model (bytes or a GraphDef, a config, classes), converts it and returns the one line; or None where it converted."""
 
     def run(graph=None, text=None, names=None, name=NAME, may_convert=False, arguments=()):
-        data = graph if isinstance(graph, bytes) else (small_graph() if graph is None else graph).SerializeToString()
-        model = uff_models.lay_out(name, text or config_text(), small_graph(), names or uff_models.classes(3))
+        data = small_graph_bytes() if graph is None else graph if isinstance(graph, bytes) else graph.SerializeToString()
+        model = uff_models.lay_out(name, text or config_text(), tf.GraphDef(), names or uff_models.classes(3))
         model.zoo_frozen_graph.write_bytes(data)
         capsys.readouterr()
         code = command.run("convert_uff", convert_uff.main, ["-m", name, "-t", *arguments])

@@ -227,7 +227,7 @@ def _scores(model: Model) -> List[str]:
     train = "   train AP %.4f" % last["train_ap"] if last["train_ap"] is not None else ""
     lines = ["AP        %s at step %d%s" % (_number(last["ap"]), last["step"], train)]
     if top:
-        lines.append("best AP   %.4f at step %d" % (top["ap"], top["step"]))
+        lines.append("best AP   %.4f at step %d%s" % (top["ap"], top["step"], "" if top["step"] else ", the slice"))
     return lines + (["warning   " + metrics.overfitting(rows)] if metrics.overfitting(rows) else [])
 
 

@@ -146,10 +146,11 @@ def _png(image: np.ndarray) -> bytes:
 
 
 def _as_example(image: np.ndarray) -> np.ndarray:
-    from todus.dataset import example
+    from todus.tf import tf
 
-    features = {"image/encoded": [_png(image)], "image/format": [b"png"]}
-    return np.array(example.encode(features, dict.fromkeys(features, bytes)), object)
+    values = {"image/encoded": _png(image), "image/format": b"png"}
+    feature = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for key, value in values.items()}
+    return np.array(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(), object)
 
 
 _ENCODERS = {"encoded_image_string_tensor": lambda image: np.array(_png(image), object), "tf_example": _as_example}

@@ -182,10 +182,15 @@ def optimizer_rates(config: Config) -> List[Tuple[Message, str]]:
 
 def set_batch_size(config: Config, batch_size: int) -> float:
     """Sets batch_size and scales every learning rate by the same factor, which is returned."""
-    factor = batch_size / float(config.train_config.batch_size or batch_size)
+    factor = scale_learning_rates(config, batch_size / float(config.train_config.batch_size or batch_size))
+    config.train_config.batch_size = batch_size
+    return factor
+
+
+def scale_learning_rates(config: Config, factor: float) -> float:
+    """Multiplies every learning rate of the optimizer; returns the factor."""
     for message, name in optimizer_rates(config):
         setattr(message, name, getattr(message, name) * factor)
-    config.train_config.batch_size = batch_size
     return factor
 
 

@@ -66,14 +66,13 @@ def plot(model: Model) -> Path:
         _draw(top, smoothed(drawn["loss"], window), "#1f4e8c", "mean of %d" % window)
         top.legend(frameon=False)
     _draw(middle, drawn["learning_rate"], "#1f4e8c", "")
-    for key, label, color in (("ap", "AP", "#1f4e8c"), ("ap50", "AP50", "#7a9cc6"), ("train_ap", "AP on train images", "#c25b12")):
+    best = metrics.best(rows)
+    ap = "AP, best %.3f at step %d" % (best["ap"], best["step"]) if best else "AP"
+    for key, label, color in (("ap", ap, "#1f4e8c"), ("ap50", "AP50", "#7a9cc6"), ("train_ap", "AP on train images", "#c25b12")):
         points = [(row["step"], row[key]) for row in rows if row[key] is not None]
         if points:
             _draw(bottom, points, color, label, "o-")
-    best = metrics.best(rows)
     if best:
-        place = (best["step"], best["ap"])
-        bottom.annotate("best %.3f at %d" % (best["ap"], best["step"]), place, (0, -16), textcoords="offset points", ha="center")
         bottom.legend(frameon=False)
         bottom.margins(y=0.2)
     for axes, title in ((top, "total loss"), (middle, "learning rate"), (bottom, "AP on val (COCO)")):

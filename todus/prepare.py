@@ -13,6 +13,10 @@ from todus.dataset import records
 from todus.errors import TodusError
 from todus.paths import Dataset, Model
 
+# Of the zoo's learning rate, for a slice whose classes are all trained. The zoo's own is made for a start from a classifier: on real images
+# it takes AP from 0.298 to 0.188 in 50 steps, a fortieth of it to 0.287.
+FINE_TUNING = 0.01
+
 
 @dataclass
 class Request:
@@ -166,7 +170,7 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
     categories.write_label_map(new / "label_map.pbtxt", zoo_names)
     config = pipeline.Config()
     config.CopyFrom(zoo_config)
-    _patch(config, model, request, names, start, variables, notes)
+    _patch(config, model, request, names, start, bool(sliced.fresh), variables, notes)
     text = pipeline.to_text(config)
     files.write_text(new / "pipeline.config", text)
     source.update(
@@ -221,7 +225,7 @@ def wanted_names(request: Request, zoo_names: Mapping[int, str]) -> Dict[int, st
     return categories.renumbered(categories.choose(request.categories or "", zoo_names, "the model's classes"))
 
 
-def _patch(config: pipeline.Config, model: Model, request: Request, names, start: str, variables, notes: List[str]) -> None:
+def _patch(config: pipeline.Config, model: Model, request: Request, names, start: str, fresh: bool, variables, notes: List[str]) -> None:
     """The limited model's config, from the zoo's."""
     pipeline.meta(config).num_classes = max(names)
     pipeline.set_mask_depth(config, layouts.mask_depth(config, variables))
@@ -237,6 +241,9 @@ def _patch(config: pipeline.Config, model: Model, request: Request, names, start
         pipeline.set_inputs(config, model.limited_label_map, {}, 0)
     if request.quantize and not pipeline.is_quantized(config):
         pipeline.set_quantization(config, 0)
+    if start == "slice" and not fresh and request.options.learning_rate is None:
+        factor = pipeline.scale_learning_rates(config, FINE_TUNING)
+        notes.append("the weights are trained already: the learning rate is %g of the zoo's; --learning-rate sets another" % factor)
     patching.apply(config, request.options, notes.append)
     if pipeline.is_quantized(config) and request.options.quantization_delay is None:
         ranges = start == "slice" and limit.has_ranges(list(variables))

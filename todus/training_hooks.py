@@ -206,15 +206,12 @@ def save_hook(model: Model, schedule: Schedule, stop: Stop, start: int, saved: C
 
 def drop_suspects(model: Model, step: int) -> None:
     """Removes the checkpoints that a loss that is no number at `step` puts in doubt: those saved since the weights that gave it."""
-    from todus.tf import tf
-
     every = checkpoints.trained(model)
     good = [prefix for number, prefix in every if number < max(step - 1, 1)]
     if not good or len(good) == len(every):
         return
-    tf.train.update_checkpoint_state(
-        str(model.training), str(good[-1]), all_model_checkpoint_paths=[str(prefix) for prefix in good], save_relative_paths=True
-    )
+    lines = ['model_checkpoint_path: "%s"' % good[-1].name] + ['all_model_checkpoint_paths: "%s"' % prefix.name for prefix in good]
+    files.write_text(model.training / "checkpoint", "\n".join(lines) + "\n")  # TensorFlow's list, with relative paths
     for _, prefix in every:
         if prefix not in good:
             for path in prefix.parent.glob(prefix.name + ".*"):

@@ -1,9 +1,11 @@
-"""COCO's annotations as a stream: a few elements at a time, so that no more than a few segmentations are ever in memory.
+"""COCO's annotations as a stream: one element at a time, so that no more than one segmentation is ever in memory.
 
 An element of "images", "annotations" or "categories" is an object, and an object's text ends at the first } with which it parses: a whole
-JSON object is never the beginning of another. So elements are cut out by looking for } and read, a few at once, by a parser made for speed.
+JSON object is never the beginning of another. So each element is cut out by looking for } and read by a parser made for speed.
 """
 
+import contextlib
+import gc
 import io
 import json
 import re
@@ -19,7 +21,6 @@ from todus.errors import TodusError
 
 CHUNK = 1 << 22
 TAIL = 1 << 18  # bytes at a file's end in which categories are looked for first
-BATCH = 1 << 16  # bytes that are parsed at once
 LONGEST = 1 << 26  # bytes of one element
 MOST_BRACES = 5000  # } inside one element
 _SPACE = re.compile(rb"[ \t\r\n]*")
@@ -83,35 +84,21 @@ class Reader:
         if self._peek() == b"]":
             self._at += 1
             return
-        one_by_one = 0  # a place up to which no batch parses
+        loads = orjson.loads
         while True:
-            batch, end = self._batch() if self.offset >= one_by_one else ([], 0)
-            if not batch:
-                one_by_one = max(one_by_one, self.offset + BATCH)
-                element, end = self._long_element(b"}")
-                batch = [element]
-            for element in batch:
-                if not isinstance(element, dict):
-                    raise _Broken("an element is not an object")
-                yield element
-            self._at = end
-            if self._separator() == b"]":
-                return
-
-    def _batch(self) -> Tuple[List[Any], int]:
-        """Some elements that have been read whole, and where the last ends; none where the last } before BATCH bytes ends no element.
-
-        What parses as an array ends where an element does, for the same reason as one element.
-        """
-        end = self._data.rfind(b"}", self._at, self._at + BATCH) + 1
-        for _ in range(3):
-            if not end:
-                break
+            end = self._data.find(b"}", self._at) + 1
             try:
-                return orjson.loads(b"[" + self._data[self._at : end] + b"]"), end
+                element = loads(self._data[self._at : end])
             except ValueError:
-                end = self._data.rfind(b"}", self._at, end - 1) + 1
-        return [], 0
+                element, end = self._long_element(b"}")
+            if not isinstance(element, dict):
+                raise _Broken("an element is not an object")
+            yield element
+            self._at = end
+            if self._data[end : end + 1] == b",":
+                self._at += 1
+            elif self._separator() == b"]":
+                return
 
     def _long_element(self, close: bytes) -> Tuple[Any, int]:
         """An element with more than one }, or one that goes on behind what has been read; its value and its end."""
@@ -267,21 +254,22 @@ def read(path: Path, names: Dict[int, str], wanted: Collection[int], masks: bool
     boxes: Dict[Any, List[Box]] = {}
     dropped: Counter = Counter()
     listed: List[Dict[str, Any]] = []
-    for key, element in _walk(path, {"images", "annotations", "categories"}):
-        if key == "annotations":
-            category = element.get("category_id")
-            if category in wanted:
-                box = _box(element, category, masks)
-                if box is None:
-                    dropped[NO_BOX] += 1
-                else:
-                    boxes.setdefault(element.get("image_id"), []).append(box)
-            elif category not in names:
-                dropped[NO_CLASS] += 1
-        elif key == "images":
-            _add_image(images, element, dropped)
-        else:
-            listed.append(element)
+    with _no_garbage():
+        for key, element in _walk(path, {"images", "annotations", "categories"}):
+            if key == "annotations":
+                category = element.get("category_id")
+                if category in wanted:
+                    box = _box(element, category, masks)
+                    if box is None:
+                        dropped[NO_BOX] += 1
+                    else:
+                        boxes.setdefault(element.get("image_id"), []).append(box)
+                elif category not in names:
+                    dropped[NO_CLASS] += 1
+            elif key == "images":
+                _add_image(images, element, dropped)
+            else:
+                listed.append(element)
     if not images:
         raise TodusError("%s has no images; remove it and run the same command again" % path)
     if listed and _names(path, listed) != names:
@@ -292,6 +280,18 @@ def read(path: Path, names: Dict[int, str], wanted: Collection[int], masks: bool
         else:
             dropped[NO_IMAGE] += len(found)
     return Annotations({identity: name for identity, name in names.items() if identity in wanted}, list(images.values()), dropped)
+
+
+@contextlib.contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Without the search for cycles: reading makes millions of containers and no cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _add_image(images: Dict[Any, Image], element: Dict[str, Any], dropped: Counter) -> None:

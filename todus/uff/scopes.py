@@ -53,7 +53,7 @@ def load(name: str) -> Scopes:
         return Scopes(
             image=("image_tensor", "Preprocessor") + tuple(module.TO_FLOAT),
             anchors=tuple(module.ANCHORS),
-            **{key.lower(): getattr(module, key) for key in ("BOXES", "CLASSES", "DETECTIONS") if hasattr(module, key)}
+            **{key.lower(): getattr(module, key) for key in ("BOXES", "CLASSES", "DETECTIONS") if hasattr(module, key)},
         )
     except (SyntaxError, NameError, AttributeError, TypeError, ValueError) as error:
         raise TodusError("%s is not a UFF config (%s); docs/tensorrt.md tells what one holds" % (path, error))

@@ -257,4 +257,3 @@ def _detections(settings: Settings, num_anchors: int, order: Tuple[str, ...], in
         confSigmoid=settings.sigmoid,
         isNormalized=1,
     )
-
