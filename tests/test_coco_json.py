@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from todus.dataset import choose, coco_json
-from todus.dataset.annotations import Annotations, Box, Image, tally
+from todus.dataset.annotations import Annotations, Box, Image, clean, tally
 from todus.errors import TodusError
 
 NAMES = {1: "person", 17: "cat"}
@@ -184,6 +184,21 @@ def test_damage_is_an_error_or_harmless(tmp_path_factory, at, value):
         coco_json.read(path, NAMES, {17})
     except TodusError as error:
         assert "damaged.json" in str(error)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(["images", "annotations"]),
+    key=st.sampled_from(["id", "image_id", "category_id", "bbox", "area", "iscrowd", "file_name", "width", "height", "coco_url"]),
+    value=JSON,
+)
+def test_a_strange_value_is_counted_or_harmless(tmp_path_factory, kind, key, value):
+    path = tmp_path_factory.getbasetemp() / "strange.json"
+    content = document()
+    content[kind][0][key] = value
+    path.write_text(json.dumps(content))
+    found = clean(coco_json.read(path, NAMES, {1, 17}))
+    assert len(found.images) + sum(found.dropped.values()) >= 3
 
 
 def images(*classes):

@@ -1,6 +1,7 @@
 """What python -m model leaves under model/NAME, on a small random model."""
 
 import os
+import shutil
 
 import pytest
 from families import SSD_FAMILIES, archive
@@ -195,3 +196,15 @@ def test_trained_weights_get_a_hundredth_of_the_zoo_s_learning_rate_unless_anoth
     made = make(packed)
     assert rate_of(made) == pytest.approx(0.001 * prepare.FINE_TUNING) and any("--learning-rate" in note for note in made.notes)
     assert rate_of(make(packed, options=patching.Options(learning_rate=0.02))) == pytest.approx(0.02)
+
+
+def test_a_copied_tree_uses_its_own_files_and_keeps_a_person_s_paths(home, packed, tmp_path):
+    make(packed)
+    copy = tmp_path / "copy" / "model" / "m"
+    shutil.copytree(str(paths.model("m").folder), str(copy))
+    model = paths.Model(copy)
+    assert prepare.resolved(model).train_config.fine_tune_checkpoint == str(model.limited_checkpoint)
+    config = pipeline.read(model.pipeline)
+    config.train_config.fine_tune_checkpoint = "/my/own/model.ckpt"
+    pipeline.write(model.pipeline, config)
+    assert prepare.resolved(model).train_config.fine_tune_checkpoint == "/my/own/model.ckpt"

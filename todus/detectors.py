@@ -122,17 +122,16 @@ def _open_by_name(detector: _GraphDetector, graph, session) -> None:
 
 
 def _resized_to(graph) -> Optional[Tuple[int, int]]:
-    """(height, width) that the graph resizes its input to, read from its one bilinear resize; None where it follows the image.
+    """(height, width) that the graph resizes its input to, read from its bilinear resizes; None where it follows the image.
 
     An image that is resized so beforehand passes the graph's own resize unchanged.
     """
     from todus.tf import tf
 
     resizes = [op for op in graph.get_operations() if op.type == "ResizeBilinear" and op.name.startswith("Preprocessor")]
-    if len(resizes) != 1 or resizes[0].get_attr("align_corners"):
-        return None
-    size = tf.get_static_value(resizes[0].inputs[1])
-    return None if size is None else (int(size[0]), int(size[1]))
+    sizes = [None if op.get_attr("align_corners") else tf.get_static_value(op.inputs[1]) for op in resizes]
+    known = {(int(size[0]), int(size[1])) for size in sizes if size is not None}
+    return known.pop() if len(known) == 1 and not any(size is None for size in sizes) else None
 
 
 def _png(image: np.ndarray) -> bytes:

@@ -279,17 +279,29 @@ def _set_dataset(config: pipeline.Config, dataset: Dataset) -> None:
 
 
 def resolved(model: Model) -> pipeline.Config:
-    """The model's pipeline config with paths that hold here, in a tree that may have been moved or copied since it was written."""
+    """The model's pipeline config with paths of this tree, which may have been moved or copied since the config was written.
+
+    Paths that a person put in by hand stay: only those that model.py writes are replaced.
+    """
     config = pipeline.read(model.check().pipeline)
-    source = zoo.prepared_from(model) or {}
-    label_map = Path(config.train_input_reader.label_map_path)
-    if source.get("dataset") and not label_map.exists():
-        dataset = paths.dataset(source["dataset"])
-        if dataset.manifest.exists():
-            _set_dataset(config, dataset)
-    if not Path(config.train_config.fine_tune_checkpoint + ".index").exists() and Path(str(model.limited_checkpoint) + ".index").exists():
+    name = (zoo.prepared_from(model) or {}).get("dataset")
+    dataset = paths.dataset(name) if name else None
+    if dataset and dataset.manifest.exists() and _same_tail(config.train_input_reader.label_map_path, dataset.label_map, paths.home()):
+        _set_dataset(config, dataset)
+    if _same_tail(config.train_config.fine_tune_checkpoint, model.limited_checkpoint, model.folder):
         pipeline.set_fine_tuning(config, model.limited_checkpoint)
+    elif _same_tail(config.train_config.fine_tune_checkpoint, model.zoo_checkpoint, model.folder):
+        pipeline.set_classification_start(config, model.zoo_checkpoint)
     return config
+
+
+def _same_tail(path: str, here: Path, root: Path) -> bool:
+    """Whether `path` is `here` but for the folder that the tree lay in."""
+    try:
+        tail = here.relative_to(root).parts
+    except ValueError:
+        tail = here.parts
+    return Path(path).parts[-len(tail) :] == tail
 
 
 def dataset_of(model: Model) -> Dataset:

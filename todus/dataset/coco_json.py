@@ -8,6 +8,7 @@ import contextlib
 import gc
 import io
 import json
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -258,14 +259,14 @@ def read(path: Path, names: Dict[int, str], wanted: Collection[int], masks: bool
         for key, element in _walk(path, {"images", "annotations", "categories"}):
             if key == "annotations":
                 category = element.get("category_id")
-                if category in wanted:
-                    box = _box(element, category, masks)
-                    if box is None:
-                        dropped[NO_BOX] += 1
-                    else:
-                        boxes.setdefault(element.get("image_id"), []).append(box)
-                elif category not in names:
+                if category.__class__ is not int or category not in names:
                     dropped[NO_CLASS] += 1
+                elif category in wanted:
+                    box = _box(element, category, masks)
+                    if box:
+                        boxes.setdefault(_identity(element.get("image_id")), []).append(box)
+                    else:
+                        dropped[NO_BOX] += 1
             elif key == "images":
                 _add_image(images, element, dropped)
             else:
@@ -294,12 +295,17 @@ def _no_garbage() -> Iterator[None]:
             gc.enable()
 
 
+def _identity(value: Any) -> Any:
+    """An image id as it is looked up: None for what cannot be one."""
+    return value if isinstance(value, (int, str)) else None
+
+
 def _add_image(images: Dict[Any, Image], element: Dict[str, Any], dropped: Counter) -> None:
-    identity, name = element.get("id"), element.get("file_name")
+    identity, name = _identity(element.get("id")), element.get("file_name")
     width, height = element.get("width"), element.get("height")
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w .+-]{0,200}", name):
         dropped[FILE_NAME] += 1
-    elif not isinstance(identity, (int, str)) or identity in images:
+    elif identity is None or identity in images:
         dropped[TWICE] += 1
     elif not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
         dropped[NO_SIZE] += 1
@@ -314,7 +320,9 @@ def _box(element: Dict[str, Any], category: int, masks: bool) -> Optional[Box]:
         x, y, width, height = map(float, element["bbox"])
         area = float(element.get("area", width * height))
         identity = int(element.get("id", 0))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
+    if not math.isfinite(area):
+        area = width * height
     crowd = bool(element.get("iscrowd", 0))
     return Box(category, y, x, y + height, x + width, area, crowd, id=identity, mask=element.get("segmentation") if masks else None)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import ctypes
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -113,6 +114,7 @@ def write(plans: List[Plan], names: Dict[int, str], id_map: Dict[int, int], opti
     global _work
     context = multiprocessing.get_context("fork")
     stop = context.Event()
+    gc.freeze()  # the search for cycles would write to, and so copy, the pages that the processes share
     _work = Work(plans, names, id_map, options, os.getpid(), stop)
     jobs = min(options.jobs or cores(), len(plans))
     try:
@@ -133,6 +135,7 @@ def write(plans: List[Plan], names: Dict[int, str], id_map: Dict[int, int], opti
     except concurrent.futures.process.BrokenProcessPool:
         raise TodusError("a process that wrote records was killed, perhaps for want of memory; set JOBS=1 and run this again")
     finally:
+        gc.unfreeze()
         _work = Work()
 
 
