@@ -173,6 +173,39 @@ def test_elements_are_what_a_whole_parse_gives(elements, other, ascii, chunk):
     assert found == elements
 
 
+COCOS_OWN = (
+    '{"segmentation": [[510.66,423.01,511.72,420.03]],"area": 702.1057499999998,"iscrowd": 0,"image_id": 6,'
+    '"bbox": [473.07,395.93,38.65,28.67],"category_id": %d,"id": %d},'
+)
+
+
+def test_boxes_of_no_wanted_class_are_passed_over_as_coco_writes_them():
+    text = (COCOS_OWN % (18, 1768) + "\n " + COCOS_OWN % (1, 2)).encode()
+    assert coco_json._boxes_of({1, 18}).match(text).end() == len(text)
+    assert coco_json._boxes_of({18}).match(text).end() == text.index(b"\n")
+    assert not coco_json._boxes_of({8, 1}).match(text)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    chosen=st.lists(st.sampled_from([1, 17, 3, 171]), max_size=90),
+    wanted=st.sets(st.sampled_from([1, 17])),
+    chunk=st.sampled_from([1, 100, 5000]),
+)
+def test_the_wanted_boxes_are_the_same_however_many_are_passed_over(tmp_path_factory, chosen, wanted, chunk):
+    path = tmp_path_factory.getbasetemp() / "passed.json"
+    boxes = "".join(COCOS_OWN % (category, number) for number, category in enumerate(chosen)).rstrip(",")
+    rest = json.dumps({"images": [image(6)], "categories": CATEGORIES})
+    path.write_text('{"annotations": [%s], %s' % (boxes, rest[1:]))
+    before, coco_json.CHUNK = coco_json.CHUNK, chunk
+    try:
+        found = coco_json.read(path, NAMES, wanted)
+    finally:
+        coco_json.CHUNK = before
+    assert [each.id for each in found.images[0].boxes] == [number for number, category in enumerate(chosen) if category in wanted]
+    assert found.dropped[coco_json.NO_CLASS] == sum(category not in NAMES for category in chosen)
+
+
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(at=st.integers(0, 10**6), value=st.binary(min_size=0, max_size=2))
 def test_damage_is_an_error_or_harmless(tmp_path_factory, at, value):

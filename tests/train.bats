@@ -95,6 +95,7 @@ teardown() {
 }
 
 @test "a separate evaluator scores, and an AP that is enough stops the run" {
+	[[ -n "${TODUS_SLOW:-}" ]] || skip "minutes long: TODUS_SLOW=1 runs it"
 	export NUM_TRAIN_STEPS=100000 EVAL_STEPS=5 EVAL=separate EVAL_SAMPLE=2 TARGET_AP=0.001 LOG_STEPS=1
 	run ./train.sh
 	[ "$status" -eq 0 ]
@@ -104,6 +105,7 @@ teardown() {
 }
 
 @test "a chief, a worker, a parameter server and an evaluator train together, and a killed worker rejoins" {
+	[[ -n "${TODUS_SLOW:-}" ]] || skip "minutes long: TODUS_SLOW=1 runs it"
 	export NUM_TRAIN_STEPS=60 EVAL_STEPS=60 EVAL_SAMPLE=2 LOG_STEPS=1
 	"$PYTHON" - >"$BATS_TEST_TMPDIR/hosts" <<'END'
 import socket
