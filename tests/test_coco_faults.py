@@ -102,7 +102,11 @@ def test_a_damaged_annotations_zip_in_raw_data_is_fetched_again(make, site, home
 def start(site, **variables):
     environment = dict(os.environ, PYTHONPATH=str(paths.REPO), **variables)
     return subprocess.Popen(
-        [sys.executable, "-m", "todus.dataset.coco", "limited"], env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "todus.dataset.coco", "limited"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores Ctrl-C
     )
 
 

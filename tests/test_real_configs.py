@@ -41,7 +41,7 @@ def write_dataset(folder):
     return records.write_dataset(paths.mscoco_dataset("limited"), "coco", splits, names, {1: 1, 2: 2, 3: 3})
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
 def test_a_real_config_is_limited_trained_a_step_and_exported(path, home, tmp_path):
     write_dataset(tmp_path)
     said = []

@@ -129,8 +129,6 @@ def lock(folder: PathLike, what: str) -> Iterator[None]:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         os.close(handle)
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()  # made for the lock alone, if it is empty
 
 
 def _is_file(handle: int, path: Path) -> bool:

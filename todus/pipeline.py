@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -157,6 +157,17 @@ def box_predictor(config: Config) -> str:
 # Extractors that have no hyperparameters of their own: without the override the OD API stops with "no arg_scope defined for the base
 # feature extractor". For others the override would change batch normalisation, and with it what the zoo's weights compute.
 NEEDS_OVERRIDE = {"ssd_inception_v2", "ssd_inception_v3"}
+
+
+def batch_norms(message: Message) -> Iterator[Message]:
+    """Every batch_norm { } that a message sets, at any depth."""
+    for field, value in message.ListFields():
+        if field.type != field.TYPE_MESSAGE:
+            continue
+        for each in value if field.label == field.LABEL_REPEATED else [value]:
+            if field.name == "batch_norm":
+                yield each
+            yield from batch_norms(each)
 
 
 def optimizer_rates(config: Config) -> List[Tuple[Message, str]]:

@@ -136,6 +136,8 @@ class _Lead:
             self._begin_scores(start)
             reason = self._enough()
             if not reason:
+                if not self.role:
+                    hooks.keep_newest(self.model, self.settings.keep)
                 self._train(start)
                 reason = self.stop.reason or "reached num_steps"
         except hooks.Stopped:

@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable, List
 
 from todus import checkpoints, files, training_graph
@@ -210,9 +211,20 @@ def drop_suspects(model: Model, step: int) -> None:
     good = [prefix for number, prefix in every if number < max(step - 1, 1)]
     if not good or len(good) == len(every):
         return
+    _leave_only(model, good)
+
+
+def keep_newest(model: Model, keep: int) -> None:
+    """Removes all but the newest `keep` checkpoints: TensorFlow itself, resuming with a smaller KEEP, removes one for each it adds."""
+    every = [prefix for _, prefix in checkpoints.trained(model)]
+    if len(every) > keep:
+        _leave_only(model, every[-keep:])
+
+
+def _leave_only(model: Model, good: List[Path]) -> None:
     lines = ['model_checkpoint_path: "%s"' % good[-1].name] + ['all_model_checkpoint_paths: "%s"' % prefix.name for prefix in good]
     files.write_text(model.training / "checkpoint", "\n".join(lines) + "\n")  # TensorFlow's list, with relative paths
-    for _, prefix in every:
+    for _, prefix in checkpoints.trained(model):
         if prefix not in good:
             for path in prefix.parent.glob(prefix.name + ".*"):
                 path.unlink()
