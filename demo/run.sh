@@ -29,8 +29,8 @@ server=""
 title() { todus_say "" "== $* =="; }
 python() { (todus_python "$@"); }
 
-# first_line: AP itself; python -m eval prints COCO's other eleven figures and each class too.
-first_line() { sed -n 1p; }
+# ap_line: AP itself; python -m eval prints COCO's other eleven figures and each class too.
+ap_line() { sed -n '/Precision.*IoU=0.50:0.95 | area=   all/p'; }
 
 stop_server() { [[ -z "$server" ]] || kill "$server" 2>/dev/null || true; }
 
@@ -81,21 +81,21 @@ main() {
 	fi
 	if ((stage <= 4)); then
 		title "4. the zoo's model and its slice, before any training"
-		python -m eval -m "$model" --json "$results/zoo.json" | first_line
-		CHECKPOINT_PREFIX=pretrained "$here/eval.sh" --json "$results/limited.json" | first_line
+		python -m eval -m "$model" --json "$results/zoo.json" | ap_line
+		CHECKPOINT_PREFIX=pretrained "$here/eval.sh" --json "$results/limited.json" | ap_line
 	fi
 	if ((stage <= 5)); then
 		title "5. train"
 		"$here/train.sh"
-		"$here/eval.sh" --json "$results/trained.json" | first_line
+		"$here/eval.sh" --json "$results/trained.json" | ap_line
 	fi
 	if ((stage <= 6)); then
 		title "6. export and convert"
 		"$here/export.sh"
 		"$here/export-tflite.sh"
 		"$here/convert-tflite.sh"
-		python -m eval -m "$model" -i --json "$results/frozen.json" | first_line
-		python -m eval -m "$model" --format tflite --json "$results/tflite.json" | first_line
+		python -m eval -m "$model" -i --json "$results/frozen.json" | ap_line
+		python -m eval -m "$model" --format tflite --json "$results/tflite.json" | ap_line
 	fi
 	title "7. the result"
 	python -m demo.summary $((SECONDS - began))

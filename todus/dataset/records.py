@@ -42,6 +42,8 @@ def write_dataset(
 ) -> Dict[str, Any]:
     """Makes the dataset in one go: it is there whole, or as it was before.
 
+    Shards are not forced to the disk, which would take longer than to make them; after a power cut their sizes tell.
+
     The same arguments, whatever the processes, give the same bytes; nothing of the machine, the time or the place goes into a file.
 
     Args:

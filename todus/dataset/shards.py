@@ -174,8 +174,6 @@ def _write(index: int) -> Shard:
                 continue
             writer.write(*data)
             expected.add([_work.names[_work.id_map[box.category_id]] for box in image.boxes if box.category_id in _work.id_map])
-        file.flush()
-        os.fsync(file.fileno())
     found = _self_check(each.path, expected)
     return Shard(each.path.name, writer.bytes, writer.sha256, writer.records, found, dropped)
 
