@@ -53,6 +53,16 @@ def test_a_cosine_schedule_is_fitted_to_the_steps():
     assert (cosine.total_steps, cosine.warmup_steps) == (100, 10)
 
 
+def test_a_manual_step_at_zero_which_the_api_refuses_becomes_the_initial_rate():
+    config = pipeline.parse(SSD, "zoo.config")
+    manual = config.train_config.optimizer.momentum_optimizer.learning_rate.manual_step_learning_rate
+    manual.initial_learning_rate = 0.0003
+    for step, rate in ((0, 0.0002), (900000, 0.00002)):
+        manual.schedule.add(step=step, learning_rate=rate)
+    pipeline.drop_step_zero(config)
+    assert manual.initial_learning_rate == pytest.approx(0.0002) and [each.step for each in manual.schedule] == [900000]
+
+
 def test_only_extractors_without_hyperparameters_of_their_own_are_overridden():
     config = pipeline.parse(SSD.replace("ssd_mobilenet_v2", "ssd_inception_v2"), "zoo.config")
     pipeline.set_override_hyperparams(config)

@@ -191,6 +191,21 @@ def optimizer_rates(config: Config) -> List[Tuple[Message, str]]:
     return [(message, name) for name in names]
 
 
+def drop_step_zero(config: Config) -> None:
+    """Configs of 2018 begin their manual steps at step 0, which today's OD API refuses: that rate becomes the initial one."""
+    optimizer = config.train_config.optimizer
+    kind = optimizer.WhichOneof("optimizer")
+    if not kind:
+        return
+    schedule = getattr(optimizer, kind).learning_rate
+    if schedule.WhichOneof("learning_rate") != "manual_step_learning_rate":
+        return
+    manual = schedule.manual_step_learning_rate
+    while manual.schedule and manual.schedule[0].step == 0:
+        manual.initial_learning_rate = manual.schedule[0].learning_rate
+        del manual.schedule[0]
+
+
 def set_batch_size(config: Config, batch_size: int) -> float:
     """Sets batch_size and scales every learning rate by the same factor, which is returned."""
     factor = scale_learning_rates(config, batch_size / float(config.train_config.batch_size or batch_size))

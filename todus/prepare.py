@@ -238,6 +238,7 @@ def _patch(config: pipeline.Config, model: Model, request: Request, names, start
         pipeline.set_fine_tuning(config, model.limited_checkpoint)
     pipeline.set_override_hyperparams(config)
     pipeline.set_one_replica(config)
+    pipeline.drop_step_zero(config)
     if request.dataset:
         _set_dataset(config, request.dataset)
     else:
