@@ -18,9 +18,9 @@ setup() {
 }
 
 @test "a script takes no arguments it does not know" {
-	run "$REPO/train.sh" --steps 5
+	run "$REPO/export.sh" --steps 5
 	[ "$status" -eq 2 ]
-	[[ "$output" == 'train: '* ]]
+	[[ "$output" == "export: "* ]]
 	one_line
 }
 
@@ -51,7 +51,13 @@ setup() {
 	command -v script >/dev/null || skip "no script(1) for a terminal"
 	fake_model one
 	fake_model two
-	run script -qec "$REPO/export.sh" /dev/null < <(printf '7\n2\n')
+	run script -qec "bash '$REPO/export.sh'" /dev/null < <(
+		sleep 1
+		echo 7
+		sleep 1
+		echo 2
+		sleep 2
+	)
 	[[ "$output" == *"1) one"* ]]
 	[[ "$output" == *"type a number from 1 to 2"* ]]
 	[[ "$output" == *"MODEL_DIR=$TODUS_HOME/model/two -m todus.commands.export"* ]]
