@@ -226,13 +226,14 @@ def _check_members(path: Path) -> None:
 
 def _is_whole(path: Path) -> bool:
     """A quick look at an image's two ends; what looks odd is read whole."""
-    with path.open("rb") as file:
-        start = file.read(3)
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 2))
-        if start == b"\xff\xd8\xff" and file.read(2) == b"\xff\xd9":
+    handle = os.open(str(path), os.O_RDONLY)
+    try:
+        size = os.fstat(handle).st_size
+        if size > 5 and os.pread(handle, 3, 0) == b"\xff\xd8\xff" and os.pread(handle, 2, size - 2) == b"\xff\xd9":
             return True
-        file.seek(0)
-        return not _problem(file.read())
+    finally:
+        os.close(handle)
+    return not _problem(path.read_bytes())
 
 
 def _problem(data: bytes) -> str:

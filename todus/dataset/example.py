@@ -85,31 +85,25 @@ def encode(encoded: bytes, features: Dict[str, Sequence[Value]], kinds: Dict[str
       features: every other feature key -> values, strings for bytes included.
       kinds: feature key -> bytes, float or int, so that an empty list has a kind too.
     """
-    message_ = ExampleMessage()
-    feature = message_.features.feature
+    parsed = ExampleMessage()
+    feature = parsed.features.feature
     for key, values in features.items():
         into = getattr(feature[key], _LISTS[kinds[key]])
         if values:
             into.value.extend(values)
         else:
             into.SetInParent()
-    others = message_.features.SerializeToString(deterministic=True)
-    head = b""
-    length = len(encoded)
-    for before in (
-        b"",
-        b"",
-        b"\n\r" + _ENCODED,
-        b"",
-    ):  # value in BytesList, bytes_list in Feature, value in the map's entry, feature in Features
-        number = 2 if before else 1
+    others = parsed.features.SerializeToString(deterministic=True)
+    head, length = b"", len(encoded)
+    # From the inside: BytesList.value, Feature.bytes_list, FeatureEntry.value behind its key, Features.feature.
+    for number, before in ((1, b""), (1, b""), (2, b"\n\r" + _ENCODED), (1, b"")):
         head = before + bytes([number << 3 | 2]) + _varint(length) + head
-        length = len(encoded) + len(head)
+        length = len(head) + len(encoded)
     return b"\n" + _varint(length + len(others)) + head, encoded, others
 
 
 def _varint(number: int) -> bytes:
-    """Protocol buffers' base 128 varint."""
+    """Protocol buffers' base 128 varint of a length."""
     groups = []
     while number > 0x7F:
         groups.append(number & 0x7F | 0x80)
