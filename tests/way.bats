@@ -120,7 +120,7 @@ summary() { "$PYTHON" -c 'import json, sys; s = json.load(open(sys.argv[1])); as
 }
 
 @test "no network" {
-	ZOO_URL=http://127.0.0.1:9/zoo RETRIES=0 run "$PYTHON" -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d limited
+	ZOO_URL=http://127.0.0.1:9/zoo RETRIES=1 RETRY_WAIT=0 run "$PYTHON" -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d limited
 	[ "$status" -eq 1 ]
 	[[ "${lines[-1]}" == model:*"127.0.0.1:9"*"check the network"* ]]
 	[ ! -e "$DEMO_HOME/model/ssd_mobilenet_v1_coco_2018_01_28" ]
