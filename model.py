@@ -204,14 +204,15 @@ def report(model: paths.Model, request: prepare.Request, made: prepare.Prepared)
         print("  a classifier   its features are the start; it detects nothing before training")
     if pipeline.is_quantized(made.config):
         print("  quantization   aware, from step %d" % made.config.graph_rewriter.quantization.delay)
-    lines = patching.changes(made.zoo_config, made.config)
+    lines = pipeline.changes(made.zoo_config, made.config)
     print("pipeline.config, %d fields changed:" % len(lines))
+    home = str(paths.home()) + "/"
     for line in lines:
-        print("  %s" % command.one_line(line))
+        print("  %s" % command.one_line(line.replace(home, "")))
     for note in made.notes:
         command.say("model: %s" % command.one_line(note))
     if request.dataset:
-        print("next: export MODEL_DIR=%s && ./eval.sh && ./train.sh" % model.folder)
+        print("next: export MODEL_DIR=%s %s&& ./train.sh" % (model.folder, "&& ./eval.sh " if made.start == "slice" else ""))
     elif made.start == "slice":
         print("next: export MODEL_DIR=%s CHECKPOINT_PREFIX=pretrained && ./export.sh" % model.folder)
 

@@ -97,7 +97,7 @@ def test_gaps_between_ids_keep_their_columns_where_every_class_keeps_its_id():
 
 def test_no_limit_leaves_the_classes_out_for_a_fresh_head(home, tmp_path):
     model, made = prepared_from(SSD_FAMILIES["mobilenet_v1"], tmp_path, "n", limit=False)
-    names = limit.variable_names(model.limited_checkpoint)
+    names = limit.variable_names(model.features_checkpoint)
     assert made.start == "features" and not any("ClassPredictor" in name for name in names)
     assert any("BoxEncodingPredictor" in name for name in names)
 

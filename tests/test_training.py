@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import MODEL, QUANTIZED, REPO
-from todus import background, checkpoints, files, limit, pipeline, prepare, run_log, training, training_images
+from todus import background, checkpoints, files, limit, paths, pipeline, prepare, run_log, training, training_images
 from todus import training_hooks as hooks
 from todus import training_metrics as metrics
 from todus.dataset import records
@@ -70,6 +70,22 @@ def assert_starts_from_the_slice(model):
     for name in compared:
         np.testing.assert_array_equal(source[name], start[name], err_msg=name)
     return compared, start
+
+
+def test_a_fresh_head_is_trained_and_scored_from_its_first_checkpoint_on(own_home):
+    model = Model(own_home / "model" / "fresh")
+    archive = str(REPO / "demo" / "zoo" / (MODEL + ".tar.gz"))
+    prepare.prepare(model, prepare.Request(MODEL, dataset=paths.dataset("limited"), archive=archive, limit=False), print)
+    with pytest.raises(TodusError, match="fresh has a fresh head, which detects nothing before training"):
+        checkpoints.choose(model)
+    with pytest.raises(TodusError, match="TARGET_AP=pretrained: fresh starts with a fresh head"):
+        train(model, 1, scoring=Scoring(1, 4), target_ap="pretrained")
+    said = []
+    assert train(model, 1, said.append, scoring=Scoring(1, 4)) == 1
+    assert any("from the zoo's features, with a fresh head" in line for line in said)
+    assert metrics.steps(model)[-1] == 1
+    source, start = values(model.features_checkpoint), values(model.training / "model.ckpt-0")
+    assert all(np.array_equal(source[name], start[name]) for name in source if name != "global_step")
 
 
 def test_the_weights_at_step_0_are_the_slices_and_those_at_step_1_are_not(trained):

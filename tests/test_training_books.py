@@ -162,8 +162,8 @@ def test_a_tf_config_without_a_cluster_is_one_process(monkeypatch):
 
 def test_differences_name_fields():
     before, after = pipeline.parse(CONFIG % 8, "x"), pipeline.parse(CONFIG % 16, "x")
-    assert run_log.differences(before, after) == ["train_config.batch_size: 8 -> 16"]
-    assert run_log.differences(run_log.comparable(before), run_log.comparable(after)) == []
+    assert pipeline.changes(before, after) == ["train_config.batch_size: 8 -> 16"]
+    assert pipeline.changes(run_log.comparable(before), run_log.comparable(after)) == []
 
 
 def test_the_log_is_rotated_under_the_writer(model, monkeypatch, tmp_path):

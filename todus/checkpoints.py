@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import List, Optional, Tuple
 
+from todus import zoo
 from todus.errors import TodusError, UsageError
 from todus.paths import Model
 
@@ -42,6 +43,8 @@ def choose(model: Model, prefix: str = "") -> Path:
     newest = latest(model)
     if prefix == "pretrained" or (not prefix and not newest):
         if not Path(str(slice_prefix) + ".index").exists():
+            if (zoo.prepared_from(model) or {}).get("start", "slice") != "slice":
+                raise TodusError("%s has a fresh head, which detects nothing before training: ./train.sh" % model.name)
             raise TodusError("%s is missing; run python -m model again" % slice_prefix)
         return slice_prefix
     if prefix in ("", "latest") and newest:

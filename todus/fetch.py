@@ -8,17 +8,17 @@ import random
 import re
 import threading
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, NamedTuple, Optional
 from urllib.parse import urlsplit
-
-import requests
-import urllib3
 
 from todus import __version__, files
 from todus.command import one_line
 from todus.errors import TodusError, UsageError
 from todus.progress import Progress
 from todus.unpack import check_archive, looks_like_html, unpack_tar, unpack_zip
+
+if TYPE_CHECKING:  # imported where a connection is made: a build that has everything on disk does without
+    import requests
 
 __all__ = ["NotFound", "Policy", "download", "session", "size_of", "unpack_tar", "unpack_zip"]
 
@@ -75,8 +75,10 @@ class Policy(NamedTuple):
         return max(min(asked, 300.0), min(self.wait * 2 ** (failures - 1), LONGEST_WAIT) * random.uniform(0.75, 1.0))
 
 
-def session(connections: int = 1) -> requests.Session:
+def session(connections: int = 1) -> "requests.Session":
     """A session that keeps its connections alive."""
+    import requests
+
     made = requests.Session()
     adapter = requests.adapters.HTTPAdapter(pool_connections=connections, pool_maxsize=connections)
     made.mount("http://", adapter)
@@ -85,8 +87,11 @@ def session(connections: int = 1) -> requests.Session:
     return made
 
 
-def get(connection: requests.Session, url: str, policy: Policy, headers: Optional[Mapping[str, str]] = None, method: str = "GET"):
+def get(connection: "requests.Session", url: str, policy: Policy, headers: Optional[Mapping[str, str]] = None, method: str = "GET"):
     """An answer whose body can be read. Raises Again or NotFound for one that has none, TodusError for a URL that is none."""
+    import requests
+    import urllib3
+
     try:
         answer = connection.request(method, url, headers=headers, stream=True, timeout=(min(policy.timeout, 30.0), policy.timeout))
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema) as error:
@@ -103,6 +108,17 @@ def get(connection: requests.Session, url: str, policy: Policy, headers: Optiona
         after = answer.headers.get("Retry-After", "")
         raise Again("the server answers %d" % status, float(after) if after.isdigit() else 0.0)
     raise TodusError("the server answers %d to %s; check the URL" % (status, url))
+
+
+def read(answer: "requests.Response", most: int) -> bytes:
+    """The next bytes of an answer's body, at most `most`; none at its end. Raises Again when the connection fails."""
+    import requests
+    import urllib3
+
+    try:
+        return answer.raw.read(most, decode_content=False)
+    except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
+        raise Again(reason_of(error))
 
 
 def reason_of(error: Exception) -> str:
@@ -122,7 +138,7 @@ def reason_of(error: Exception) -> str:
     return next((words for mark, words in known if mark in text), "the connection was cut")
 
 
-def size_of(connection: requests.Session, url: str, policy: Policy) -> Optional[int]:
+def size_of(connection: "requests.Session", url: str, policy: Policy) -> Optional[int]:
     """Content-Length of a URL, None where the server gives none. Raises NotFound or TodusError."""
 
     def ask() -> Optional[int]:
@@ -228,7 +244,7 @@ class _Download:
         with session() as connection, Progress(self.path.name, None) as progress:
             patiently(lambda: self._attempt(connection, progress), self.url, self.policy, lambda: self.received, progress.note)
 
-    def _attempt(self, connection: requests.Session, progress: Progress) -> None:
+    def _attempt(self, connection: "requests.Session", progress: Progress) -> None:
         facts = self._facts()
         done = self.part.stat().st_size if facts else 0
         headers = {}
@@ -261,14 +277,14 @@ class _Download:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
 
-    def _beyond(self, answer: requests.Response, done: int) -> None:
+    def _beyond(self, answer: "requests.Response", done: int) -> None:
         """416: the part is as long as the file, or belongs to another file."""
         match = re.fullmatch(r"bytes \*/(\d+)", answer.headers.get("Content-Range", ""))
         if not done or not match or int(match.group(1)) != done:
             self._discard()
             raise Again("the file has changed on the server")
 
-    def _accept(self, answer: requests.Response, facts: Dict[str, Any], done: int) -> int:
+    def _accept(self, answer: "requests.Response", facts: Dict[str, Any], done: int) -> int:
         """Where in the file the answer's body starts: `done` for a part that fits, 0 for the whole file."""
         kind = answer.headers.get("Content-Type", "")
         if kind.startswith("text/html") and not re.search(r"\.html?$", urlsplit(self.url).path):
@@ -287,17 +303,14 @@ class _Download:
         files.write_json(self.note, dict(found, size=length))
         return 0
 
-    def _receive(self, answer: requests.Response, done: int, progress: Progress) -> None:
+    def _receive(self, answer: "requests.Response", done: int, progress: Progress) -> None:
         promised = length_of(answer.headers)
         with open(str(self.part), "r+b", buffering=0) as file:
             file.truncate(done)
             file.seek(done)
             got = 0
             while True:
-                try:
-                    block = answer.raw.read(BLOCK, decode_content=False)
-                except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
-                    raise Again(reason_of(error))
+                block = read(answer, BLOCK)
                 if not block:
                     break
                 if done + got == 0 and looks_like_html(block) and not re.search(r"\.html?$", urlsplit(self.url).path):

@@ -5,15 +5,15 @@ import os
 import queue
 import threading
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
-
-import requests
-import urllib3
+from typing import TYPE_CHECKING, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from todus import fetch, files
 from todus.errors import TodusError
 from todus.progress import Progress
 from todus.unpack import looks_like_html
+
+if TYPE_CHECKING:
+    import requests
 
 Check = Callable[[bytes], str]
 LARGEST = 256 << 20  # bytes of one file, which is held in memory
@@ -85,7 +85,7 @@ class _Crew:
         self.mutex = threading.Lock()
         self.arrived = 0
 
-    def work(self, connection: requests.Session) -> None:
+    def work(self, connection: "requests.Session") -> None:
         try:
             while not self.stop.is_set():
                 try:
@@ -98,7 +98,7 @@ class _Crew:
                 self.failure = self.failure or error
             self.stop.set()
 
-    def one(self, connection: requests.Session, index: int, wanted: Wanted) -> None:
+    def one(self, connection: "requests.Session", index: int, wanted: Wanted) -> None:
         try:
             data = fetch.patiently(
                 lambda: self.attempt(connection, wanted), wanted.url, self.policy, lambda: self.arrived, self.progress.note, self.stop
@@ -127,7 +127,7 @@ class _Crew:
         if self.failure:
             self.stop.set()
 
-    def attempt(self, connection: requests.Session, wanted: Wanted) -> bytes:
+    def attempt(self, connection: "requests.Session", wanted: Wanted) -> bytes:
         with contextlib.closing(fetch.get(connection, wanted.url, self.policy)) as answer:
             promised = fetch.length_of(answer.headers)
             data = _body(answer, promised)
@@ -141,23 +141,20 @@ class _Crew:
         return data
 
 
-def _body(answer: requests.Response, promised: Optional[int]) -> bytes:
+def _body(answer: "requests.Response", promised: Optional[int]) -> bytes:
     """What comes, in one piece where the length is promised. Raises Again when the connection fails or far too much comes."""
     if promised is not None and promised > LARGEST:
         raise fetch.Again("a file of %d bytes came" % promised, hopeless=True)
     parts: List[bytes] = []
-    try:
-        while True:
-            part = answer.raw.read(promised or fetch.BLOCK, decode_content=False)
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
-            if len(part) == promised:
-                return part
-            if len(parts) * fetch.BLOCK > LARGEST and promised is None:
-                raise fetch.Again("the file does not end", hopeless=True)
-    except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
-        raise fetch.Again(fetch.reason_of(error))
+    while True:
+        part = fetch.read(answer, promised or fetch.BLOCK)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        if len(part) == promised:
+            return part
+        if promised is None and len(parts) * fetch.BLOCK > LARGEST:
+            raise fetch.Again("the file does not end", hopeless=True)
 
 
 class _Damaged(Exception):

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from google.protobuf.message import Message
 
@@ -218,27 +218,3 @@ def _quantization(config: pipeline.Config, options: Options) -> None:
     if not pipeline.is_quantized(config):
         raise UsageError("--quantization-delay goes with -q")
     config.graph_rewriter.quantization.delay = options.quantization_delay
-
-
-def changes(before: pipeline.Config, after: pipeline.Config) -> List[str]:
-    """A line for each field that differs: path: old -> new."""
-    old, new = dict(_leaves(before)), dict(_leaves(after))
-    lines = []
-    for path in list(old) + [path for path in new if path not in old]:
-        if old.get(path) != new.get(path):
-            lines.append("%s: %s -> %s" % (path, old.get(path, "(unset)"), new.get(path, "(unset)")))
-    return lines
-
-
-def _leaves(message: Message, prefix: str = "") -> Iterator[Tuple[str, str]]:
-    for field, value in message.ListFields():
-        repeated = field.label == field.LABEL_REPEATED
-        for number, each in enumerate(value if repeated else [value]):
-            name = prefix + field.name + ("[%d]" % number if repeated else "")
-            if field.type == field.TYPE_MESSAGE:
-                inner = list(_leaves(each, name + "."))
-                yield from inner or [(name, "{}")]
-            elif field.type == field.TYPE_ENUM:
-                yield name, field.enum_type.values_by_number[each].name
-            else:
-                yield name, "%.6g" % each if isinstance(each, float) else repr(each) if isinstance(each, str) else str(each)

@@ -114,6 +114,7 @@ class Model:
         self.zoo_label_map = self.pretrained / "label_map.pbtxt"
         self.pipeline = self.pretrained / "pipeline.config"
         self.limited_checkpoint = self.pretrained / "limited" / "model.ckpt"
+        self.features_checkpoint = self.pretrained / "limited" / "features.ckpt"  # in its place where the head is fresh
         self.limited_label_map = self.pretrained / "limited" / "label_map.pbtxt"
         self.training = self.folder / "training"
         self.inference_graph = self.folder / "inference-graph"

@@ -13,7 +13,8 @@ from todus.errors import TodusError
 
 Config = pipeline_pb2.TrainEvalPipelineConfig
 
-# Fields that configs of the zoo carry and that the OD API removed from its protos; the removal changed nothing for inference.
+# Fields that configs of the zoo carry and that the OD API removed from its protos, with no change for inference. Of the messages of a zoo
+# config only SsdFeatureExtractor reserves a number, 6, for a field that is gone.
 REMOVED_FIELDS = {
     "SsdFeatureExtractor": {"batch_norm_trainable"},
 }
@@ -311,3 +312,27 @@ def set_one_replica(config: Config) -> None:
 def set_override_hyperparams(config: Config) -> None:
     if architecture(config) == "ssd" and extractor(config) in NEEDS_OVERRIDE:
         config.model.ssd.feature_extractor.override_base_feature_extractor_hyperparams = True
+
+
+def changes(before: Message, after: Message) -> List[str]:
+    """`field.path: old -> new` of each field that two messages of one type hold differently."""
+    old, new = dict(_leaves(before)), dict(_leaves(after))
+    lines = []
+    for path in list(old) + [path for path in new if path not in old]:
+        if old.get(path) != new.get(path):
+            lines.append("%s: %s -> %s" % (path, old.get(path, "(unset)"), new.get(path, "(unset)")))
+    return lines
+
+
+def _leaves(message: Message, prefix: str = "") -> Iterator[Tuple[str, str]]:
+    for field, value in message.ListFields():
+        repeated = field.label == field.LABEL_REPEATED
+        for number, each in enumerate(value if repeated else [value]):
+            name = prefix + field.name + ("[%d]" % number if repeated else "")
+            if field.type == field.TYPE_MESSAGE:
+                inner = list(_leaves(each, name + "."))
+                yield from inner or [(name, "{}")]
+            elif field.type == field.TYPE_ENUM:
+                yield name, field.enum_type.values_by_number[each].name
+            else:
+                yield name, "%.6g" % each if isinstance(each, float) else repr(each) if isinstance(each, str) else str(each)

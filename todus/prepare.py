@@ -167,8 +167,9 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
     variables = limit.read_checkpoint(new / "model.ckpt")
     sliced, start = _start(request, variables, zoo_config, classes, zoo_names, names)
     (new / "limited").mkdir()
+    start_checkpoint = new / "limited" / (model.limited_checkpoint if start == "slice" else model.features_checkpoint).name
     if start != "classification":
-        limit.write_checkpoint(new / "limited" / "model.ckpt", sliced.variables)
+        limit.write_checkpoint(start_checkpoint, sliced.variables)
     categories.write_label_map(new / "limited" / "label_map.pbtxt", names)
     categories.write_label_map(new / "label_map.pbtxt", zoo_names)
     config = pipeline.Config()
@@ -186,7 +187,7 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
     )
     files.write_json(new / "source.json", source)
     made = Prepared(sliced, config, zoo_config, zoo_names, names, start, notes=notes)
-    made.bytes_before, made.bytes_after = _size(new / "model.ckpt"), _size(new / "limited" / "model.ckpt")
+    made.bytes_before, made.bytes_after = _size(new / "model.ckpt"), _size(start_checkpoint)
     return made
 
 
@@ -235,7 +236,7 @@ def _patch(config: pipeline.Config, model: Model, request: Request, names, start
     if start == "classification":
         pipeline.set_classification_start(config, model.zoo_checkpoint)
     else:
-        pipeline.set_fine_tuning(config, model.limited_checkpoint)
+        pipeline.set_fine_tuning(config, model.limited_checkpoint if start == "slice" else model.features_checkpoint)
     pipeline.set_override_hyperparams(config)
     pipeline.set_one_replica(config)
     pipeline.drop_step_zero(config)
@@ -307,9 +308,11 @@ def resolved(model: Model) -> pipeline.Config:
     dataset = paths.dataset(name) if name else None
     if dataset and dataset.manifest.exists() and _same_tail(config.train_input_reader.label_map_path, dataset.label_map, paths.home()):
         _set_dataset(config, dataset)
-    if _same_tail(config.train_config.fine_tune_checkpoint, model.limited_checkpoint, model.folder):
-        pipeline.set_fine_tuning(config, model.limited_checkpoint)
-    elif _same_tail(config.train_config.fine_tune_checkpoint, model.zoo_checkpoint, model.folder):
+    start = config.train_config.fine_tune_checkpoint
+    for prefix in (model.limited_checkpoint, model.features_checkpoint):
+        if _same_tail(start, prefix, model.folder):
+            pipeline.set_fine_tuning(config, prefix)
+    if _same_tail(start, model.zoo_checkpoint, model.folder):
         pipeline.set_classification_start(config, model.zoo_checkpoint)
     return config
 

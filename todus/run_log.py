@@ -7,8 +7,6 @@ import socket
 import time
 from typing import Any, Dict, List, Optional
 
-from google.protobuf.message import Message
-
 from todus import __version__, checkpoints, files, pipeline
 from todus.errors import TodusError
 from todus.paths import Model
@@ -134,7 +132,7 @@ def _check_config(model: Model, config: pipeline.Config) -> None:
             "move that folder away, or prepare under another name with --as"
             % ((model.training,) + (("with", "without") if pipeline.is_quantized(before) else ("without", "with")))
         )
-    found = differences(comparable(before), comparable(config))
+    found = pipeline.changes(comparable(before), comparable(config))
     if found:
         more = " and %d more" % (len(found) - MOST_DIFFERENCES) if len(found) > MOST_DIFFERENCES else ""
         raise TodusError(
@@ -162,26 +160,6 @@ def comparable(config: pipeline.Config) -> pipeline.Config:
 def digest(config: pipeline.Config) -> str:
     """SHA-256 of what may not change within a run."""
     return hashlib.sha256(pipeline.to_text(comparable(config)).encode("utf-8")).hexdigest()
-
-
-def differences(before: Message, after: Message) -> List[str]:
-    """`field.path: old -> new` of each field that two messages of one type hold differently."""
-    old, new = _flat(before), _flat(after)
-    names = list(old) + [name for name in new if name not in old]
-    return ["%s: %s -> %s" % (name, old.get(name, "(unset)"), new.get(name, "(unset)")) for name in names if old.get(name) != new.get(name)]
-
-
-def _flat(message: Message, prefix: str = "") -> Dict[str, str]:
-    result: Dict[str, str] = {}
-    for field, value in message.ListFields():
-        values = list(value) if field.label == field.LABEL_REPEATED else [value]
-        for place, each in enumerate(values):
-            name = prefix + field.name + ("[%d]" % place if field.label == field.LABEL_REPEATED else "")
-            if isinstance(each, Message):
-                result.update(_flat(each, name + ".") or {name: "{}"})
-            else:
-                result[name] = _short(each)
-    return result
 
 
 def _versions() -> Dict[str, str]:

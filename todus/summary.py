@@ -4,7 +4,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import List, Optional, Tuple
 
-from todus import pipeline
+from todus import input_sizes, pipeline
 
 BYTES = 4  # of a float32
 
@@ -109,7 +109,7 @@ def training_bytes(cost: Costs, batch_size: int) -> int:
 
 def devices() -> List[Tuple[str, int]]:
     """(name, free bytes) of this machine's memory and of each NVIDIA GPU."""
-    found = [("this machine", _free_memory())]
+    found = [("this machine", input_sizes.free_memory())]
     try:
         text = subprocess.run(
             ["nvidia-smi", "--query-gpu=name,memory.free", "--format=csv,noheader,nounits"],
@@ -125,17 +125,6 @@ def devices() -> List[Tuple[str, int]]:
         if free.strip().isdigit():
             found.append((name.strip(), int(free) << 20))
     return found
-
-
-def _free_memory() -> int:
-    try:
-        with open("/proc/meminfo") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) << 10
-    except OSError:
-        pass
-    return 4 << 30
 
 
 def largest_batch(cost: Costs, free: int, most: int) -> int:

@@ -118,7 +118,7 @@ class _Lead:
                 pid.unlink()
 
     def _run(self) -> int:
-        training_eval.check_can_score(self.dataset, self.scoring)
+        training_eval.check_can_score(self.model, self.dataset, self.scoring, self.settings.target_ap)
         done = checkpoints.latest(self.model)
         start = done[0] if done else 0
         if start >= self.steps:
@@ -130,7 +130,7 @@ class _Lead:
         reason, reached = "an error", start
         try:
             pipeline.write(self.model.training / "pipeline.config", self.config)
-            batch, source = self.config.train_config.batch_size, done[1].name if done else "the slice"
+            batch, source = self.config.train_config.batch_size, done[1].name if done else _first_start(self.model)
             self.say("train: %s, step %d of %d, batch %d, from %s" % (self.model.name, start, self.steps, batch, source))
             hooks.write_status(self.model, step=start, num_steps=self.steps)
             self._begin_scores(start)
@@ -245,6 +245,10 @@ class _Lead:
             except subprocess.TimeoutExpired:
                 self.evaluator.kill()
                 self.evaluator.wait()
+
+
+def _first_start(model: Model) -> str:
+    return "the slice" if Path(str(model.limited_checkpoint) + ".index").exists() else "the zoo's features, with a fresh head"
 
 
 def score_until_ended(model: Model, config: pipeline.Config, dataset: Dataset, settings: Settings, say: Say) -> int:

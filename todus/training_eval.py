@@ -108,7 +108,7 @@ class Scorer:
         if 0 in metrics.steps(self.model):
             return
         prefix = self.model.limited_checkpoint
-        if not Path(str(prefix) + ".index").exists() or self.config.train_config.fine_tune_checkpoint_type == "classification":
+        if not Path(str(prefix) + ".index").exists():
             prefix = self.model.training / "model.ckpt-0"
         if Path(str(prefix) + ".index").exists():
             self._score(0, prefix)
@@ -198,7 +198,9 @@ def target_ap(model: Model, target: str) -> Optional[float]:
     return next((row["ap"] for row in metrics.read(model) if row["step"] == 0), None)
 
 
-def check_can_score(dataset: Dataset, scoring: Scoring) -> None:
-    """Raises TodusError when there are no val records to score on."""
+def check_can_score(model: Model, dataset: Dataset, scoring: Scoring, target: str) -> None:
+    """Raises TodusError when there are no val records to score on, or no slice whose AP could be the target."""
+    if target == "pretrained" and not Path(str(model.limited_checkpoint) + ".index").exists():
+        raise TodusError("TARGET_AP=pretrained: %s starts with a fresh head, which detects nothing; give a number" % model.name)
     if scoring.every and not dataset.shards("val"):
         raise TodusError('dataset %s has no val records; make it with SPLITS="train val", or set EVAL_STEPS=0' % dataset.name)

@@ -80,6 +80,8 @@ class Build:
 
     def _has_come(self, missing: Dict[str, List[str]]) -> bool:
         """Whether an image that could not be had can be had now."""
+        if not any(missing.values()):
+            return False
         with fetch.session() as connection:
             for split, names in missing.items():
                 for name in names:
