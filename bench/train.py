@@ -1,9 +1,10 @@
 """What Todus's training costs a step, against a bare Estimator loop on the same config.
 
-  python -m bench.train MODEL_DIR [--steps 60] [--batch-size 8] [--repeats 3]
+  python -m bench.train [--steps 100] [--batch-size 8] [--repeats 3]
 
-The bare loop is Estimator.train on the OD API's own input and model function, without hooks of Todus's. Both run in turn, each in a
-process of its own, on a copy of the model; the first fifth of the steps is not counted. Prints the median seconds a step and the ratio.
+MODEL_DIR names the model; without it the miniature is measured. The bare loop is Estimator.train on the OD API's own input and model
+function, without hooks of Todus's. Both run in turn, each in a process of its own, on a copy of the model; the first fifth of the steps is
+not counted. Prints the median seconds a step and the ratio.
 """
 
 import json
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 from typing import List, Optional
 
+from bench import _miniature
 from todus.command import Parser, run
 from todus.errors import TodusError
 from todus.paths import Model
@@ -95,8 +97,9 @@ def child(source: Path, way: str, steps: int, batch: int) -> float:
         copy = Path(folder) / "model" / source.name
         copy.mkdir(parents=True)
         shutil.copytree(str(source / "pretrained"), str(copy / "pretrained"))
-        command = [sys.executable, "-m", "bench.train", str(copy), "--way", way, "--steps", str(steps), "--batch-size", str(batch)]
-        done = subprocess.run(command, cwd=str(REPO), env=dict(os.environ, PYTHONPATH=str(REPO)), capture_output=True)
+        command = [sys.executable, "-m", "bench.train", "--way", way, "--steps", str(steps), "--batch-size", str(batch)]
+        environment = dict(os.environ, PYTHONPATH=str(REPO), MODEL_DIR=str(copy))
+        done = subprocess.run(command, cwd=str(REPO), env=environment, capture_output=True)
         if done.returncode:
             raise TodusError("%s failed: %s" % (way, done.stderr.decode("utf-8", "replace").strip()[-300:]))
         return json.loads(done.stdout.decode().strip().split("\n")[-1])
@@ -104,17 +107,20 @@ def child(source: Path, way: str, steps: int, batch: int) -> float:
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser("bench.train", __doc__)
-    parser.add_argument("model", metavar="MODEL_DIR")
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--way", choices=("todus", "bare"))
     arguments = parser.parse_args(argv)
-    folder = Path(arguments.model).absolute()
-    Model(folder).check()
-    if arguments.way:
-        print(json.dumps(measure(folder, arguments.way, arguments.steps, arguments.batch_size)))
-        return 0
+    with _miniature.model() as model:
+        if arguments.way:
+            print(json.dumps(measure(model.folder, arguments.way, arguments.steps, arguments.batch_size)))
+            return 0
+        compare(model.folder, arguments)
+    return 0
+
+
+def compare(folder: Path, arguments) -> None:
     seconds = {"bare": [], "todus": []}
     for _ in range(arguments.repeats):
         for way, found in seconds.items():
@@ -123,7 +129,6 @@ def main(argv: Optional[List[str]] = None) -> int:
     print("train: seconds a step at batch %d, median of %d runs of %d steps" % (arguments.batch_size, arguments.repeats, arguments.steps))
     for way in ("bare", "todus"):
         print("  %-6s %.4f s, %.3f times bare" % (way, medians[way], medians[way] / medians["bare"]))
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from todus import files, formats
 from todus.command import one_line
 from todus.paths import Model
 
-WARM_UP = 3
+BLOCK = 10  # calls of one form in a row, after one that is not counted: a form is not measured in the caches of another
 
 
 def run(model: Model, images: Sequence[np.ndarray], rounds: int, threads: Optional[int], tick: Callable[[str], None]) -> Dict:
@@ -37,14 +37,15 @@ def run(model: Model, images: Sequence[np.ndarray], rounds: int, threads: Option
         if detector.form == "frozen_graph":
             rows[-1]["multiply_adds"] = multiply_adds(detector, images[0])
     spent: List[Dict[str, List[float]]] = [{name: [] for name in timer} for timer in timers]
-    for turn in range(-WARM_UP, rounds):
-        image = images[turn % len(images)]
+    for turn in range(-1, -(-rounds // BLOCK)):
         for timer, times in zip(timers, spent):
             for name, function in timer.items():
-                start = time.perf_counter()
-                function(image)
-                if turn >= 0:
-                    times[name].append((time.perf_counter() - start) * 1e3)
+                for call in range(-1, BLOCK):
+                    image = images[(turn * BLOCK + call) % len(images)]
+                    start = time.perf_counter()
+                    function(image)
+                    if turn >= 0 and call >= 0:
+                        times[name].append((time.perf_counter() - start) * 1e3)
     for row, times in zip(rows, spent):
         row.update(_parts(times))
         row["gain"] = rows[0]["median_ms"] / row["median_ms"]

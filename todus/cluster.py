@@ -163,7 +163,7 @@ def command_of(host: Host, hosts: List[Host], model: Model, settings: Dict[str, 
     variables["MODEL_DIR"] = os.path.join(folder, "model", model.name)
     assignments = " ".join("%s=%s" % (name, shlex.quote(value)) for name, value in sorted(variables.items()))
     remote = "cd %s && %s exec ./train.sh" % (shlex.quote(folder), assignments)
-    return ["ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", host.host, remote], {}
+    return ["ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "--", host.host, remote], {}
 
 
 class Launcher:
@@ -181,6 +181,7 @@ class Launcher:
         self._running: Dict[str, subprocess.Popen] = {}
         self._starts: Dict[str, int] = {}
         self._stop = ""
+        self._began = run_log.now()
 
     def run(self) -> int:
         """Runs until the chief has ended. Returns 0, or raises TodusError when a role is lost for good."""
@@ -230,7 +231,7 @@ class Launcher:
                 if host.role.kind == "chief" and code == 0:
                     self._say("train: the chief has ended")
                     return 0
-                if code == 0 and host.role.kind in ("worker", "evaluator"):
+                if code == 0 and (host.role.kind in ("worker", "evaluator") or ended_since(self._model, self._began)):
                     del self._running[host.name]
                     continue
                 self._lost(host, code)

@@ -2,14 +2,14 @@
 
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from todus import __version__, categories, checkpoints, files, pipeline, prepare
-from todus.detectors import quantizes
+from todus import __version__, categories, checkpoints, deterministic, files, folding, pipeline, prepare
+from todus.detectors import quantizes, read_graph
 from todus.errors import TodusError, UsageError
 from todus.paths import Model
+from todus.quiet import quiet
 
 INPUT_TYPES = ("image_tensor", "encoded_image_string_tensor", "tf_example")
 
@@ -70,10 +70,12 @@ def export_inference_graph(
         raise UsageError("INPUT_SHAPE and BATCH are for INPUT_TYPE=image_tensor; %s takes any number of images of any size" % input_type)
     config = _config_for(model, prefix, score_threshold)
     with files.lock(model.inference_graph, "the export of %s" % model.name), files.replacing_folder(model.inference_graph) as new:
-        with tf.Graph().as_default(), _quiet():
+        with tf.Graph().as_default(), quiet():
             tf.keras.backend.set_learning_phase(0)
             _export(exporter.export_inference_graph, input_type, config, str(prefix), str(new), input_shape)
             _write_saved_model(new, input_type)
+            _fold(new / "frozen_inference_graph.pb")
+            deterministic.settle(new)
         origin = dict(_origin(model, prefix, config), input_type=input_type, input_shape=list(input_shape or [None, None, None, 3]))
         _describe(model, new, config, {"inference_graph": origin})
         _keep_tflite_graph(model, new, prefix, config)
@@ -104,7 +106,7 @@ def export_tflite_graph(
         files.recover_folder(model.inference_graph)
         model.inference_graph.mkdir(parents=True, exist_ok=True)
         with files.replacing_folder(model.inference_graph / "tflite") as new:
-            with tf.Graph().as_default(), _quiet():
+            with tf.Graph().as_default(), quiet():
                 tf.keras.backend.set_learning_phase(0)
                 _export(
                     export_tflite_ssd_graph_lib.export_tflite_graph,
@@ -117,6 +119,7 @@ def export_tflite_graph(
                     detections_per_class=max_detections,
                     use_regular_nms=regular_nms,
                 )
+            deterministic.settle(new)
             for name in _TFLITE_FILES:
                 os.replace(str(new / name), str(model.inference_graph / name))
         (model.inference_graph / "tflite").rmdir()
@@ -134,6 +137,12 @@ def _export(function, *arguments, **options) -> None:
     except (tf.errors.OpError, ValueError) as error:
         line = (str(error).strip().split("\n") or [""])[0][:200]
         raise TodusError("the checkpoint cannot be exported with pipeline.config (%s); was the model prepared again since?" % line)
+
+
+def _fold(path: Path) -> None:
+    graph_def = read_graph(path)
+    folding.fold_batch_norms(graph_def)
+    path.write_bytes(graph_def.SerializeToString())
 
 
 def _write_saved_model(folder: Path, input_type: str) -> None:
@@ -207,26 +216,3 @@ def _keep_tflite_graph(model: Model, new: Path, prefix: Path, config: pipeline.C
         if (model.inference_graph / name).exists():
             os.link(str(model.inference_graph / name), str(new / name))
     files.write_json(new / "export.json", dict(files.read_json(new / "export.json"), tflite_graph=before))
-
-
-class _quiet:
-    """The OD API's exporter prints a profile of every operator to the process's stdout and stderr, from C++ as well."""
-
-    def __enter__(self) -> None:
-        _flush()
-        self._saved = [os.dup(number) for number in (1, 2)]
-        null = os.open(os.devnull, os.O_WRONLY)
-        for number in (1, 2):
-            os.dup2(null, number)
-        os.close(null)
-
-    def __exit__(self, *_) -> None:
-        _flush()
-        for number, saved in zip((1, 2), self._saved):
-            os.dup2(saved, number)
-            os.close(saved)
-
-
-def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
