@@ -6,12 +6,15 @@ SHELL := bash
 
 MODEL ?= ssd_mobilenet_v1_coco_2018_01_28
 CATEGORIES ?=
+# Taken as they are: make would run a $(shell ...) in a name.
+override MODEL := $(value MODEL)
+override CATEGORIES := $(value CATEGORIES)
 export MODEL CATEGORIES
 
 SHELL_FILES = *.sh lib/*.sh demo/*.sh .ci/run tests/*.bash
 BATS_FILES = tests/*.bats
 
-.PHONY: help install dev demo limited test lint bench report history clean
+.PHONY: help install dev demo limited test lint bench report history doctor torture clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +45,12 @@ report: install ## one HTML page on a MODEL: precision, curves, sizes, speed
 
 history: install ## one table of every training under model/
 	@lib/history.sh
+
+doctor: ## look at this machine, its Python and dataset/ and model/, and say what to do; DEEP=1 tries TensorFlow too
+	@lib/doctor.sh
+
+torture: dev ## disturb every command at random moments and compare with undisturbed runs; an hour; COMMANDS= TRIALS= SEED= WRITE=1
+	@lib/torture.sh
 
 clean: ## remove .venv and what the demo and the tests made; dataset/ and model/ stay
 	rm -rf .venv .venv.lock .python37 demo/out .pytest_cache .hypothesis .ruff_cache

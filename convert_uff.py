@@ -15,7 +15,7 @@ from todus import command
 if __name__ == "__main__":
     command.use_repo_environment()
 
-from todus import paths
+from todus import paths, preflight
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -25,6 +25,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser.add_argument("-t", "--text", action="store_true", help="also write MODEL.pbtxt, the readable form")
     given = parser.parse_args(argv)
 
+    preflight.convert()
     from todus.uff import convert
 
     model = paths.model(given.model)

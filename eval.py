@@ -19,7 +19,7 @@ from todus import command
 if __name__ == "__main__":
     command.use_repo_environment()
 
-from todus import files, formats, paths, prepare
+from todus import files, formats, paths, preflight, prepare
 from todus.commands import choice, number
 from todus.errors import UsageError
 
@@ -50,11 +50,14 @@ def main(argv=None) -> int:
     dataset = paths.dataset(arguments.dataset).check() if arguments.dataset else prepare.dataset_of(model)
     from todus import evaluation
 
+    preflight.evaluate(dataset, arguments.split)
     arguments.metrics = choice("METRICS", evaluation.METRICS, "coco")
     evaluation.wanted_classes(dataset, arguments.categories)
     if arguments.all:
         return evaluate_all(model, dataset, arguments)
     form = chosen_form(model, arguments)
+    if form.name == "checkpoint":
+        preflight.checkpoint_is_whole(form.path)
     own = formats.score_threshold(model, form) or 0.0
     where = "%s of dataset %s" % (arguments.split, dataset.name)
     command.say("eval: %s, score threshold %g, on %s" % (form.path, max(own, arguments.score_threshold), where))

@@ -1,6 +1,7 @@
 """Real, short trainings of the miniature: where the weights come from, what is kept, what is refused, what a killed run owes."""
 
 import csv
+import re
 import shutil
 import subprocess
 import sys
@@ -112,6 +113,14 @@ def test_each_evaluation_is_one_row_and_the_best_is_kept(trained):
     assert ap[checkpoints.best(model).name] == max(ap.values())
     assert not (model.training / "pending").exists()
     assert any(line.startswith("step 4   AP ") for line in said)
+
+
+def test_each_step_that_is_logged_tells_its_loss(trained):
+    told = [line for line in trained[1] if " of 4   loss " in line]
+    assert len(told) == 4
+    for step, line in enumerate(told, start=1):
+        assert re.match(r"step %d of 4   loss \d+\.\d{4}" % step, line)
+    assert "steps/s" in told[-1] and "left" in told[-1]
 
 
 def test_the_run_is_on_record(trained):

@@ -48,11 +48,12 @@ class Dataset:
     def check(self) -> "Dataset":
         """Raises TodusError when there is no whole dataset here."""
         if not self.manifest.exists() or not self.label_map.exists():
-            raise TodusError("no dataset at %s; make it with %s%s" % (self.folder, _dataset_command(self.name), _known_datasets()))
+            raise TodusError("no dataset at %s; make it with %s%s" % (self.folder, maker(self.name), _known_datasets()))
         return self
 
 
-def _dataset_command(name: str) -> str:
+def maker(name: str) -> str:
+    """The command that makes the dataset of this name."""
     source = {"voc": "dataset-voc.sh", "csv": "dataset-csv.sh", "openimages": "dataset-openimages.sh"}
     source.update({"cloud": "dataset-cloud.sh", "merged": "dataset-merge.sh"})
     kind, _, rest = name.partition("/")

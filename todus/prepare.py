@@ -174,7 +174,7 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
     categories.write_label_map(new / "label_map.pbtxt", zoo_names)
     config = pipeline.Config()
     config.CopyFrom(zoo_config)
-    _patch(config, model, request, names, start, bool(sliced.fresh), variables, notes)
+    cost = _patch(config, model, request, names, start, bool(sliced.fresh), variables, notes)
     text = pipeline.to_text(config)
     files.write_text(new / "pipeline.config", text)
     source.update(
@@ -184,6 +184,7 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
         fresh=sliced.fresh,
         start=start,
         pipeline_sha256=hashlib.sha256(text.encode("utf-8")).hexdigest(),
+        cost={"parameters": cost.parameters, "activations": cost.activations} if cost else None,
     )
     files.write_json(new / "source.json", source)
     made = Prepared(sliced, config, zoo_config, zoo_names, names, start, notes=notes)
@@ -229,8 +230,10 @@ def wanted_names(request: Request, zoo_names: Mapping[int, str]) -> Dict[int, st
     return categories.renumbered(categories.choose(request.categories or "", zoo_names, "the model's classes"))
 
 
-def _patch(config: pipeline.Config, model: Model, request: Request, names, start: str, fresh: bool, variables, notes: List[str]) -> None:
-    """The limited model's config, from the zoo's."""
+def _patch(
+    config: pipeline.Config, model: Model, request: Request, names, start: str, fresh: bool, variables, notes: List[str]
+) -> Optional[summary.Costs]:
+    """Makes the zoo's config the limited model's; returns what training it takes, where there is something to train on."""
     pipeline.meta(config).num_classes = max(names)
     pipeline.set_mask_depth(config, layouts.mask_depth(config, variables))
     if start == "classification":
@@ -253,7 +256,8 @@ def _patch(config: pipeline.Config, model: Model, request: Request, names, start
         ranges = start == "slice" and limit.has_ranges(list(variables))
         pipeline.set_quantization(config, 0 if ranges else max(1, config.train_config.num_steps // 10))
     if request.dataset or request.batch_auto:
-        _fit_batch(config, request.batch_auto, notes)
+        return _fit_batch(config, request.batch_auto, notes)
+    return None
 
 
 def _go_gently(config: pipeline.Config, request: Request, notes: List[str]) -> None:
@@ -272,7 +276,7 @@ def _go_gently(config: pipeline.Config, request: Request, notes: List[str]) -> N
             batch_norm.train = False
 
 
-def _fit_batch(config: pipeline.Config, auto: bool, notes: List[str]) -> None:
+def _fit_batch(config: pipeline.Config, auto: bool, notes: List[str]) -> summary.Costs:
     """Chooses the batch size for the memory there is, or warns of one that is too large for it."""
     cost = summary.costs(config)
     places = summary.devices()
@@ -282,13 +286,14 @@ def _fit_batch(config: pipeline.Config, auto: bool, notes: List[str]) -> None:
         batch = min(fits, config.train_config.batch_size)
         pipeline.set_batch_size(config, batch)
         notes.append("batch size %d, for %.1f GB free on %s" % (batch, free / 1e9, name))
-        return
+        return cost
     batch = config.train_config.batch_size
     for name, free in places:
         needed = summary.training_bytes(cost, batch)
         if needed > free:
             advice = "--batch-size %d" % summary.largest_batch(cost, int(0.9 * free), batch)
             notes.append("batch size %d needs about %.1f GB, %s has %.1f GB free: %s" % (batch, needed / 1e9, name, free / 1e9, advice))
+    return cost
 
 
 def _set_dataset(config: pipeline.Config, dataset: Dataset) -> None:

@@ -73,8 +73,13 @@ class Due:
     def __init__(self, every: int, step: int):
         self._every, self._last = every, step
 
+    def at(self, step: int) -> bool:
+        """Whether it will be due at `step`."""
+        return bool(self._every) and step // self._every > self._last // self._every
+
     def __call__(self, step: int) -> bool:
-        due = bool(self._every) and step // self._every > self._last // self._every
+        """Whether it is due, once."""
+        due = self.at(step)
         if due:
             self._last = step
         return due
@@ -96,7 +101,7 @@ def watch_hook(model: Model, schedule: Schedule, stop: Stop, say: Callable[[str]
     class Watch(tf.train.SessionRunHook):
         def begin(self):
             graph = tf.get_default_graph()
-            self._fetches = {"loss": graph.get_tensor_by_name("total_loss:0")}
+            self._fetches = {"loss": graph.get_tensor_by_name("total_loss:0"), "step": tf.train.get_global_step()}
             if training_graph.hashes_in(graph) is not None:
                 self._fetches["hashes"] = training_graph.hashes_in(graph)
             rate = [op for op in graph.get_operations() if op.type == "ScalarSummary" and _LEARNING_RATE.search(op.name)]
@@ -113,12 +118,14 @@ def watch_hook(model: Model, schedule: Schedule, stop: Stop, say: Callable[[str]
 
         def after_run(self, context, values):
             loss = float(values.results["loss"])
-            step = int(context.session.run(self._step))
             if not math.isfinite(loss):
-                raise BadLoss(step, loss, [int(each) for each in values.results.get("hashes", [])])
+                raise BadLoss(int(context.session.run(self._step)), loss, [int(each) for each in values.results.get("hashes", [])])
             if stop.reason:
                 context.request_stop()
-            now = time.perf_counter()
+            latest = int(values.results["step"]) + 1  # the step may have been read before it was counted up; to ask for it costs time
+            if self._told is not None and latest - self._told[0] < schedule.log and latest < schedule.steps:
+                return
+            step, now = int(context.session.run(self._step)), time.perf_counter()
             if self._told is None:
                 self._tell(context.session, step, loss, None, now)
             elif step - self._told[0] >= schedule.log or step >= schedule.steps:
@@ -178,6 +185,9 @@ def save_hook(model: Model, schedule: Schedule, stop: Stop, start: int, saved: C
             self._last, self._evaluate = -1, False
 
         def after_run(self, run_context, run_values):
+            latest = int(run_values.results) + 1  # as above
+            if latest < schedule.steps and not self._due_to_save.at(latest) and not self._due_to_evaluate.at(latest):
+                return
             step = int(run_context.session.run(self._global_step_tensor))
             due = [self._due_to_save(step), self._due_to_evaluate(step), step >= schedule.steps]
             self._evaluate = bool(schedule.evaluate) and (due[1] or due[2])

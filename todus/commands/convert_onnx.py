@@ -2,13 +2,14 @@
 
 import sys
 
-from todus import command, onnx
+from todus import command, onnx, preflight
 from todus.commands import choice, chosen_model, number
 
 
 def main(_argv=None) -> int:
     model = chosen_model()
     end = choice("NMS", onnx.ENDS, "graph")
+    preflight.convert("onnx", "tf2onnx")
     path, described = onnx.convert(model, end, number("OPSET", int, onnx.OPSET))
     print("%s  %.1f MB, opset %d, checked" % (path, path.stat().st_size / 1e6, described["opset"]))
     command.say(described["labels_note"])

@@ -3,13 +3,14 @@
 import os
 import sys
 
-from todus import command, tflite
+from todus import command, preflight, tflite
 from todus.commands import chosen_model, number
 
 
 def main(_argv=None) -> int:
     model = chosen_model()
     calibration = number("CALIBRATION", int, tflite.CALIBRATION)
+    preflight.convert_tflite()
     path, described = tflite.convert(
         model, os.environ.get("FORMAT", "").strip() or None, calibration, lambda line: command.say("convert-tflite: %s" % line)
     )

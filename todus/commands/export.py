@@ -5,7 +5,7 @@ import re
 import sys
 from typing import List, Optional
 
-from todus import checkpoints, command, export, files, pipeline
+from todus import checkpoints, command, export, files, pipeline, preflight
 from todus.commands import choice, chosen_model, number
 from todus.errors import UsageError
 from todus.paths import Model
@@ -15,6 +15,7 @@ def main(_argv=None) -> int:
     model = chosen_model()
     prefix = checkpoints.choose(model, os.environ.get("CHECKPOINT_PREFIX", ""))
     input_type = choice("INPUT_TYPE", export.INPUT_TYPES, "image_tensor")
+    preflight.export(model, prefix)
     graph = export.export_inference_graph(model, prefix, input_type, input_shape(model), number("SCORE_THRESHOLD", float, None))
     print("%s  %.1f MB, from %s" % (graph, graph.stat().st_size / 1e6, prefix.name if prefix.parent.name != "limited" else "the slice"))
     saved = graph.parent / "saved_model"

@@ -3,13 +3,14 @@
 import os
 import sys
 
-from todus import checkpoints, command, export
+from todus import checkpoints, command, export, preflight
 from todus.commands import choice, chosen_model, number
 
 
 def main(_argv=None) -> int:
     model = chosen_model()
     prefix = checkpoints.choose(model, os.environ.get("CHECKPOINT_PREFIX", ""))
+    preflight.export(model, prefix)
     graph = export.export_tflite_graph(
         model,
         prefix,

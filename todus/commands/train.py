@@ -4,7 +4,7 @@ import os
 import sys
 from typing import List, Optional
 
-from todus import background, cluster, command, training
+from todus import background, cluster, command, preflight, prepare, training
 from todus.commands import choice, chosen_model, number
 from todus.errors import UsageError
 from todus.training_eval import Scoring
@@ -88,6 +88,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         shared = {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
         code = cluster.Launcher(model, cluster.read_hosts(arguments.hosts), shared, command.say).run()
     else:
+        look_ahead(model, chosen)
         training.train(model, chosen, command.say)
         code = 0
     if not cluster.role() or cluster.role().kind == "chief":
@@ -95,10 +96,16 @@ def main(argv: Optional[List[str]] = None) -> int:
     return code
 
 
+def look_ahead(model, chosen: training.Settings) -> None:
+    """The checks that take no TensorFlow."""
+    config = prepare.resolved(model)
+    training.settled(config, chosen)
+    evaluates = bool(training.scoring_for(chosen, config.train_config.num_steps).every)
+    preflight.train(model, config, chosen.keep, evaluates, lambda line: command.say("train: %s" % command.one_line(line)))
+
+
 def evaluator(model, chosen: training.Settings) -> int:
     """The process beside a training that EVAL=separate starts."""
-    from todus import prepare
-
     config = prepare.resolved(model)
     training.settled(config, chosen)
     training.score_until_ended(model, config, prepare.dataset_of(model), chosen, command.say)

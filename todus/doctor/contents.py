@@ -1,0 +1,164 @@
+"""The datasets and models under TODUS_HOME: whole, and agreeing with each other."""
+
+import shlex
+from pathlib import Path
+from typing import Iterator
+
+from todus.doctor import unfinished
+from todus.doctor.findings import Finding
+from todus.doctor.unfinished import held
+from todus.errors import TodusError
+
+
+def check() -> Iterator[Finding]:
+    """Findings on what is wrong; one that says how much was looked at where nothing is."""
+    from todus import paths
+
+    found = list(datasets()) + list(models())
+    yield from found
+    if not found:
+        counts = len(paths.datasets()), len(paths.models())
+        text = "%d dataset%s and %d model%s, whole as far as names, sizes and CRCs tell"
+        yield Finding("ok", "contents", text % (counts[0], "" if counts[0] == 1 else "s", counts[1], "" if counts[1] == 1 else "s"))
+
+
+def datasets() -> Iterator[Finding]:
+    from todus import paths, preflight
+    from todus.dataset import records
+
+    for dataset in paths.datasets():
+        if held(dataset.folder):
+            continue
+        try:
+            faults = list(preflight.shard_faults(dataset, records.read_manifest(dataset)))
+        except TodusError as error:
+            yield Finding("error", "datasets", str(error))
+            continue
+        if faults:
+            more = " and %d more" % (len(faults) - 1) if len(faults) > 1 else ""
+            yield Finding(
+                "error", "datasets", "dataset %s: %s%s" % (dataset.name, faults[0], more), paths.maker(dataset.name) + " makes it again"
+            )
+    for manifest in sorted((paths.home() / "dataset").glob("*/*/label_map.pbtxt")):
+        if not manifest.with_name("dataset.json").exists() and not manifest.parent.name.startswith("."):
+            yield Finding("error", "datasets", "%s has no dataset.json" % manifest.parent, "build the dataset again")
+
+
+def models() -> Iterator[Finding]:
+    from todus import paths
+
+    for folder in sorted(paths.models_folder().glob("*")):
+        if not folder.is_dir() or folder.name.startswith("."):
+            continue
+        model = paths.Model(folder)
+        if held(model.pretrained):
+            continue
+        if not model.pipeline.exists():
+            yield Finding("warning", "models", "%s is not prepared" % folder, "python -m model -m %s -d limited" % shlex.quote(folder.name))
+            continue
+        try:
+            yield from of_model(model)
+        except TodusError as error:
+            yield Finding("error", "models", str(error))
+
+
+def of_model(model) -> Iterator[Finding]:
+    """What is wrong with one prepared model: its slice, its dataset, its training, its exports."""
+    from todus import bundle, categories, preflight, zoo
+
+    source = zoo.prepared_from(model) or {}
+    again = preflight.preparation(model)
+    if source.get("start", "slice") != "classification":
+        try:
+            bundle.check(model.limited_checkpoint, again)
+        except TodusError as error:
+            text, _, remedy = str(error).rpartition("; ")
+            yield Finding("error", "models", text, remedy)
+    if not model.limited_label_map.exists():
+        yield Finding("error", "models", "%s is missing" % model.limited_label_map, again)
+        return
+    names = categories.read_label_map(model.limited_label_map)
+    yield from of_its_dataset(model, source, names, again)
+    yield from of_training(model, names)
+    yield from of_exports(model, names)
+
+
+def of_its_dataset(model, source, names, again: str) -> Iterator[Finding]:
+    from todus import categories, paths
+
+    if not source.get("dataset"):
+        return
+    dataset = paths.dataset(source["dataset"])
+    if not dataset.label_map.exists():
+        yield Finding("warning", "models", "the dataset of %s, %s, is gone" % (model.name, dataset.name), paths.maker(dataset.name))
+        return
+    now = categories.read_label_map(dataset.label_map)
+    if now != names:
+        text = "%s was prepared for %s; its dataset %s now has %s"
+        text %= (model.name, categories.shortened(names.values(), 6), dataset.name, categories.shortened(now.values(), 6))
+        yield Finding("error", "models", text, again)
+
+
+def of_training(model, names) -> Iterator[Finding]:
+    from todus import background, bundle, checkpoints, run_log, training_eval
+
+    if not model.training.is_dir() or background.running(model):
+        return
+    trained = checkpoints.trained(model)
+    script = "MODEL_DIR=%s ./train.sh" % shlex.quote(str(model.folder))
+    if trained and not (model.training / "run.json").exists():
+        text = "%s has checkpoints and no run.json: it is not known what they were trained on" % model.training
+        yield Finding("warning", "models", text, "move that folder away, or train on at your own risk")
+        return
+    events = run_log.read(model)["events"]
+    if events and "started" in events[-1]:
+        at = "step %d" % trained[-1][0] if trained else "the slice"
+        yield Finding("info", "models", "the training of %s was killed; saved is %s" % (model.name, at), "%s goes on from there" % script)
+    for _, prefix in trained[-1:]:
+        try:
+            bundle.check(prefix, "rm %s.*" % shlex.quote(str(prefix)))
+        except TodusError as error:
+            text, _, remedy = str(error).rpartition("; ")
+            yield Finding("error", "models", text, remedy + " and the one before it is taken")
+    lone = [index for index in model.training.glob("model.ckpt-*.index") if not list(index.parent.glob(index.stem + ".data-*"))]
+    for index in lone[:1]:
+        yield Finding("warning", "models", "%s has no data file; it does not count as a checkpoint" % index, unfinished.remove(index))
+    waiting = training_eval.pending(model)
+    if waiting:
+        text = "%d checkpoint%s of %s wait%s to be evaluated" % (
+            len(waiting),
+            *(("", model.name, "s") if len(waiting) == 1 else ("s", model.name, "")),
+        )
+        yield Finding("info", "models", text, "%s makes up for it when it goes on" % script)
+
+
+def of_exports(model, names) -> Iterator[Finding]:
+    from todus import categories
+
+    if not model.inference_graph.is_dir():
+        return
+    script = "MODEL_DIR=%s ./export.sh" % shlex.quote(str(model.folder))
+    missing = [path.name for path in (model.exported_label_map, model.exported_pipeline) if not path.exists()]
+    if missing:
+        yield Finding("error", "models", "%s has no %s" % (model.inference_graph, " and no ".join(missing)), script)
+        return
+    if categories.read_label_map(model.exported_label_map) != names:
+        text = "the exported graphs of %s have other classes than the model now has" % model.name
+        yield Finding("warning", "models", text, script)
+    yield from of_converted(model)
+
+
+def of_converted(model) -> Iterator[Finding]:
+    """Converted files that are older than the graph that they were made from, or have lost the file that describes them."""
+    from todus.paths import beside_json
+
+    made_from = {".tflite": (model.tflite_graph, "./convert-tflite.sh"), ".onnx": (model.frozen_graph, "./convert-onnx.sh")}
+    for path in sorted(Path(model.folder).glob(model.name + "*")):
+        graph, command = made_from.get(path.suffix, (None, ""))
+        if not graph or path.stem.endswith("_edgetpu"):
+            continue
+        script = "MODEL_DIR=%s %s" % (shlex.quote(str(model.folder)), command)
+        if not beside_json(path).exists():
+            yield Finding("warning", "models", "%s has no %s beside it" % (path, beside_json(path).name), script)
+        elif graph.exists() and graph.stat().st_mtime > path.stat().st_mtime:
+            yield Finding("info", "models", "%s is older than the graph it comes from" % path, script)
