@@ -71,7 +71,7 @@ def test_a_detection_in_a_crowd_is_neither_right_nor_wrong():
     truth = one_image([{"bbox": BOX, "area": 400}, {"bbox": FAR, "area": 400, "iscrowd": 1}])
     rows = np.array([[1] + FAR + [0.9, 1], [1] + BOX + [0.8, 1]], float)
     for kind in ("coco", "pascal"):
-        result = evaluation.score(truth, rows) if kind == "coco" else pascal.score(kind, truth, rows)
+        result = evaluation.score(truth, rows) if kind == "coco" else pascal.score(kind, truth, rows, evaluation.STATS)
         assert result["stats"]["ap"] == pytest.approx(1.0), kind
     assert evaluation.score(truth, rows)["matches"]["cat"].boxes == 1
     assert "1 crowd boxes ignored" in evaluation.score(truth, rows)["protocol"]

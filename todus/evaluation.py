@@ -214,7 +214,7 @@ def evaluate(
     if metrics != "coco":
         from todus import pascal
 
-        result.update(pascal.score(metrics, truth, table))
+        result.update(pascal.score(metrics, truth, table, STATS))
     return Evaluation(
         form=detector.form, images=done, seconds=seconds, unknown=unknown, score_threshold=score_threshold, metrics=metrics, **result
     )

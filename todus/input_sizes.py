@@ -63,6 +63,6 @@ def fit(config: pipeline.Config, manifest: Dict[str, Any], free: int, cores: Opt
     settle("shuffle_buffer_size", budget // 4 // record, LEAST_SHUFFLE, 2048)
     height, width = pipeline.input_size(config) or (600, 1024)
     image = 3 * DECODED_PIXELS + 4 * 3 * height * width
-    settle("num_parallel_batches", budget // 2 // (image * batch), 1, max(1, -(-4 * cores // batch)))
+    settle("num_parallel_batches", budget // 2 // (image * batch), 1, 8)
     settle("num_prefetch_batches", max(1, budget // 4 // (4 * 3 * height * width * batch)), 1, 4)
     return notes

@@ -1,6 +1,6 @@
 """AP as Pascal VOC and Open Images count it, by the OD API's own evaluators: one IoU threshold, 0.5."""
 
-from typing import Dict
+from typing import Dict, Iterable
 
 import numpy as np
 
@@ -14,16 +14,15 @@ _NOTES = {
 }
 
 
-def score(metrics: str, truth, rows: np.ndarray) -> Dict:
+def score(metrics: str, truth, rows: np.ndarray, stats: Iterable[str]) -> Dict:
     """The stats, per_class, summary and protocol of todus.evaluation.Evaluation.
 
     Args:
       metrics: "pascal" or "openimages".
       truth: todus.evaluation.Groundtruth.
       rows: float64 [N, 7]: image id, x, y, width, height in pixels, score, category id.
+      stats: the names of COCO's figures; those that this protocol has not are NaN.
     """
-    from todus.evaluation import STATS
-
     if metrics not in _PREFIXES:
         raise UsageError("METRICS=%s is unknown; there is: coco, %s" % (metrics, ", ".join(_PREFIXES)))
     evaluator = _evaluator(metrics, truth.names)
@@ -44,7 +43,7 @@ def score(metrics: str, truth, rows: np.ndarray) -> Dict:
     mean = float(values["%s_Precision/mAP@0.5IOU" % prefix])
     by_class = "%s_PerformanceByCategory/AP@0.5IOU/" % prefix
     per_class = {name: float(values.get(by_class + name, float("nan"))) for name in truth.names.values()}
-    stats = dict({name: float("nan") for name in STATS}, ap=mean, ap50=mean)
+    stats = dict({name: float("nan") for name in stats}, ap=mean, ap50=mean)
     summary = " Average Precision  (AP) @[ IoU=0.50 ] = %.3f" % mean
     return {"stats": stats, "per_class": per_class, "summary": summary, "protocol": _NOTES[metrics] + truth.described()}
 
