@@ -17,6 +17,7 @@ source "$here/lib/common.sh"
 main() {
 	todus_help_if_asked "$0" "$@"
 	todus_no_arguments "$@"
+	export PYTHONHASHSEED=0 # the same graph gives the same bytes
 	todus_on_model todus.commands.convert_onnx
 }
 

@@ -13,6 +13,7 @@ Classes are matched by name, whatever the ids. Exit codes: 0, 1 for what went wr
 """
 
 import sys
+import textwrap
 
 from todus import command
 
@@ -121,7 +122,7 @@ def entry_of(form, result, picked, threshold, first) -> dict:
 
 
 def print_table(entries, first) -> None:
-    print("protocol: %s" % first.protocol)
+    print(protocol(first))
     columns = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop")
     width = max(len(entry["title"]) for entry in entries)
     print("%-*s %s %9s %7s" % (width, "format", " ".join("%7s" % name.replace("ap_", "") for name in columns), "images/s", "MB"))
@@ -157,8 +158,12 @@ class Ticker:
             command.say("eval: %d images" % done)
 
 
+def protocol(result) -> str:
+    return textwrap.fill("protocol: %s" % result.protocol, 80, subsequent_indent="          ")
+
+
 def print_result(result) -> None:
-    print("protocol: %s" % result.protocol)
+    print(protocol(result))
     print(result.summary)
     width = max(len(name) for name in result.per_class)
     for name, value in result.per_class.items():

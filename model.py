@@ -11,6 +11,7 @@ TODUS_HOME (where model/ and dataset/ lie). Exit codes: 0, 1 for what went wrong
 
 import argparse
 import re
+import shlex
 import sys
 
 from todus import command
@@ -211,10 +212,11 @@ def report(model: paths.Model, request: prepare.Request, made: prepare.Prepared)
         print("  %s" % command.one_line(line.replace(home, "")))
     for note in made.notes:
         command.say("model: %s" % command.one_line(note))
+    folder = shlex.quote(str(model.folder))
     if request.dataset:
-        print("next: export MODEL_DIR=%s %s&& ./train.sh" % (model.folder, "&& ./eval.sh " if made.start == "slice" else ""))
+        print("next: export MODEL_DIR=%s %s&& ./train.sh" % (folder, "&& ./eval.sh " if made.start == "slice" else ""))
     elif made.start == "slice":
-        print("next: export MODEL_DIR=%s CHECKPOINT_PREFIX=pretrained && ./export.sh" % model.folder)
+        print("next: export MODEL_DIR=%s CHECKPOINT_PREFIX=pretrained && ./export.sh" % folder)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 source "$here/lib/common.sh"
 
 # There is one partial-transfer folder a directory, so that a half file never takes the name of a whole one.
-options=(--archive --compress --partial-dir=.rsync-partial --relative --exclude=.rsync-partial --exclude='.*.lock' --exclude='.*.part-*')
+options=(--archive --compress --partial-dir=.rsync-partial --relative --exclude=.rsync-partial --exclude='.*.lock' --exclude='.*.part-*' --exclude='.*.scratch-*')
 
 # dataset_of MODEL: the folder of the dataset that the model was prepared for, relative to TODUS_HOME.
 dataset_of() {
@@ -46,12 +46,12 @@ pull() {
 	local source="$1" model="$2"
 	todus_say "sync: $model from $source"
 	(cd "$TODUS_HOME" && rsync "${options[@]}" --exclude=/"$model"/pretrained --exclude=/"$model"/training/pid "$source/./$model" ./)
-	todus_say "next: MODEL_DIR=$TODUS_HOME/$model ./train.sh --status"
+	todus_say "next: MODEL_DIR=$(todus_quoted "$TODUS_HOME/$model") ./train.sh --status"
 }
 
 main() {
 	todus_help_if_asked "$0" "$@"
-	[[ $# -eq 2 && ("$1" == push || "$1" == pull) && -n "$2" ]] || todus_usage_error "takes push or pull, and HOST[:DIR]"
+	[[ $# -eq 2 && ("$1" == push || "$1" == pull) && -n "$2" && "$2" != -* ]] || todus_usage_error "takes push or pull, and HOST[:DIR]"
 	command -v rsync >/dev/null || todus_die "rsync is not installed; install it here and on the server (apt-get install rsync)"
 	local host="${2%%:*}" folder model place
 	folder="${2#"$host"}" && folder="${folder#:}" && folder="${folder:-todus}"

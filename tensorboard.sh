@@ -18,7 +18,7 @@ main() {
 	local folder port="${PORT:-6006}" host="${HOST:-localhost}"
 	[[ "$port" =~ ^[0-9]{1,5}$ ]] || todus_usage_error "PORT=$port is not a port"
 	folder="$(todus_choose_model)" || exit 1
-	[[ -d "$folder/training" ]] || todus_die "$folder has no training yet; run: MODEL_DIR=$folder ./train.sh"
+	[[ -d "$folder/training" ]] || todus_die "$folder has no training yet; run: MODEL_DIR=$(todus_quoted "$folder") ./train.sh"
 	todus_say "tensorboard: http://$host:$port"
 	todus_say "from home:   ssh -L $port:localhost:$port ${USER:-you}@$(hostname)    and open http://localhost:$port there"
 	todus_python -m tensorboard.main --logdir "$folder/training" --host "$host" --port "$port" --reload_interval 15

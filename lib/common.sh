@@ -11,7 +11,14 @@ todus_name() {
 	echo "${name%.sh}"
 }
 
-todus_say() { printf '%s\n' "$*" >&2; }
+# todus_say WORDS...: to stderr, without the terminal escapes that names may hold.
+todus_say() {
+	local text="$*"
+	printf '%s\n' "${text//[[:cntrl:]]/ }" >&2
+}
+
+# todus_quoted PATH: as a person can type it.
+todus_quoted() { printf '%q' "$1"; }
 
 todus_die() {
 	todus_say "$(todus_name): $*"
@@ -71,8 +78,8 @@ todus_python() {
 todus_choose_model() {
 	local folder models=() names=()
 	if [[ -n "${MODEL_DIR:-}" ]]; then
-		[[ -d "$MODEL_DIR" ]] || todus_die "MODEL_DIR=$MODEL_DIR is not a folder; run: python -m model -m $(basename "$MODEL_DIR") -d limited"
-		(cd "$MODEL_DIR" && pwd)
+		[[ -d "$MODEL_DIR" ]] || todus_die "MODEL_DIR=$MODEL_DIR is not a folder; run: python -m model -m $(todus_quoted "$(basename -- "$MODEL_DIR")") -d limited"
+		(CDPATH='' cd -- "$MODEL_DIR" && pwd)
 		return
 	fi
 	for folder in "$TODUS_HOME"/model/*/pretrained/pipeline.config; do
@@ -85,7 +92,7 @@ todus_choose_model() {
 	0) todus_die "no model under $TODUS_HOME/model; run: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d limited" ;;
 	1) echo "${models[0]}" ;;
 	*)
-		[[ -t 0 && -t 2 ]] || todus_die "several models: ${names[*]}; choose one: export MODEL_DIR=${models[0]}"
+		[[ -t 0 && -t 2 ]] || todus_die "several models: ${names[*]}; choose one: export MODEL_DIR=$(todus_quoted "${models[0]}")"
 		todus_ask_model "${names[@]}"
 		;;
 	esac
@@ -101,7 +108,7 @@ todus_ask_model() {
 		fi
 		todus_say "type a number from 1 to $#"
 	done
-	todus_die "no model chosen; export MODEL_DIR=$TODUS_HOME/model/$1"
+	todus_die "no model chosen; export MODEL_DIR=$(todus_quoted "$TODUS_HOME/model/$1")"
 }
 
 # todus_on_model MODULE ARGS...: chooses the model and runs todus's MODULE on it.

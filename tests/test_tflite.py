@@ -37,11 +37,10 @@ def test_metadata_and_labels_are_read_back_by_the_librarys_own_reader(exported):
     assert metadata.read(paths.model(QUANTIZED).converted("tflite").read_bytes()).labels == packed.labels
 
 
-def test_a_file_without_metadata_is_one_line(exported):
+def test_a_file_without_metadata_is_one_line(exported, tmp_path):
+    model = paths.model(MODEL)
     with pytest.raises(TodusError, match="no metadata"):
-        metadata.read(
-            tflite._converted(paths.model(MODEL).tflite_graph, pipeline.read(paths.model(MODEL).exported_pipeline), "float", None)
-        )
+        metadata.read(tflite._converted(model.tflite_graph, pipeline.read(model.exported_pipeline), "float", None, tmp_path))
 
 
 def test_the_json_says_what_a_device_must_know(exported):

@@ -3,13 +3,14 @@
 import fcntl
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional
 
 from todus import checkpoints, files, paths, run_log
 from todus import training_metrics as metrics
@@ -90,7 +91,7 @@ def start(model: Model, arguments: List[str], say: Callable[[str], None]) -> int
     _wait_for_begin(model, process, log, began)
     pid = process.pid
     process.returncode = 0  # it is not waited for
-    script = "MODEL_DIR=%s ./train.sh" % model.folder
+    script = "MODEL_DIR=%s ./train.sh" % shlex.quote(str(model.folder))
     say("train: %s trains in the background, PID %d, log %s" % (model.name, pid, log))
     say("follow: %s --log" % script)
     say("ask:    %s --status" % script)
@@ -186,9 +187,7 @@ def status(model: Model) -> List[str]:
     holder = running(model)
     lines = [_state(model, holder)]
     newest = checkpoints.latest(model)
-    now: Dict = {}
-    if (model.training / "status.json").exists():
-        now = files.read_json(model.training / "status.json")
+    now = run_log.status(model)
     if now:
         text = "step      %d of %d" % (now["step"], now["num_steps"])
         text += "   loss %.4f" % now["loss"] if now.get("loss") is not None else ""

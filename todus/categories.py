@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Mapping
 
 from todus import files
+from todus.command import one_line
 from todus.errors import TodusError, UsageError
 
 LABELS = Path(__file__).resolve().parent / "labels"
@@ -133,7 +134,7 @@ def read_label_map(path: files.PathLike) -> Dict[int, str]:
         raise TodusError("%s is not a label map (%s); restore it, or run the command that makes it again" % (path, error))
     names: Dict[int, str] = {}
     for item in label_map.item:
-        name = item.display_name or item.name
+        name = one_line(item.display_name or item.name)
         if item.id == 0 and canonical(name) in ("background", "???", ""):
             continue
         if item.id < 1 or item.id in names or not name:

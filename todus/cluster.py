@@ -65,11 +65,12 @@ def role() -> Optional[Role]:
         if not config.get("cluster"):
             return None
         kind, index = config["task"]["type"], int(config["task"]["index"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        members = {name: [str(address) for address in addresses] for name, addresses in config["cluster"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UsageError('TF_CONFIG is not {"cluster": {...}, "task": {"type": ..., "index": ...}} (%s)' % error)
     if kind not in ROLES:
         raise UsageError("TF_CONFIG has the task type %s; there is: %s" % (kind, ", ".join(ROLES)))
-    if "chief" not in config["cluster"] or (kind != "evaluator" and index >= len(config["cluster"].get(kind, []))):
+    if not members.get("chief") or (kind != "evaluator" and not 0 <= index < len(members.get(kind, []))):
         raise UsageError("TF_CONFIG's cluster has no chief, or no %s %d" % (kind, index))
     return Role(kind, index)
 
@@ -117,9 +118,13 @@ def read_hosts(path: Path) -> List[Host]:
         raise UsageError("--hosts %s cannot be read (%s)" % (path, error))
     hosts: List[Host] = []
     for number, line in enumerate(lines, start=1):
-        words = shlex.split(line, comments=True)
+        where = "%s:%d" % (path, number)
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise UsageError("%s: %s" % (where, error))
         if words:
-            hosts.append(_host(words, hosts, "%s:%d" % (path, number)))
+            hosts.append(_host(words, hosts, where))
     counts = {kind: sum(1 for host in hosts if host.role.kind == kind) for kind in ROLES}
     if counts["chief"] != 1 or counts["ps"] < 1 or counts["evaluator"] > 1:
         raise UsageError("%s must have one chief, one or more ps, any number of workers and at most one evaluator" % path)
@@ -128,7 +133,7 @@ def read_hosts(path: Path) -> List[Host]:
 
 def _host(words: List[str], before: List[Host], where: str) -> Host:
     address = re.fullmatch(r"\[?([\w.:-]+?)\]?:(\d{1,5})", words[1]) if len(words) > 1 else None
-    if words[0] not in ROLES or not address:
+    if words[0] not in ROLES or not address or not 0 < int(address.group(2)) < 65536:
         raise UsageError("%s: not ROLE HOST:PORT with a ROLE of %s" % (where, ", ".join(ROLES)))
     environment = {}
     for word in words[2:]:

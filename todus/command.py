@@ -13,6 +13,8 @@ from todus.errors import TodusError, UsageError
 
 REPO = Path(__file__).resolve().parent.parent
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose help is the module's docstring and whose errors read like Todus's others."""
@@ -67,12 +69,12 @@ def _code(error: BaseException) -> str:
 
 def one_line(text: str) -> str:
     """`text` without newlines, control characters or terminal escapes (class and file names come from strangers)."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
+    return _CONTROL.sub(" ", text).strip()
 
 
 def say(text: str = "") -> None:
-    """Talk goes to stderr; stdout is for results."""
-    print(text, file=sys.stderr, flush=True)
+    """Talk goes to stderr, without terminal escapes; stdout is for results."""
+    print("\n".join(one_line(line) if _CONTROL.search(line) else line for line in text.split("\n")), file=sys.stderr, flush=True)
 
 
 def use_repo_environment() -> None:

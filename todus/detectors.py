@@ -2,14 +2,14 @@
 
 import os
 import queue
+import warnings
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from todus import files, limit, pipeline
+from todus import described, limit, pipeline
 from todus.errors import TodusError
-from todus.paths import beside_json
 
 
 class Detections(NamedTuple):
@@ -205,7 +205,9 @@ def read_graph(path: Path):
 
     graph_def = tf.GraphDef()
     try:
-        graph_def.ParseFromString(path.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # protobuf's word for bytes that it could not use
+            graph_def.ParseFromString(path.read_bytes())
     except FileNotFoundError:
         raise TodusError("%s is missing; run ./export.sh" % path)
     except Exception as error:  # protobuf's DecodeError differs between its implementations
@@ -289,6 +291,8 @@ class TFLite(Detector):
 
     def __init__(self, path: Path, names: Dict[int, str], threads: Optional[int] = None):
         self.path, self.names = path, names
+        about = described.read(path)
+        described.check_whole(path, about)
         self.workers = cores() if threads == 1 else 1
         self._free: queue.Queue = queue.Queue()
         for _ in range(self.workers):
@@ -299,8 +303,7 @@ class TFLite(Detector):
         if len(self._outputs) != 4:
             raise TodusError("%s has %d outputs, not the 4 of a detector; run ./convert-tflite.sh again" % (path, len(self._outputs)))
         self.size = tuple(int(side) for side in self._input["shape"][1:3])
-        described = files.read_json(beside_json(path)) if beside_json(path).exists() else {}
-        self._mean, self._std = (np.asarray(described.get("input", {}).get(key, 127.5), np.float32) for key in ("mean", "std"))
+        self._mean, self._std = (np.asarray(about.get("input", {}).get(key, 127.5), np.float32) for key in ("mean", "std"))
         self._resize = Resizer(self.size)
 
     def _interpreter(self):

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from todus import __version__, categories, checkpoints, deterministic, files, folding, pipeline, prepare
+from todus import __version__, categories, checkpoints, described, deterministic, files, folding, pipeline, prepare
 from todus.detectors import quantizes, read_graph
 from todus.errors import TodusError, UsageError
 from todus.paths import Model
@@ -200,16 +200,12 @@ def _describe(model: Model, folder: Path, config: pipeline.Config, origin: Dict)
     pipeline.write(folder / "pipeline.config", config)
     categories.write_label_map(folder / "label_map.pbtxt", names)
     files.write_text(folder / "labels.txt", "\n".join(labels(names)) + "\n")
-    path = folder / "export.json"
-    exported = files.read_json(path) if path.exists() else {}
-    exported.update(origin)
-    files.write_json(path, exported)
+    files.write_json(folder / "export.json", dict(described.exported(folder), **origin))
 
 
 def _keep_tflite_graph(model: Model, new: Path, prefix: Path, config: pipeline.Config) -> None:
     """A TFLite graph of the same checkpoint outlives a new export of the inference graph."""
-    path = model.inference_graph / "export.json"
-    before = files.read_json(path).get("tflite_graph") if path.exists() else None
+    before = described.exported(model.inference_graph).get("tflite_graph")
     if not before or before["checkpoint_sha256"] != files.sha256(str(prefix) + ".index"):
         return
     for name in _TFLITE_FILES:

@@ -3,11 +3,13 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any, Iterator, Union
 
@@ -24,9 +26,13 @@ def beside(path: PathLike, suffix: str = "part") -> Path:
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
-    """Yields a path to write to; when the block ends well the file takes the place of `path`, otherwise it is removed."""
+    """Yields a path to write to; when the block ends well the file takes the place of `path`, otherwise it is removed.
+
+    What a killed process left on the way to `path` is removed first.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     part = beside(path, "part-%d" % os.getpid())
     try:
         yield part
@@ -35,6 +41,60 @@ def replacing(path: PathLike) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
+
+
+@contextlib.contextmanager
+def scratch(path: PathLike) -> Iterator[Path]:
+    """Yields an empty folder, readable by its owner alone, for what is needed on the way to `path`; it is gone when the block ends.
+
+    A killed process leaves it beside `path`, where the next one removes it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    folder = beside(path, "%s%d" % (_scratch(), os.getpid()))
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(str(folder), ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_files_in(folder: PathLike) -> Iterator[None]:
+    """Has tempfile, and so the libraries that use it, put its files into `folder`."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def _scratch() -> str:
+    """Begins the name of this machine's scratch folders: a cluster may share its disk."""
+    return "scratch-%s-" % socket.gethostname()
+
+
+def _sweep(path: Path) -> None:
+    for kind in ("part-", _scratch()):
+        name = beside(path, kind).name
+        for leftover in path.parent.glob(glob.escape(name) + "*"):
+            pid = leftover.name[len(name) :]
+            if not pid.isdigit() or _runs(int(pid)):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(str(leftover)) if leftover.is_dir() else leftover.unlink()
+
+
+def _runs(pid: int) -> bool:
+    """Whether another process of this machine has this PID."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
 
 
 @contextlib.contextmanager
@@ -90,6 +150,11 @@ def read_json(path: PathLike) -> Any:
         raise TodusError("%s is missing" % path)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise TodusError("%s is not readable JSON (%s); remove it and run the command that makes it" % (path, error))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value out of a JSON file is a number to compute with: finite, and no truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def sha256(path: PathLike) -> str:

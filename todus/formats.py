@@ -1,11 +1,11 @@
 """The forms in which a model lies under model/NAME, and a detector for each."""
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional
 
-from todus import categories, checkpoints, files, pipeline, prepare
+from todus import categories, checkpoints, described, files, pipeline, prepare
 from todus.errors import TodusError, UsageError
-from todus.paths import Model, beside_json
+from todus.paths import Model
 
 # What --format takes, beside tflite-FORMAT for a further TFLite file.
 NAMES = ("zoo", "checkpoint", "frozen_graph", "saved_model", "tflite", "onnx")
@@ -28,7 +28,7 @@ def present(model: Model, checkpoint: str = "") -> List[Form]:
     if (saved / "saved_model.pb").exists():
         forms.append(Form("saved_model", saved, "SavedModel"))
     for path in [model.converted("tflite")] + sorted(model.folder.glob("%s-*.tflite" % model.name)):
-        kind = _described(path).get("format") if path.exists() else None
+        kind = described.read(path).get("format") if path.exists() else None
         if kind and kind != "dummy":
             name = "tflite" + path.stem[len(model.name) :]
             forms.append(Form(name, path, _tflite_title(path)))
@@ -44,8 +44,7 @@ def _checkpoint(model: Model, checkpoint: str) -> Form:
 
 def exported_from(model: Model) -> str:
     """The CHECKPOINT_PREFIX that the exported graph was made from; the default where there is none, or it is gone."""
-    path = model.inference_graph / "export.json"
-    graphs = files.read_json(path) if path.exists() else {}
+    graphs = described.exported(model.inference_graph)
     prefix = (graphs.get("inference_graph") or graphs.get("tflite_graph") or {}).get("checkpoint", "")
     try:
         checkpoints.choose(model, prefix)
@@ -79,9 +78,9 @@ def find(model: Model, name: str, checkpoint: str = "") -> Form:
 
 
 def _tflite_title(path: Path) -> str:
-    described = _described(path)
-    fast = (described.get("exported") or {}).get("nms") == "fast"
-    return "TFLite %s%s" % (described.get("format", ""), ", fast NMS" if fast else "")
+    about = described.read(path)
+    fast = (about.get("exported") or {}).get("nms") == "fast"
+    return "TFLite %s%s" % (about.get("format", ""), ", fast NMS" if fast else "")
 
 
 def open_form(model: Model, form: Form, threads: Optional[int] = None, score_threshold: Optional[float] = None):
@@ -123,11 +122,7 @@ def score_threshold(model: Model, form: Form) -> Optional[float]:
         return 1e-8
     if form.name == "zoo":
         return pipeline.non_max_suppression(pipeline.read(model.zoo_pipeline)).score_threshold
-    exported = _described(form.path).get("exported") or {}
+    exported = described.read(form.path).get("exported") or {}
     if "score_threshold" not in exported and model.exported_pipeline.exists():
         return pipeline.non_max_suppression(pipeline.read(model.exported_pipeline)).score_threshold
     return exported.get("score_threshold")
-
-
-def _described(path: Path) -> Dict:
-    return files.read_json(beside_json(path)) if beside_json(path).exists() else {}

@@ -3,7 +3,7 @@
 import time
 from typing import Any, Dict, List, Optional
 
-from todus import files, paths, run_log
+from todus import paths, run_log
 from todus import training_metrics as metrics
 from todus.command import one_line
 from todus.errors import TodusError
@@ -50,9 +50,8 @@ def _row(run: Model):
     last = starts[-1] if starts else {}
     end = log["events"][-1] if log["events"] else {}
     best = metrics.best([row for row in metrics.read(run) if row["step"] > 0])
-    status: Dict[str, Any] = files.read_json(run.training / "status.json") if (run.training / "status.json").exists() else {}
     name = run.name if run.training.name == "training" else "%s/%s" % (run.name, run.training.name)
-    loss = status.get("loss")
+    loss = run_log.status(run).get("loss")
     cells = {
         "model": one_line(name),
         "dataset": one_line(str(log.get("dataset", ""))),

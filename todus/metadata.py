@@ -1,7 +1,9 @@
 """TFLite model metadata: what the file is, how to feed it, and its labels, packed into the file itself (tflite-support)."""
 
+import io
 import json
-import tempfile
+import struct
+import zipfile
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence
 
@@ -21,7 +23,7 @@ class Packed(NamedTuple):
     std: List[float]
 
 
-def pack(data: bytes, name: str, labels: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> bytes:
+def pack(data: bytes, name: str, labels: Sequence[str], mean: Sequence[float], std: Sequence[float], folder: Path) -> bytes:
     """A .tflite file's bytes with metadata; an interpreter reads them as before.
 
     Args:
@@ -29,24 +31,39 @@ def pack(data: bytes, name: str, labels: Sequence[str], mean: Sequence[float], s
       name: the model's.
       labels: from class 0.
       mean, std: a float input takes (pixel - mean) / std, by channel; a uint8 input takes pixels and the library leaves them out.
+      folder: for the file of labels that the library reads.
     """
     writers = _library()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / LABELS
-        path.write_text("\n".join(labels) + "\n", encoding="utf-8")
-        info, create = writers.metadata_info, writers.object_detector.MetadataWriter
-        general = info.GeneralMd(name=name, description="Object detector for %d classes. %s." % (len(labels), LABELS_NOTE))
-        pixels = info.InputImageTensorMd(
-            name="image",
-            description="RGB image of the model's size",
-            norm_mean=_channels(mean),
-            norm_std=_channels(std),
-            color_space_type=_rgb(),
-            tensor_type=_input_type(data),
-        )
-        classes = info.CategoryTensorMd(name="category", description=LABELS_NOTE, label_files=[info.LabelFileMd(file_path=str(path))])
-        writer = create.create_from_metadata_info(bytearray(data), general_md=general, input_md=pixels, output_category_md=classes)
-        return bytes(writer.populate())
+    path = folder / LABELS
+    path.write_text("\n".join(labels) + "\n", encoding="utf-8")
+    info, create = writers.metadata_info, writers.object_detector.MetadataWriter
+    general = info.GeneralMd(name=name, description="Object detector for %d classes. %s." % (len(labels), LABELS_NOTE))
+    pixels = info.InputImageTensorMd(
+        name="image",
+        description="RGB image of the model's size",
+        norm_mean=_channels(mean),
+        norm_std=_channels(std),
+        color_space_type=_rgb(),
+        tensor_type=_input_type(data),
+    )
+    classes = info.CategoryTensorMd(name="category", description=LABELS_NOTE, label_files=[info.LabelFileMd(file_path=str(path))])
+    writer = create.create_from_metadata_info(bytearray(data), general_md=general, input_md=pixels, output_category_md=classes)
+    return _undated(bytes(writer.populate()))
+
+
+def _undated(data: bytes) -> bytes:
+    """The file with 1980 as the time of the labels, which are in a zip archive at its end: the same model gives the same bytes.
+
+    Offsets: PKWARE's APPNOTE.TXT, 4.3.7 and 4.3.12.
+    """
+    result = bytearray(data)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        at = archive.start_dir
+        for info in archive.infolist():
+            for place in (info.header_offset + 10, at + 12):
+                result[place : place + 4] = struct.pack("<HH", 0, 0x21)
+            at += 46 + sum(struct.unpack_from("<HHH", data, at + 28))
+    return bytes(result)
 
 
 def read(data: bytes) -> Packed:

@@ -1,11 +1,12 @@
 """The inference graph to an .onnx file: for ONNX Runtime as it is, or with TensorRT's EfficientNMS at its end."""
 
+import zlib
 from pathlib import Path
 from typing import Dict, List, Tuple
 
 import numpy as np
 
-from todus import categories, export, files, pipeline
+from todus import categories, described, export, files, pipeline
 from todus.detectors import read_graph
 from todus.errors import TodusError, UsageError
 from todus.paths import Model, beside_json
@@ -37,15 +38,15 @@ def convert(model: Model, end: str = "graph", opset: int = OPSET) -> Tuple[Path,
         raise UsageError("NMS=%s is unknown; there is: %s" % (end, ", ".join(ENDS)))
     if opset < 11:
         raise UsageError("OPSET=%d: must be 11 or newer" % opset)
-    converted, described = (_graph if end == "graph" else _tensorrt)(model, opset)
+    converted, about = (_graph if end == "graph" else _tensorrt)(model, opset)
     _check(converted)
     path = model.converted("onnx", "" if end == "graph" else "tensorrt")
     with files.replacing(path) as part:
         part.write_bytes(converted.SerializeToString())
     names = export.labels(categories.read_label_map(model.exported_label_map))
-    described.update({"opset": opset, "bytes": path.stat().st_size, "operators": _counted(converted), "labels": names})
-    files.write_json(beside_json(path), described)
-    return path, described
+    about.update({"opset": opset, "bytes": path.stat().st_size, "operators": _counted(converted), "labels": names})
+    files.write_json(beside_json(path), about)
+    return path, about
 
 
 def _library():
@@ -56,6 +57,8 @@ def _library():
         import tf2onnx
     except ImportError as error:
         raise TodusError("tf2onnx cannot be imported (%s); run: make install" % error)
+    # tf2onnx goes through sets of its nodes; by their names the order is the same in every run (under the script's PYTHONHASHSEED).
+    tf2onnx.graph.Node.__hash__ = lambda node: zlib.crc32(node.name.encode("utf-8"))
     return onnx, tf2onnx
 
 
@@ -82,7 +85,7 @@ def _converted(graph_def, inputs: List[str], outputs: List[str], opset: int, nam
 
 def _graph(model: Model, opset: int) -> Tuple:
     graph_def = read_graph(model.frozen_graph)
-    exported = files.read_json(model.inference_graph / "export.json").get("inference_graph", {})
+    exported = described.exported(model.inference_graph).get("inference_graph", {})
     if not any(node.name == "image_tensor" for node in graph_def.node):
         raise TodusError("%s takes encoded images, which ONNX cannot decode; run INPUT_TYPE=image_tensor ./export.sh" % model.frozen_graph)
     outputs = [name + ":0" for name in OUTPUTS]
@@ -113,7 +116,7 @@ def _tensorrt(model: Model, opset: int) -> Tuple:
     graph_def.node.extend(kept)
     converted = _converted(graph_def, [RAW_INPUT + ":0"], [name + ":0" for name in RAW_OUTPUTS], opset, model.name)
     scales = (coder.y_scale, coder.x_scale, coder.height_scale, coder.width_scale)
-    exported = files.read_json(model.inference_graph / "export.json")["tflite_graph"]
+    exported = described.tflite_graph(model)
     nms = pipeline.non_max_suppression(config)
     attributes = {
         "background_class": -1,

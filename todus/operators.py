@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional
@@ -151,10 +150,10 @@ def compile_for_edgetpu(path: Path) -> Optional[Dict]:
     program = shutil.which("edgetpu_compiler")
     if not program:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        command = [program, "-s", "-o", folder, str(path)]
+    with files.scratch(path) as folder:
+        command = [program, "-s", "-o", str(folder), str(path)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        compiled = sorted(Path(folder).glob("*_edgetpu.tflite"))
+        compiled = sorted(folder.glob("*_edgetpu.tflite"))
         if done.returncode or not compiled:
             lines = [line for line in done.stdout.splitlines() if line.strip()] or ["no output"]
             raise TodusError("edgetpu_compiler refused %s (%s); the file itself is whole and runs on a CPU" % (path, lines[-1][:200]))

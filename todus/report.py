@@ -9,6 +9,7 @@ import base64
 import io
 import os
 import platform
+import shlex
 import sys
 from html import escape
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
-from todus import __version__, categories, command, files, formats, paths, pipeline, prepare, zoo
+from todus import __version__, categories, command, described, figures, files, formats, paths, pipeline, prepare, zoo
 from todus.errors import TodusError, UsageError
 from todus.paths import Model
 
@@ -85,16 +86,12 @@ def _picture(path: Path, text: str) -> str:
     return '<figure class="scroll"><img class="chart" alt="%s" src="data:image/png;base64,%s"></figure>' % (_text(text), data)
 
 
-def _json(path: Path):
-    return files.read_json(path) if path.exists() else None
-
-
 def _head(model: Model) -> str:
     zoo_names, names = categories.read_label_map(model.zoo_label_map), categories.read_label_map(model.limited_label_map)
     config = pipeline.read(model.pipeline)
     size = pipeline.input_size(config)
     source = zoo.prepared_from(model) or {}
-    entries, benchmark = _json(model.folder / "eval.json") or [], _json(model.folder / "benchmark.json")
+    entries, benchmark = figures.entries(model), figures.benchmark(model)
     facts = [("%d → %d" % (len(zoo_names), len(names)), "classes")]
     if entries and entries[0]["ap"] is not None:
         facts.append((_number(entries[0]["ap"]), "AP, %s" % entries[0]["title"]))
@@ -123,7 +120,7 @@ def _head(model: Model) -> str:
 
 
 def _accuracy(model: Model) -> str:
-    title, entries = "<h2>Average precision</h2>", _json(model.folder / "eval.json")
+    title, entries = "<h2>Average precision</h2>", figures.entries(model)
     if not entries:
         return title + _missing("AP of each format", "python -m eval -m %s --all" % model.name)
     columns = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop")
@@ -199,7 +196,7 @@ def _compared(model: Model) -> List[formats.Form]:
 
 
 def _speed(model: Model) -> str:
-    title, result = "<h2>Speed and size</h2>", _json(model.folder / "benchmark.json")
+    title, result = "<h2>Speed and size</h2>", figures.benchmark(model)
     if not result:
         return title + _missing("latency of each format", "MODEL_DIR=%s ./benchmark.sh" % _relative(model))
     head = ["", "classes", "median ms", "p90", "resize", "network", "decode", "NMS", "gain", "MB"]
@@ -220,7 +217,7 @@ def _speed(model: Model) -> str:
 
 
 def _thresholds(model: Model) -> str:
-    entries = _json(model.folder / "eval.json") or []
+    entries = figures.entries(model)
     entry: Optional[Dict] = next((each for each in reversed(entries) if each.get("thresholds")), None)
     if not entry:
         return ""
@@ -238,7 +235,7 @@ def _commands(model: Model) -> str:
     where = "export MODEL_DIR=%s" % _relative(model)
     lines = [where, "./export.sh", "./export-tflite.sh && ./convert-tflite.sh", "./convert-onnx.sh"]
     lines += ["python -m eval -m %s --all" % model.name, "./benchmark.sh", "make report MODEL=%s" % model.name]
-    exported = _json(model.inference_graph / "export.json") or {}
+    exported = described.exported(model.inference_graph)
     versions = [("Todus", __version__), ("Python", platform.python_version())] + _versions()
     rows = [[name, version] for name, version in versions]
     for graph, origin in exported.items():
@@ -248,7 +245,7 @@ def _commands(model: Model) -> str:
 
 
 def _relative(model: Model) -> str:
-    return os.path.relpath(str(model.folder), str(paths.home()))
+    return shlex.quote(os.path.relpath(str(model.folder), str(paths.home())))
 
 
 def _versions() -> List:

@@ -22,9 +22,43 @@ def read(model: Model) -> Dict[str, Any]:
     """What run.json says, with an empty list of events where there is none yet."""
     path = model.training / "run.json"
     run = files.read_json(path) if path.exists() else {"todus": __version__, "model": model.name}
-    if not isinstance(run, dict) or not isinstance(run.setdefault("events", []), list):
+    if isinstance(run, dict):
+        run.setdefault("events", [])
+    if not _is_run(run):
         raise TodusError("%s is not a run's record; move %s away" % (path, model.training))
     return run
+
+
+def _is_run(run: Any) -> bool:
+    if not isinstance(run, dict) or not isinstance(run["events"], list) or not all(map(_is_event, run["events"])):
+        return False
+    classes = run.get("classes", [])
+    return isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+
+
+def _is_event(event: Any) -> bool:
+    """Whether it is a start, or a stop: of one that was killed the moment is not known."""
+    if not isinstance(event, dict) or not files.is_number(event.get("step", 0)):
+        return False
+    if "started" in event:
+        numbers = [event.get(key) for key in ("num_steps", "batch_size", "learning_rate", "quantization_delay", "eval_sample")]
+        return isinstance(event["started"], str) and all(each is None or files.is_number(each) for each in numbers)
+    return isinstance(event.get("stopped", 0), (str, type(None))) and isinstance(event.get("reason"), str)
+
+
+def status(model: Model) -> Dict[str, Any]:
+    """What training/status.json says of a trainer at work, {} where there is none. Raises TodusError for one that no trainer wrote."""
+    path = model.training / "status.json"
+    now = files.read_json(path) if path.exists() else {}
+    if now == {}:
+        return {}
+    needed = {"step", "num_steps", "time"}
+    if isinstance(now, dict) and now.get("steps_per_second"):
+        needed.add("seconds_left")
+    numbers = needed | {"loss", "learning_rate", "steps_per_second"}
+    if not isinstance(now, dict) or not all(files.is_number(now.get(key)) for key in numbers if key in needed or now.get(key) is not None):
+        raise TodusError("%s is not a trainer's; remove it" % path)
+    return now
 
 
 def begin(model: Model, config: pipeline.Config, manifest: Dict[str, Any], step: int, more: Dict[str, Any]) -> List[str]:

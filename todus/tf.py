@@ -1,5 +1,7 @@
 """TensorFlow 1.15, imported quietly. Import this module only where a graph is touched: the import takes seconds."""
 
+import atexit
+import contextlib
 import logging
 import os
 import sys
@@ -25,7 +27,28 @@ def _load():
         import object_detection.protos.pipeline_pb2  # noqa: F401
     except ImportError as error:
         raise TodusError("the Object Detection API cannot be imported by %s (%s); run: make install" % (sys.executable, error))
+    _let_sources_go()
     return tf
+
+
+def _let_sources_go() -> None:
+    """AutoGraph removes the temporary files that it wrote when the process ends, and complains where their folder went before."""
+    try:
+        from tensorflow.python.autograph.pyct import compiler
+    except ImportError:  # another 1.x has it elsewhere
+        return
+
+    class AtExit:
+        @staticmethod
+        def register(function) -> None:
+            atexit.register(_unless_gone, function)
+
+    compiler.atexit = AtExit
+
+
+def _unless_gone(function) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        function()
 
 
 tf = _load()

@@ -1,13 +1,16 @@
 """tflite_graph.pb to a .tflite file that the interpreter on a device runs."""
 
+import contextlib
 import os
+import re
 import sys
+import tempfile
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from todus import categories, export, files, metadata, operators, pipeline, prepare
+from todus import categories, described, detectors, deterministic, export, files, metadata, operators, pipeline, prepare
 from todus.dataset import records
 from todus.errors import TodusError, UsageError
 from todus.paths import Model, beside_json
@@ -43,10 +46,12 @@ def convert(model: Model, wanted: Optional[str] = None, calibration: int = CALIB
         raise TodusError("%s is missing; run ./export-tflite.sh" % model.tflite_graph)
     if wanted and wanted not in FORMATS:
         raise UsageError("FORMAT=%s is unknown; there is: %s" % (wanted, ", ".join(FORMATS)))
-    exported = files.read_json(model.inference_graph / "export.json")["tflite_graph"]
+    exported = described.tflite_graph(model)
     config = pipeline.read(model.exported_pipeline)
     own = "uint8" if exported["quantized"] else "float"
     _check(model, wanted, own, exported)
+    if pipeline.input_size(config) is None:
+        raise TodusError("%s has an input of no fixed size; run ./export-tflite.sh again" % model.exported_pipeline)
     wanted = wanted or own
     if wanted == "dummy":
         say("FORMAT=dummy: every range is taken as 0 to 6; the file shows the speed of 8 bits, what it detects is worthless")
@@ -54,21 +59,23 @@ def convert(model: Model, wanted: Optional[str] = None, calibration: int = CALIB
     path = model.converted("tflite", "-".join(variants))
     height, width = pipeline.input_size(config)
     images = calibration_images(model, (height, width), config, calibration) if wanted == "int8" else None
-    data = _converted(model.tflite_graph, config, wanted, images)
     mean, std = export.normalization(config)
     names = export.labels(categories.read_label_map(model.exported_label_map))
-    with files.replacing(path) as part:
-        part.write_bytes(metadata.pack(data, model.name, names, mean, std))
-    described = description(model, config, wanted, exported)
-    described["bytes"] = path.stat().st_size
-    described["graph"] = operators.report(data).as_dict()
+    with files.scratch(path) as folder:
+        data = deterministic.settle_options(_converted(model.tflite_graph, config, wanted, images, folder))
+        packed = metadata.pack(data, model.name, names, mean, std, folder)
+        with files.replacing(path) as part:
+            part.write_bytes(packed)
+    about = description(model, config, wanted, exported)
+    about.update(bytes=path.stat().st_size, sha256=files.sha256(path))
+    about["graph"] = operators.report(data).as_dict()
     if images is not None:
-        described["calibration_images"] = len(images)
+        about["calibration_images"] = len(images)
     compiled = operators.compile_for_edgetpu(path) if wanted in ("uint8", "int8", "dummy") else None
     if compiled:
-        described["edgetpu_compiler"] = compiled
-    files.write_json(beside_json(path), described)
-    return path, described
+        about["edgetpu_compiler"] = compiled
+    files.write_json(beside_json(path), about)
+    return path, about
 
 
 def _check(model: Model, wanted: Optional[str], own: str, exported: Dict) -> None:
@@ -96,10 +103,20 @@ def calibration_images(model: Model, size: Tuple[int, int], config: pipeline.Con
     return [((resize(decode(example.encoded)) - mean) / std)[np.newaxis] for example, _ in zip(chosen, range(count))]
 
 
-def _converted(graph: Path, config: pipeline.Config, wanted: str, images: Optional[List[np.ndarray]]) -> bytes:
+def _converted(graph: Path, config: pipeline.Config, wanted: str, images: Optional[List[np.ndarray]], folder: Path) -> bytes:
+    detectors.read_graph(graph)
+    os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")  # toco_from_protos is found there
+    try:
+        with _temporary_files_in(folder):  # the converter leaves one of its own behind
+            return _converter(graph, config, wanted, images).convert()
+    except Exception as error:  # toco's ConverterError, and whatever its subprocess makes of a graph it does not know
+        lines = [line for line in str(error).strip().split("\n") if line.strip()]
+        raise TodusError("the converter refused %s (%s); export it again, or try another FORMAT" % (graph, (lines or [""])[-1][:300]))
+
+
+def _converter(graph: Path, config: pipeline.Config, wanted: str, images: Optional[List[np.ndarray]]):
     from todus.tf import tf
 
-    os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")  # toco_from_protos is found there
     height, width = pipeline.input_size(config)
     converter = tf.lite.TFLiteConverter.from_frozen_graph(str(graph), [INPUT], OUTPUTS, {INPUT: [1, height, width, 3]})
     converter.allow_custom_ops = True
@@ -115,11 +132,21 @@ def _converted(graph: Path, config: pipeline.Config, wanted: str, images: Option
         converter.target_spec.supported_types = [tf.float16]
     if wanted == "int8":
         converter.representative_dataset = lambda: ([image] for image in images)
+    return converter
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Has tempfile use the folder, by a name that TensorFlow may paste into a shell's command, as its converter does with these names."""
+    handle = os.open(str(folder), os.O_RDONLY)
+    plain = "/proc/%d/fd/%d" % (os.getpid(), handle)
+    if not os.path.isdir(plain):
+        plain = str(folder) if re.fullmatch(r"[\w./+-]+", str(folder)) else tempfile.gettempdir()
     try:
-        return converter.convert()
-    except Exception as error:  # toco's ConverterError, and whatever its subprocess makes of a graph it does not know
-        lines = [line for line in str(error).strip().split("\n") if line.strip()]
-        raise TodusError("the converter refused %s (%s); export it again, or try another FORMAT" % (graph, (lines or [""])[-1][:300]))
+        with files.temporary_files_in(plain):
+            yield
+    finally:
+        os.close(handle)
 
 
 def description(model: Model, config: pipeline.Config, wanted: str, exported: Dict) -> Dict:

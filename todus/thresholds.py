@@ -5,7 +5,7 @@ from typing import Dict, Mapping, Optional
 
 import numpy as np
 
-from todus import files
+from todus import described, files
 from todus.evaluation import Matches
 from todus.paths import beside_json
 
@@ -49,7 +49,7 @@ def store(path, picked: Mapping[str, Optional[Dict]], precision: Optional[float]
     """Puts the thresholds into FILE.json beside a converted model; a file without one is left alone."""
     if not beside_json(path).exists():
         return
-    described = files.read_json(beside_json(path))
+    about = described.read(path)
     rule = "best F1 at IoU 0.5" if precision is None else "precision of at least %g at IoU 0.5" % precision
-    described["thresholds"] = {"picked_by": rule, "val_images": images, "classes": dict(picked)}
-    files.write_json(beside_json(path), described)
+    about["thresholds"] = {"picked_by": rule, "val_images": images, "classes": dict(picked)}
+    files.write_json(beside_json(path), about)

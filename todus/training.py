@@ -76,9 +76,14 @@ def train(model: Model, settings: Settings, say: Say) -> int:
         raise TodusError('dataset %s has no train records; make it with SPLITS="train val"' % dataset.name)
     manifest = records.read_manifest(dataset)
     model.training.mkdir(parents=True, exist_ok=True)
-    who = "the training of %s" % model.name
     if role and role.kind == "evaluator":
         return score_until_ended(model, config, dataset, settings, say)
+    with files.scratch(model.training) as folder, files.temporary_files_in(folder):  # AutoGraph writes dozens
+        return _run(model, config, dataset, manifest, settings, role, say)
+
+
+def _run(model: Model, config: pipeline.Config, dataset: Dataset, manifest, settings: Settings, role, say: Say) -> int:
+    who = "the training of %s" % model.name
     with records.reading(dataset, who):
         for note in input_sizes.fit(config, manifest, input_sizes.free_memory()):
             say("train: %s" % note)

@@ -23,7 +23,10 @@ MOST_UNPACKED_BYTES = 4 << 30
 
 @dataclass
 class Entry:
-    """A row of the table. Speed in ms an image on the zoo's own machine (a Titan X unless it says otherwise), mAP as the zoo states it."""
+    """A row of the table. Speed in ms an image on the zoo's own machine (a Titan X unless it says otherwise), mAP as the zoo states it.
+
+    sha256 is the archive's where somebody has published it (the models of OpenVINO's Open Model Zoo), else empty.
+    """
 
     name: str
     archive: str
@@ -32,6 +35,7 @@ class Entry:
     map: str
     kind: str
     labels: str
+    sha256: str
 
 
 def table() -> List[Entry]:
@@ -94,7 +98,24 @@ def fetch_archive(name: str, archive: Optional[str], folder: Path) -> Path:
         near = nearest(name) if not archive else []
         hint = "did you mean %s?" % " or ".join(near) if near else "see python -m model --list"
         raise TodusError("no model %s at %s; %s" % (name, url, hint))
+    if not archive and base_url() == DEFAULT_URL:
+        check_published(name, target)
     return target
+
+
+def check_published(name: str, path: Path) -> None:
+    """Raises TodusError, and removes the file, when it is not the archive that the zoo published under this name, where that is known.
+
+    A mirror (ZOO_URL) or an archive of one's own (--archive) may hold what it likes.
+    """
+    entry = find(name)
+    digest = files.sha256(path) if entry and entry.sha256 else ""
+    if digest and digest != entry.sha256:
+        path.unlink()
+        raise TodusError(
+            "%s: the archive that came has the SHA-256 %s, the zoo's has %s; fetch it by another way and give it with --archive"
+            % (name, digest, entry.sha256)
+        )
 
 
 def unpack_archive(archive: Path, folder: Path, quantized: bool = False) -> None:
@@ -149,6 +170,12 @@ def _take(places: List[Path], names: List[str], target: Path) -> None:
 
 
 def prepared_from(model: Model) -> Optional[Dict]:
-    """What pretrained/ was unpacked from (source.json), None where it was not."""
+    """What pretrained/ was unpacked from (source.json), None where it was not. Raises TodusError for a file that no preparation wrote."""
     path = model.pretrained / "source.json"
-    return files.read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    source = files.read_json(path)
+    words = ("zoo", "archive", "archive_sha256", "half", "start", "dataset", "pipeline_sha256")
+    if not isinstance(source, dict) or not all(isinstance(source.get(word) or "", str) for word in words):
+        raise TodusError("%s is not what a preparation writes; remove it and run python -m model again" % path)
+    return source

@@ -1,6 +1,7 @@
 """train.sh."""
 
 import os
+import shlex
 import sys
 from typing import List, Optional
 
@@ -92,7 +93,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         training.train(model, chosen, command.say)
         code = 0
     if not cluster.role() or cluster.role().kind == "chief":
-        print("next: export MODEL_DIR=%s && ./eval.sh && ./export.sh" % model.folder)
+        print("next: export MODEL_DIR=%s && ./eval.sh && ./export.sh" % shlex.quote(str(model.folder)))
     return code
 
 

@@ -252,9 +252,9 @@ def _names(path: Path, elements: Iterable[Dict[str, Any]]) -> Dict[int, str]:
     names: Dict[int, str] = {}
     for element in elements:
         identity, name = element.get("id"), element.get("name")
-        if not isinstance(identity, int) or identity < 1 or identity in names or not isinstance(name, str) or not name.strip():
+        if not isinstance(identity, int) or identity < 1 or identity in names or not isinstance(name, str) or not one_line(name):
             raise TodusError("%s: category %s; each needs an id from 1, its own, and a name" % (path, one_line(str(element)[:100])))
-        names[identity] = name.strip()
+        names[identity] = one_line(name)
     if not names:
         raise TodusError("%s has no categories; remove it and run the same command again" % path)
     return dict(sorted(names.items()))

@@ -29,7 +29,7 @@ class Settings:
         return Settings(
             categories=os.environ.get("CATEGORIES", ""),
             rename=renames(os.environ.get("RENAME", "")),
-            label_map=os.environ.get("LABEL_MAP", ""),
+            label_map=existing_file("LABEL_MAP"),
             keep_empty=switch("KEEP_EMPTY"),
             val=fraction("VAL", 0.2),
             seed=whole("SEED", 0),
@@ -51,6 +51,14 @@ def renames(text: str) -> Dict[str, str]:
                 )
             pairs[categories.canonical(old)] = new.strip()
     return pairs
+
+
+def existing_file(name: str) -> str:
+    """The path of a file, empty where the variable is."""
+    path = os.environ.get(name, "")
+    if path and not os.path.isfile(path):
+        raise UsageError("%s=%s is not a file; give a path, or unset it" % (name, one_line(path)))
+    return path
 
 
 def switch(name: str) -> bool:

@@ -1,5 +1,6 @@
 """From a model's directory to MODEL.uff, MODEL.uff.json and, when asked for, MODEL.pbtxt."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, List, Optional
@@ -84,10 +85,10 @@ def _check_present(model: paths.Model, given: Source, trained: bool) -> None:
     for path in (given.pipeline, given.graph, given.label_map):
         if path.exists():
             continue
-        if trained:
-            raise TodusError("%s is missing; run: MODEL_DIR=%s ./export.sh" % (path, model.folder))
         if not model.pretrained.exists():
             model.check()
+        if trained:
+            raise TodusError("%s is missing; run: MODEL_DIR=%s ./export.sh" % (path, shlex.quote(str(model.folder))))
         raise TodusError("%s is missing; run: python -m model -m %s -d limited, or convert a trained model with -i" % (path, model.name))
 
 

@@ -1,0 +1,1 @@
+"""Every command disturbed at random moments, and run again: see run.py."""
