@@ -116,7 +116,7 @@ harmless() {
 
 @test "make takes MODEL and CATEGORIES as they are" {
 	# shellcheck disable=SC2016 # make would expand them
-	printf 'include %s/Makefile\nshow:\n\t@printf "%%s|" "$$MODEL" "$$CATEGORIES"\n' "$REPO" >show.mk
+	printf 'include %s/Makefile\nshow:\n\t@printf "%%s|" "$$MODEL" "$$CATEGORIES"\n' "${REPO// /\\ }" >show.mk
 	# shellcheck disable=SC2016
 	MODEL='$(shell touch pwned) $HOME' run make -s -f show.mk show CATEGORIES='$(shell touch pwned)`x`'
 	# shellcheck disable=SC2016
