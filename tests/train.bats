@@ -106,7 +106,7 @@ teardown() {
 
 @test "a chief, a worker, a parameter server and an evaluator train together, and a killed worker rejoins" {
 	[[ -n "${TODUS_SLOW:-}" ]] || skip "minutes long: TODUS_SLOW=1 runs it"
-	export NUM_TRAIN_STEPS=60 EVAL_STEPS=60 EVAL_SAMPLE=2 LOG_STEPS=1
+	export NUM_TRAIN_STEPS=1200 EVAL_STEPS=1200 SAVE_STEPS=600 EVAL_SAMPLE=2 LOG_STEPS=1 # the worker must come in time
 	"$PYTHON" - >"$BATS_TEST_TMPDIR/hosts" <<'END'
 import socket
 names = ("chief", "worker", "ps", "evaluator")
@@ -121,8 +121,10 @@ END
 	kill -9 "$(sed -n 's/.*worker-0 on .* PID \([0-9]*\),.*/\1/p' "$BATS_TEST_TMPDIR/err" | head -1)"
 	wait "$launcher"
 	grep -q 'worker-0 ended with signal 9; starting it again' "$BATS_TEST_TMPDIR/err"
-	[ "$(saved_step)" -ge 60 ]
-	[ "$(wc -l <"$MODEL_DIR/training/metrics.csv")" -eq 3 ]
+	[ "$(saved_step)" -ge 1200 ]
+	[ "$(wc -l <"$MODEL_DIR/training/metrics.csv")" -ge 3 ]
+	[ -z "$(cut -d, -f1 "$MODEL_DIR/training/metrics.csv" | sort | uniq -d)" ]
+	! grep -q Traceback "$MODEL_DIR"/training/*.log
 }
 
 @test "wrong settings are wrong usage" {

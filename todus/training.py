@@ -293,6 +293,7 @@ def _take_part(model: Model, config: pipeline.Config, settings: Settings, role: 
                 say("train: parameter server %d listens at %s" % (role.index, server.target))
                 while not cluster.ended_since(model, moment):
                     time.sleep(0.5)
+                del server  # at the interpreter's end it would stumble over modules that are gone
                 return 0
             schedule = hooks.Schedule(config.train_config.num_steps, settings.save_steps, settings.log_steps, 0)
             every = [hooks.watch_hook(model, schedule, stop, say, lambda: None, "worker")]
