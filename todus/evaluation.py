@@ -16,7 +16,7 @@ from todus.detectors import Detections, Detector
 from todus.errors import TodusError, UsageError
 from todus.paths import Dataset
 
-BATCH = 4
+BATCH = 2  # more fall out of the caches of a small machine
 METRICS = ("coco", "pascal", "openimages")
 
 # COCOeval.stats, in its order (pycocotools/cocoeval.py, summarize).
