@@ -99,6 +99,8 @@ def evaluate_all(model: paths.Model, dataset, arguments) -> int:
     results, entries = {}, []
     for form in forms:
         command.say("eval: %s" % form.path)
+        if model.is_older_than_its_graph(form.path):
+            command.say("eval: it is older than the exported graph; convert it again")
         result = results[form.title] = evaluate(formats.open_form(model, form, 1), dataset, arguments, threshold)
         picked = thresholds.pick_all(result.matches, precision)
         if arguments.split == "val" and not arguments.limit:

@@ -1,6 +1,7 @@
 """AP by the protocol, on detections that are known."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -129,13 +130,19 @@ def test_all_formats_on_the_same_images(exported, monkeypatch, capsys):
     assert len({(entry["images"], entry["score_threshold"]) for entry in entries}) == 1
     assert all(set(entry) >= {"ap", "ap50", "ap75", "images_per_second", "bytes", "per_class"} for entry in entries)
     assert (paths.model(MODEL).folder / "eval.png").read_bytes()[:4] == b"\x89PNG"
-    assert "protocol: COCO boxes" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "protocol: COCO boxes" in out and "older" not in err
     stored = files.read_json(paths.beside_json(paths.model(MODEL).converted("tflite")))["thresholds"]
     assert stored["picked_by"].startswith("best F1") and 0 < stored["classes"]["circle"]["threshold"] < 1
 
 
-def test_the_quantized_models_file_keeps_its_ap(exported, capsys):
+def test_the_quantized_models_file_keeps_its_ap_and_an_old_one_is_told(exported, capsys):
+    path = paths.model(QUANTIZED).converted("tflite")
+    made = path.stat()
+    os.utime(str(path), (made.st_atime, made.st_mtime - 1e6))
     assert eval_command.main(["-m", QUANTIZED, "--all"]) == 0
+    os.utime(str(path), (made.st_atime, made.st_mtime))
+    assert "%s\neval: it is older than the exported graph; convert it again" % path in capsys.readouterr().err
     entries = {entry["format"]: entry for entry in json.loads((paths.model(QUANTIZED).folder / "eval.json").read_text())}
     assert abs(entries["tflite"]["drop"]) <= 0.02 and entries["tflite"]["title"] == "TFLite uint8"
 

@@ -152,13 +152,13 @@ def of_converted(model) -> Iterator[Finding]:
     """Converted files that are older than the graph that they were made from, or have lost the file that describes them."""
     from todus.paths import beside_json
 
-    made_from = {".tflite": (model.tflite_graph, "./convert-tflite.sh"), ".onnx": (model.frozen_graph, "./convert-onnx.sh")}
+    commands = {".tflite": "./convert-tflite.sh", ".onnx": "./convert-onnx.sh"}
     for path in sorted(Path(model.folder).glob(model.name + "*")):
-        graph, command = made_from.get(path.suffix, (None, ""))
-        if not graph or path.stem.endswith("_edgetpu"):
+        command = commands.get(path.suffix)
+        if not command or path.stem.endswith("_edgetpu"):
             continue
         script = "MODEL_DIR=%s %s" % (shlex.quote(str(model.folder)), command)
         if not beside_json(path).exists():
             yield Finding("warning", "models", "%s has no %s beside it" % (path, beside_json(path).name), script)
-        elif graph.exists() and graph.stat().st_mtime > path.stat().st_mtime:
+        elif model.is_older_than_its_graph(path):
             yield Finding("info", "models", "%s is older than the graph it comes from" % path, script)
