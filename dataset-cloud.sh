@@ -26,7 +26,7 @@ source "$here/lib/common.sh"
 
 main() {
 	todus_help_if_asked "$0" "$@"
-	todus_python -m todus.dataset.cloud "$@"
+	todus_python -m todus.commands.dataset cloud "$@"
 }
 
 main "$@"

@@ -38,7 +38,7 @@ source "$here/lib/common.sh"
 main() {
 	todus_help_if_asked "$0" "$@"
 	todus_no_arguments "$@"
-	todus_python -m todus.dataset.coco complete
+	todus_python -m todus.commands.dataset coco complete
 }
 
 main "$@"

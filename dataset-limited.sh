@@ -44,7 +44,7 @@ source "$here/lib/common.sh"
 main() {
 	todus_help_if_asked "$0" "$@"
 	todus_no_arguments "$@"
-	todus_python -m todus.dataset.coco limited
+	todus_python -m todus.commands.dataset coco limited
 }
 
 main "$@"

@@ -42,7 +42,7 @@ source "$here/lib/common.sh"
 
 main() {
 	todus_help_if_asked "$0" "$@"
-	todus_python -m todus.dataset.openimages "$@"
+	todus_python -m todus.commands.dataset openimages "$@"
 }
 
 main "$@"

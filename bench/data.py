@@ -147,7 +147,9 @@ def bench_records(work: Path, count: int, repeats: int) -> None:
 
     def ours(**more: str) -> Cost:
         shutil.rmtree(str(work / "dataset" / "mscoco" / "complete"), ignore_errors=True)
-        return timed([sys.executable, "-m", "todus.dataset.coco", "complete"], dict(TODUS_HOME=str(work), SPLITS="train", **more))
+        return timed(
+            [sys.executable, "-m", "todus.commands.dataset", "coco", "complete"], dict(TODUS_HOME=str(work), SPLITS="train", **more)
+        )
 
     def copy() -> Cost:
         shutil.rmtree(str(work / "copy"), ignore_errors=True)
@@ -250,7 +252,7 @@ def bench_bytes(work: Path, images: int) -> None:
                 "CATEGORIES": "class 60, class 70, class 80",
                 "SPLITS": "train",
             }
-            timed([sys.executable, "-m", "todus.dataset.coco", kind], environment)
+            timed([sys.executable, "-m", "todus.commands.dataset", "coco", kind], environment)
             sent[kind] = sum(size for path, size in site.bytes_sent.items() if not path.startswith("/annotations"))
     print("bytes: of images, as the server counts them, for three rare classes of %d" % CLASSES)
     print("  %.1f MB of %.1f MB, %.1f%%" % (sent["limited"] / 1e6, sent["complete"] / 1e6, 100 * sent["limited"] / sent["complete"]))

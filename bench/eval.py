@@ -14,29 +14,32 @@ from typing import Callable, Dict, List, Optional
 import numpy as np
 
 from bench import _miniature
-from todus import formats, prepare
 from todus.command import Parser, run
+from todus.detection import catalogue
+from todus.model import prepared
 
 FORMATS = ("checkpoint", "frozen_graph", "saved_model", "tflite", "onnx")
 
 
 def one_at_a_time(model, form) -> Callable[[List[bytes]], None]:
     """A loop as most write it: for TensorFlow's graphs with the image into image_tensor, else with the detector of the format."""
-    from todus import evaluation
+    from todus.dataset import image_files
 
-    detector = formats.open_form(model, form, None)
+    detector = catalogue.open_form(model, form, None)
     session = getattr(detector, "_session", None)
     if form.name not in ("checkpoint", "frozen_graph", "saved_model"):
-        return lambda encoded: [detector.detect([evaluation.decode(each)]) for each in encoded] and None
+        return lambda encoded: [detector.detect([image_files.decode(each)]) for each in encoded] and None
     placeholder = session.graph.get_tensor_by_name("image_tensor:0")
-    return lambda encoded: [session.run(detector._outputs, {placeholder: evaluation.decode(each)[np.newaxis]}) for each in encoded] and None
+    return lambda encoded: (
+        [session.run(detector._outputs, {placeholder: image_files.decode(each)[np.newaxis]}) for each in encoded] and None
+    )
 
 
 def as_evaluation_does(model, form) -> Callable[[List[bytes]], None]:
-    from todus import evaluation
+    from todus.evaluation import average_precision
 
-    detector = formats.open_form(model, form, 1)
-    return lambda encoded: list(evaluation.detect_all(detector, encoded)) and None
+    detector = catalogue.open_form(model, form, 1)
+    return lambda encoded: list(average_precision.detect_all(detector, encoded)) and None
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -46,11 +49,11 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
     arguments = parser.parse_args(argv)
     with _miniature.model("export.sh export-tflite.sh convert-tflite.sh convert-onnx.sh") as model:
-        from todus import evaluation
+        from todus.evaluation import average_precision
 
-        encoded = [each.encoded for each in evaluation.examples_of(prepare.dataset_of(model), "val", arguments.images)]
+        encoded = [each.encoded for each in average_precision.examples_of(prepared.dataset_of(model), "val", arguments.images)]
         print("eval: images a second of %s, median of %d runs over %d images" % (model.name, arguments.repeats, len(encoded)))
-        for form in formats.present(model):
+        for form in catalogue.present(model):
             if form.name in arguments.formats:
                 measure(model, form, encoded, arguments.repeats)
     return 0

@@ -39,11 +39,10 @@ def timing_hook(times: List[float]):
 
 def measure(folder: Path, way: str, steps: int, batch: int) -> float:
     """Median seconds a step of one way, in this process."""
-    from todus import training, training_graph
-    from todus import training_hooks as hooks
+    from todus.training import hooks, trainer
 
     model, times = Model(folder), []
-    settings = training.Settings(num_steps=steps, batch_size=batch, save_steps=10 * steps, log_steps=10, scoring=training.Scoring(0))
+    settings = trainer.Settings(num_steps=steps, batch_size=batch, save_steps=10 * steps, log_steps=10, scoring=trainer.Scoring(0))
     if way == "todus":
         watch = hooks.watch_hook
 
@@ -51,9 +50,9 @@ def measure(folder: Path, way: str, steps: int, batch: int) -> float:
             return _with_timing(watch(*arguments), timing_hook(times))
 
         hooks.watch_hook = watched
-        training.train(model, settings, lambda text: None)
+        trainer.train(model, settings, lambda text: None)
     else:
-        _bare(model, settings, times, training, training_graph)
+        _bare(model, settings, times)
     gaps = [after - before for before, after in zip(times, times[1:])][steps // 5 :]
     return statistics.median(gaps)
 
@@ -70,15 +69,16 @@ def _with_timing(first, second):
     return first
 
 
-def _bare(model: Model, settings, times: List[float], training, training_graph) -> None:
+def _bare(model: Model, settings, times: List[float]) -> None:
     from todus.tf import tf
 
     from object_detection import model_hparams, model_lib
 
-    from todus import pipeline, prepare
+    from todus.model import pipeline, prepared
+    from todus.training import trainer
 
-    config = prepare.resolved(model)
-    training.settled(config, settings)
+    config = prepared.resolved(model)
+    trainer.settled(config, settings)
     model.training.mkdir(parents=True)
     path = model.training / "pipeline.config"
     pipeline.write(path, config)

@@ -4,9 +4,10 @@ import statistics
 import sys
 import time
 
-from todus import categories, command, files, paths, pipeline
-from todus.dataset import records
+from todus import categories, command, files, paths
+from todus.dataset.records import reader
 from todus.errors import TodusError
+from todus.model import pipeline
 
 MODEL = "ssd_mobilenet_v1_shapes"
 IMAGES = 60
@@ -55,21 +56,21 @@ def print_table(model, summary) -> None:
 
 
 def detectors_of(model):
-    from todus import detectors
+    from todus.detection import frozen_graph, tflite
 
     few = categories.read_label_map(model.exported_label_map)
     return {
-        "zoo": detectors.FrozenGraph(model.zoo_frozen_graph, categories.read_label_map(model.zoo_label_map)),
-        "limited": detectors.FrozenGraph(model.frozen_graph, few),
-        "tflite": detectors.TFLite(model.converted("tflite"), few),
+        "zoo": frozen_graph.FrozenGraph(model.zoo_frozen_graph, categories.read_label_map(model.zoo_label_map)),
+        "limited": frozen_graph.FrozenGraph(model.frozen_graph, few),
+        "tflite": tflite.TFLite(model.converted("tflite"), few),
     }
 
 
 def val_images(count: int):
-    from todus.evaluation import decode
+    from todus.dataset.image_files import decode
 
     dataset = paths.dataset("limited")
-    return [decode(example.encoded) for _, example in zip(range(count), records.read_examples(dataset, "val"))]
+    return [decode(example.encoded) for _, example in zip(range(count), reader.read_examples(dataset, "val"))]
 
 
 def latencies(model) -> dict:
@@ -88,7 +89,7 @@ def draw_sheet(model, path):
     """Six val images with the limited model's detections, three in a row."""
     from PIL import Image
 
-    from todus import drawing
+    from todus.detection import drawing
 
     detector = detectors_of(model)["limited"]
     pictures = [drawing.draw(image, detector.detect([image])[0], detector.names, 0.5) for image in val_images(6)]

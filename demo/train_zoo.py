@@ -26,10 +26,11 @@ from typing import Dict, List, Optional
 import numpy as np
 
 from demo import shapes
-from todus import categories, files, pipeline
+from todus import categories, files, locks
 from todus.command import REPO, Parser, run, say
-from todus.dataset import records
 from todus.dataset.annotations import Annotations, Box, Image, clean
+from todus.dataset.records import writer
+from todus.model import pipeline
 from todus.paths import Dataset
 
 FLOAT, QUANTIZED = "ssd_mobilenet_v1_shapes", "ssd_mobilenet_v1_quantized_shapes"
@@ -186,7 +187,7 @@ def make_dataset(folder: Path, images: int) -> Dataset:
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
         listed = [_image(each, folder / "images" / split) for each in shapes.drawn(split + "2017", count, seed=SEED)]
         splits[split] = clean(Annotations(names, listed))
-    records.write_dataset(dataset, "coco", splits, names, {identity: identity for identity in names})
+    writer.write_dataset(dataset, "coco", splits, names, {identity: identity for identity in names})
     return dataset
 
 
@@ -315,10 +316,11 @@ def _tar(folder: Path) -> bytes:
 
 def evaluate(work: Path, name: str, dataset: Dataset) -> Dict[str, float]:
     """COCO's AP of an archive's frozen graph on the val records."""
-    from todus import detectors, evaluation
+    from todus.detection import frozen_graph
+    from todus.evaluation import average_precision
 
     names = {shape.id: shape.name for shape in shapes.SHAPES}
-    return evaluation.evaluate(detectors.FrozenGraph(work / name / "frozen_inference_graph.pb", names), dataset).as_dict()
+    return average_precision.evaluate(frozen_graph.FrozenGraph(work / name / "frozen_inference_graph.pb", names), dataset).as_dict()
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -330,7 +332,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser.add_argument("--work", type=Path, default=REPO / "demo" / "out" / "zoo")
     arguments = parser.parse_args(argv)
     work = Path(os.path.abspath(str(arguments.work)))
-    with files.lock(work, "the training of the miniature zoo"):
+    with locks.exclusive(work, "the training of the miniature zoo"):
         dataset = make_dataset(work, arguments.images)
         start = None
         for name, steps, rate in ((FLOAT, arguments.steps, 0.08), (QUANTIZED, arguments.quantized_steps, 0.005)):

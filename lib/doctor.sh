@@ -16,7 +16,7 @@ main() {
 	todus_help_if_asked "$0" "$@"
 	[[ "${DEEP:-0}" == 1 ]] && set -- --deep "$@"
 	todus_doctor_python
-	todus_python -m todus.doctor "$@"
+	todus_python -m todus.commands.doctor "$@"
 }
 
 # Where nothing is installed yet any Python 3 will do: the doctor says what is missing.

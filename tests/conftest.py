@@ -7,13 +7,9 @@ from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPO))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-ZOO = REPO / "demo" / "zoo"
-MODEL = "ssd_mobilenet_v1_shapes"
-QUANTIZED = "ssd_mobilenet_v1_quantized_shapes"
-REAL = REPO.parent / "shared" / "real"
+from helpers.places import MODEL, QUANTIZED, REPO, ZOO
 
 
 @pytest.fixture
@@ -60,7 +56,9 @@ def exported_home(limited_home, tmp_path_factory):
     """A copy of limited_home in which both models are exported and converted: the float one to every format, the other to uint8."""
     import shutil
 
-    from todus import checkpoints, export, onnx, paths, tflite
+    from todus import paths
+    from todus.export import graphs, onnx, tflite
+    from todus.model import checkpoints
 
     folder = tmp_path_factory.mktemp("exported") / "home"
     shutil.copytree(str(limited_home), str(folder))
@@ -70,8 +68,8 @@ def exported_home(limited_home, tmp_path_factory):
         for name, formats in ((MODEL, (None, "float16", "dynamic", "int8")), (QUANTIZED, (None,))):
             model = paths.model(name)
             prefix = checkpoints.choose(model, "pretrained")
-            export.export_inference_graph(model, prefix)
-            export.export_tflite_graph(model, prefix)
+            graphs.export_inference_graph(model, prefix)
+            graphs.export_tflite_graph(model, prefix)
             for wanted in formats:
                 tflite.convert(model, wanted, calibration=20)
         model = paths.model(MODEL)

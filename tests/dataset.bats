@@ -60,11 +60,11 @@ run_apart() {
 
 @test "verify finds no fault in what was made, and a cut shard by its name" {
 	"$REPO/dataset-limited.sh" 2>/dev/null
-	run "$PYTHON" -m todus.dataset.records verify "$limited"
+	run "$PYTHON" -m todus.commands.verify "$limited"
 	[ "$status" -eq 0 ]
 	[[ "$output" == *"no fault"* ]]
 	truncate -s -5 "$limited/val.record-00000-of-00001"
-	run "$PYTHON" -m todus.dataset.records verify "$limited"
+	run "$PYTHON" -m todus.commands.verify "$limited"
 	[ "$status" -eq 1 ]
 	[[ "$output" == *"val.record-00000-of-00001, offset "*": the file ends inside a record"* ]]
 }
@@ -125,7 +125,7 @@ run_apart() {
 	ln -s "$(cd "$real/mscoco" && pwd)"/* "$TODUS_HOME/dataset/mscoco/raw-data/"
 	CATEGORIES="person boat horse" run "$REPO/dataset-limited.sh"
 	[ "$status" -eq 0 ]
-	run "$PYTHON" -m todus.dataset.records verify "$limited"
+	run "$PYTHON" -m todus.commands.verify "$limited"
 	[ "$status" -eq 0 ]
 	[[ "$output" == *"train: 163 images, 776 boxes, 0 negatives"*"val: 105 images, 387 boxes, 0 negatives"* ]]
 }

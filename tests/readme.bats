@@ -9,8 +9,8 @@ setup_file() {
 	PYTHON="$(bash -c 'source "$0/lib/common.sh"; todus_find_python' "$REPO")"
 	export PYTHON CHECKOUT="$BATS_FILE_TMPDIR/a path with space/Geräte und Küche/todus" RESULTS="$BATS_FILE_TMPDIR/results"
 	clean_checkout
-	"$PYTHON" "$BATS_TEST_DIRNAME/readme_world.py" draw "$BATS_FILE_TMPDIR/served"
-	"$PYTHON" "$BATS_TEST_DIRNAME/readme_world.py" environment "$CHECKOUT/.venv"
+	"$PYTHON" "$BATS_TEST_DIRNAME/helpers/readme_world.py" draw "$BATS_FILE_TMPDIR/served"
+	"$PYTHON" "$BATS_TEST_DIRNAME/helpers/readme_world.py" environment "$CHECKOUT/.venv"
 	photos=("$BATS_FILE_TMPDIR"/served/val2017/*.jpg)
 	cp "${photos[0]}" "$CHECKOUT/photo.jpg"
 	serve
@@ -45,7 +45,7 @@ first_hour() {
 	local python="$PYTHON"
 	unset PYTHON VIRTUAL_ENV CONDA_PREFIX PYTHONPATH TODUS_HOME MODEL_DIR CHECKPOINT_PREFIX CATEGORIES NAME
 	export NUM_TRAIN_STEPS=2 BATCH_SIZE=2 LOG_STEPS=1
-	"$python" "$BATS_TEST_DIRNAME/readme_session.py" "$REPO/README.md" "$CHECKOUT" "$RESULTS" 3>&-
+	"$python" "$BATS_TEST_DIRNAME/helpers/readme_session.py" "$REPO/README.md" "$CHECKOUT" "$RESULTS" 3>&-
 }
 
 # records EXPRESSION: prints what a Python expression over the list of records gives; fails where that is not empty.
@@ -92,7 +92,7 @@ went_well() {
 }
 
 @test "each exception is a command of the README" {
-	"$PYTHON" -c 'import sys; sys.path.insert(0, sys.argv[1]); import readme_session as s; from pathlib import Path
+	"$PYTHON" -c 'import sys; sys.path.insert(0, sys.argv[1]); from helpers import readme_session as s; from pathlib import Path
 known = {s.bare(each.text) for each in s.commands(Path(sys.argv[2]).read_text(encoding="utf-8"))}
 sys.exit("not in README.md: %s" % (set(s.EXCEPTIONS) - known) if set(s.EXCEPTIONS) - known else 0)' "$BATS_TEST_DIRNAME" "$REPO/README.md"
 }

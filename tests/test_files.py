@@ -1,13 +1,10 @@
 import os
-import signal
-import subprocess
-import sys
 
 import pytest
 
-from conftest import REPO
 from todus import command, files
 from todus.errors import TodusError
+from todus.text import one_line
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
@@ -21,9 +18,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "data"
-    for text in ("old", "new"):
+    for content in ("old", "new"):
         with files.replacing_folder(path) as new:
-            (new / "f").write_text(text)
+            (new / "f").write_text(content)
     assert (path / "f").read_text() == "new"
     with pytest.raises(ValueError), files.replacing_folder(path) as new:
         (new / "f").write_text("bad")
@@ -39,28 +36,6 @@ def test_a_folder_moved_aside_by_a_killed_run_comes_back(tmp_path):
     assert os.listdir(str(tmp_path)) == ["data"]
 
 
-HOLD = """import sys, time
-from todus import files
-with files.lock(sys.argv[1], "the thing"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_lock_names_its_holder_and_dies_with_it(tmp_path):
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "x")], stdout=subprocess.PIPE, cwd=str(REPO))
-    try:
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(TodusError, match=r"the thing is in use by PID %d on " % holder.pid), files.lock(tmp_path / "x", "the thing"):
-            pass
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-    with files.lock(tmp_path / "x", "the thing"):
-        pass
-    assert os.listdir(str(tmp_path)) == []
-
-
 def test_unreadable_json_is_one_clear_error(tmp_path):
     (tmp_path / "a.json").write_text("{")
     for name in ("a.json", "none.json"):
@@ -69,7 +44,7 @@ def test_unreadable_json_is_one_clear_error(tmp_path):
 
 
 def test_what_strangers_named_cannot_steer_the_terminal():
-    assert command.one_line("a\x1b[31m\nb\tc\x9b") == "a [31m b c"
+    assert one_line("a\x1b[31m\nb\tc\x9b") == "a [31m b c"
 
 
 def test_errors_become_one_line_and_an_exit_code(capsys):

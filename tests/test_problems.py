@@ -8,15 +8,17 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from own_images import voc_folder
 
-from conftest import MODEL, REPO
-from todus import fetch, fetch_many, paths, prepare
-from todus.dataset import records
+from helpers.own_images import voc_folder
+from helpers.places import MODEL, REPO
+from todus import paths
+from todus.dataset.records import reader
+from todus.fetching import many, transport
+from todus.model import prepared as state
 from todus.progress import Progress
 
 TABLE = REPO / "docs" / "problems.md"
-NAMED = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
+NAMED = re.compile(r"`((?:\w+/)?test_\w+\.py)::(test_\w+)`")
 ROW = re.compile(r"\| (\d+) \| (.+) \| (.+) \| (.+) \|")
 
 # Every command, with what it cannot do without.
@@ -27,7 +29,7 @@ COMMANDS.update({"dataset-%s.sh" % name: [] for name in ("complete", "limited", 
 COMMANDS.update(
     {"dataset-csv.sh": ["a.csv", "images"], "dataset-voc.sh": ["a"], "dataset-merge.sh": ["a", "b"], "sync.sh": ["push", "host"]}
 )
-COMMANDS.update({"model": [], "eval": ["-m", "m"], "detect": ["-m", "m", "a.jpg"], "convert_uff": ["-m", "m"], "todus.doctor": []})
+COMMANDS.update({"model": [], "eval": ["-m", "m"], "detect": ["-m", "m", "a.jpg"], "convert_uff": ["-m", "m"], "todus.commands.doctor": []})
 
 
 def rows():
@@ -61,7 +63,7 @@ def test_every_package_is_pinned_with_its_digest():
 def test_the_recipe_for_other_builds_leaves_out_tensorflow_and_what_it_brings(tmp_path):
     """docs/gpu.md picks from the requirement files what NVIDIA's TensorFlow does not bring."""
     from todus.doctor.packages import OF_TENSORFLOW
-    from todus.environment import pins
+    from todus.machine.environment import pins
 
     recipe = re.search(r"^grep -hoE.*?>/tmp/rest\.txt$", (REPO / "docs" / "gpu.md").read_text(), re.MULTILINE | re.DOTALL).group()
     subprocess.run(["bash", "-c", recipe.replace("/tmp/rest.txt", str(tmp_path / "rest.txt"))], check=True, cwd=str(REPO))
@@ -77,8 +79,8 @@ def test_datasets_are_made_and_verified_without_tensorflow(tmp_path):
     environment = dict(os.environ, TODUS_HOME=str(tmp_path), PYTHON=sys.executable, PYTHONPATH=str(tmp_path / "blocked"))
     for command in (
         [str(REPO / "dataset-voc.sh"), str(tmp_path / "pictures")],
-        [sys.executable, "-m", "todus.dataset.records", "verify", "voc/pictures"],
-        [sys.executable, "-m", "todus.dataset.preview", "voc/pictures"],
+        [sys.executable, "-m", "todus.commands.verify", "voc/pictures"],
+        [sys.executable, "-m", "todus.commands.preview", "voc/pictures"],
     ):
         environment["PYTHONPATH"] = "%s:%s" % (tmp_path / "blocked", REPO)
         subprocess.run(command, check=True, cwd=str(tmp_path), env=environment, stdout=subprocess.DEVNULL)
@@ -104,21 +106,21 @@ def test_images_come_over_many_connections_at_once(tmp_path):
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        wanted = [fetch_many.Wanted("http://127.0.0.1:%d/%d" % (server.server_port, n), tmp_path / str(n)) for n in range(8)]
+        wanted = [many.Wanted("http://127.0.0.1:%d/%d" % (server.server_port, n), tmp_path / str(n)) for n in range(8)]
         with Progress("images", None) as progress:
-            missing = fetch_many.download_many(wanted, lambda data: "", 4, progress, 0, fetch.Policy(20, 1, 0))
+            missing = many.download_many(wanted, lambda data: "", 4, progress, 0, transport.Policy(20, 1, 0))
         server.shutdown()
     assert missing == [] and [each.path.read_bytes() for each in wanted] == [b"x"] * 8
 
 
 def test_the_config_reads_the_files_that_exist_and_counts_every_image(prepared):
     model = paths.model(MODEL)
-    config, dataset = prepare.resolved(model), prepare.dataset_of(model)
-    (reader,) = config.eval_input_reader
-    for split, each in (("train", config.train_input_reader), ("val", reader)):
+    config, dataset = state.resolved(model), state.dataset_of(model)
+    (eval_reader,) = config.eval_input_reader
+    for split, each in (("train", config.train_input_reader), ("val", eval_reader)):
         (pattern,) = each.tf_record_input_reader.input_path
         assert pattern == dataset.shard_pattern(split) and dataset.shards(split)
-    assert config.eval_config.num_examples == len(list(records.read_examples(dataset, "val"))) > 0
+    assert config.eval_config.num_examples == len(list(reader.read_examples(dataset, "val"))) > 0
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Mapping
 
 from todus import files
-from todus.command import one_line
 from todus.errors import TodusError, UsageError
+from todus.text import one_line, shortened
 
 LABELS = Path(__file__).resolve().parent / "labels"
 
@@ -63,12 +63,6 @@ def _unknown(name: str, known: Mapping[int, str], where: str) -> str:
         near = [each for key, each in names.items() if canonical(name) in key][:3]
     hint = "did you mean %s?" % " or ".join(near) if near else "there is: %s" % shortened(known.values())
     return 'no class "%s" in %s; %s' % (name, where, hint)
-
-
-def shortened(names: Iterable[str], most: int = 12) -> str:
-    names = list(names)
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (" and %d more" % rest if rest > 0 else "")
 
 
 def split_names(text: str, known: Iterable[str] = ()) -> List[str]:
@@ -158,3 +152,8 @@ def label_map_text(names: Mapping[int, str]) -> str:
 
 def write_label_map(path: files.PathLike, names: Mapping[int, str]) -> None:
     files.write_text(path, label_map_text(names))
+
+
+def labels(names: Dict[int, str]) -> List[str]:
+    """Names by index from 0, without background; ??? where an id of the label map is not used."""
+    return [names.get(identity, "???") for identity in range(1, max(names) + 1)]

@@ -2,18 +2,17 @@
 
 import argparse
 import errno
+import importlib
 import importlib.util
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Callable, List, Optional
 
 from todus.errors import TodusError, UsageError
+from todus.text import has_control_characters, one_line
 
 REPO = Path(__file__).resolve().parent.parent
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 class Parser(argparse.ArgumentParser):
@@ -67,24 +66,30 @@ def _code(error: BaseException) -> str:
     return errno.errorcode.get(getattr(error, "errno", None) or 0, "")
 
 
-def one_line(text: str) -> str:
-    """`text` without newlines, control characters or terminal escapes (class and file names come from strangers)."""
-    return _CONTROL.sub(" ", text).strip()
-
-
 def say(text: str = "") -> None:
     """Talk goes to stderr, without terminal escapes; stdout is for results."""
-    print("\n".join(one_line(line) if _CONTROL.search(line) else line for line in text.split("\n")), file=sys.stderr, flush=True)
+    print("\n".join(one_line(line) if has_control_characters(line) else line for line in text.split("\n")), file=sys.stderr, flush=True)
+
+
+def run_in_environment(name: str, module: str) -> int:
+    """Runs main of a module of todus.commands under a Python that has Todus's packages; returns the exit code, as `run` does."""
+
+    def main(argv: Optional[List[str]]) -> Optional[int]:
+        use_repo_environment()
+        return importlib.import_module(module).main(argv)
+
+    return run(name, main)
 
 
 def use_repo_environment() -> None:
-    """Starts the process again under the repo's .venv when the running Python has not Todus's packages and nobody chose it."""
+    """Starts the process again under the repo's .venv when the running Python has not Todus's packages and nobody chose it.
+
+    Raises TodusError where there is no such environment.
+    """
     python = REPO / ".venv" / "bin" / "python"
     if importlib.util.find_spec("object_detection"):
         return
     chosen = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or sys.prefix != sys.base_prefix
     if not chosen and python.exists():
         os.execv(str(python), [str(python), "-m", Path(sys.argv[0]).stem] + sys.argv[1:])
-    name = Path(sys.argv[0]).stem
-    say("%s: %s has not the packages that Todus needs; run make install, then: source .venv/bin/activate" % (name, sys.executable))
-    sys.exit(1)
+    raise TodusError("%s has not the packages that Todus needs; run make install, then: source .venv/bin/activate" % sys.executable)

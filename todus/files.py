@@ -1,8 +1,6 @@
 """Files that are whole or absent: atomic writes, locks, digests."""
 
 import contextlib
-import errno
-import fcntl
 import glob
 import hashlib
 import json
@@ -163,45 +161,6 @@ def sha256(path: PathLike) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def lock(folder: PathLike, what: str) -> Iterator[None]:
-    """Holds the exclusive lock of `folder` (a hidden file beside it) for the block; the kernel releases it if the process dies.
-
-    Raises TodusError with the holder's PID and host when another process has it.
-    """
-    path = beside(folder, "lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        handle = os.open(str(path), os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            holder = os.read(handle, 200).decode("utf-8", "replace").strip() or "another process"
-            os.close(handle)
-            raise TodusError("%s is in use by %s: wait until it ends, or stop it, and run this again" % (what, holder))
-        if _is_file(handle, path):
-            break
-        os.close(handle)
-    try:
-        os.ftruncate(handle, 0)
-        os.write(handle, ("PID %d on %s" % (os.getpid(), socket.gethostname())).encode("utf-8"))
-        yield
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        os.close(handle)
-
-
-def _is_file(handle: int, path: Path) -> bool:
-    """Whether `path` is still the file that `handle` has open (the last holder removes it)."""
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(str(path)))
-    except FileNotFoundError:
-        return False
 
 
 def size_of(path: PathLike) -> int:

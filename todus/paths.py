@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import List
 
-from todus import files
+from todus import sources
 from todus.errors import TodusError, UsageError
 
 REPO = Path(__file__).resolve().parent.parent
@@ -48,20 +48,8 @@ class Dataset:
     def check(self) -> "Dataset":
         """Raises TodusError when there is no whole dataset here."""
         if not self.manifest.exists() or not self.label_map.exists():
-            raise TodusError("no dataset at %s; make it with %s%s" % (self.folder, maker(self.name), _known_datasets()))
+            raise TodusError("no dataset at %s; make it with %s%s" % (self.folder, sources.maker(self.name), _known_datasets()))
         return self
-
-
-def maker(name: str) -> str:
-    """The command that makes the dataset of this name."""
-    source = {"voc": "dataset-voc.sh", "csv": "dataset-csv.sh", "openimages": "dataset-openimages.sh"}
-    source.update({"cloud": "dataset-cloud.sh", "merged": "dataset-merge.sh"})
-    kind, _, rest = name.partition("/")
-    if rest and kind in source:
-        return "./" + source[kind]
-    if name == "complete":
-        return "./dataset-complete.sh"
-    return "./dataset-limited.sh" if name == "limited" else "NAME=%s ./dataset-limited.sh" % name
 
 
 def datasets() -> List[Dataset]:
@@ -164,8 +152,3 @@ def model(name: str) -> Model:
 def beside_json(path: Path) -> Path:
     """FILE.json: what stands beside a converted model (inputs, outputs, labels)."""
     return path.with_name(path.name + ".json")
-
-
-def locked(folder: Path, what: str):
-    """The lock of a folder under the contract; see files.lock."""
-    return files.lock(folder, what)

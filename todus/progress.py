@@ -6,25 +6,9 @@ import time
 from typing import Optional
 
 from todus.command import say
+from todus.text import duration, megabytes
 
 SECONDS_A_LINE = 60.0
-
-
-def megabytes(number: float) -> str:
-    """Bytes for a person: 412 MB, 18.1 GB (powers of ten, as disks and networks count)."""
-    for size, unit, digits in ((1e12, "TB", 1), (1e9, "GB", 1), (1e6, "MB", 0), (1e3, "kB", 0)):
-        if number >= size:
-            return "%.*f %s" % (digits, number / size, unit)
-    return "%d bytes" % number
-
-
-def minutes(seconds: float) -> str:
-    """A duration for a person: 40 s, 12 min, 3 h 05 min."""
-    if seconds < 100:
-        return "%d s" % seconds
-    if seconds < 6000:
-        return "%d min" % round(seconds / 60)
-    return "%d h %02d min" % (seconds // 3600, seconds % 3600 // 60)
 
 
 class Progress:
@@ -94,4 +78,4 @@ class Progress:
             return "%s: %s, %s/s" % (self.label, show(self.done), show(rate))
         left = (self.total - self.done) / rate if rate > 0 else 0
         share = 100 * self.done // self.total
-        return "%s: %s of %s, %d%%, %s/s, %s left" % (self.label, show(self.done), show(self.total), share, show(rate), minutes(left))
+        return "%s: %s of %s, %d%%, %s/s, %s left" % (self.label, show(self.done), show(self.total), share, show(rate), duration(left))

@@ -1,4 +1,4 @@
-"""TensorFlow 1.15, imported quietly. Import this module only where a graph is touched: the import takes seconds."""
+"""TensorFlow 1.15, imported quietly: `from todus.tf import tf`, inside functions that touch a graph, since the import takes seconds."""
 
 import atexit
 import contextlib
@@ -51,4 +51,9 @@ def _unless_gone(function) -> None:
         function()
 
 
-tf = _load()
+def __getattr__(name: str):
+    """The module's `tf`, loaded when it is first asked for (PEP 562)."""
+    if name != "tf":
+        raise AttributeError("module %s has no attribute %s" % (__name__, name))
+    globals()["tf"] = loaded = _load()
+    return loaded

@@ -19,7 +19,7 @@ from tests.torture.commands import COMMANDS, REPO, Command, named
 from tests.torture.faults import usual_of
 from tests.torture.trial import Trial
 from tests.torture.world import World
-from todus import files
+from todus import files, locks
 from todus.command import Parser, run, say
 from todus.dataset.settings import switch, whole
 from todus.errors import TodusError, UsageError
@@ -36,7 +36,7 @@ def main(argv=None) -> int:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = folder / "results.json"
     results: Dict[str, Dict] = files.read_json(kept) if kept.exists() else {}
-    with files.lock(folder / "trial", "%s" % folder), World(folder) as world:
+    with locks.exclusive(folder / "trial", "%s" % folder), World(folder) as world:
         for command in chosen:
             results[command.name] = disturb(world, command, seed, share(command, chosen, total))
             files.write_json(kept, results)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from demo.server import ZOO_PATH, Server
-from tests import own_images
+from tests.helpers import own_images
 from tests.torture import tree
 from tests.torture.commands import COMMANDS, MODEL, REPO, Command
 from todus.errors import TodusError

@@ -2,22 +2,26 @@
 
 import sys
 
-from todus import benchmark, command, detectors, files, prepare
+from todus import command, files
 from todus.commands import chosen_model, number
+from todus.evaluation import latency
+from todus.machine import cores
+from todus.model import prepared
 
 
 def main(_argv=None) -> int:
-    from todus import evaluation
+    from todus.dataset import image_files
+    from todus.evaluation import average_precision
 
     model = chosen_model()
     rounds, threads = number("ROUNDS", int, 50), number("THREADS", int, None)
-    examples = evaluation.examples_of(prepare.dataset_of(model), "val", min(rounds, 50))
-    images = [evaluation.decode(example.encoded) for example in examples]
-    result = benchmark.run(model, images, rounds, threads, lambda title: command.say("benchmark: opening %s" % title))
-    result["cores"] = detectors.cores()
-    benchmark.print_table(result)
+    examples = average_precision.examples_of(prepared.dataset_of(model), "val", min(rounds, 50))
+    images = [image_files.decode(example.encoded) for example in examples]
+    result = latency.run(model, images, rounds, threads, lambda title: command.say("benchmark: opening %s" % title))
+    result["cores"] = cores.cores()
+    latency.print_table(result)
     files.write_json(model.folder / "benchmark.json", result)
-    benchmark.draw(model.folder / "benchmark.png", result)
+    latency.draw(model.folder / "benchmark.png", result)
     print("written: %s, %s" % (model.folder / "benchmark.json", model.folder / "benchmark.png"))
     print("next: make report MODEL=%s" % model.name)
     return 0

@@ -2,8 +2,9 @@
 
 import sys
 
-from todus import command, onnx, preflight
-from todus.commands import choice, chosen_model, number
+from todus import command
+from todus.commands import choice, chosen_model, number, preflight
+from todus.export import onnx
 
 
 def main(_argv=None) -> int:

@@ -3,8 +3,9 @@
 import os
 import sys
 
-from todus import command, preflight, tflite
-from todus.commands import chosen_model, number
+from todus import command
+from todus.commands import chosen_model, number, preflight
+from todus.export import tflite
 
 
 def main(_argv=None) -> int:

@@ -5,18 +5,20 @@ import re
 import sys
 from typing import List, Optional
 
-from todus import checkpoints, command, export, files, pipeline, preflight
-from todus.commands import choice, chosen_model, number
+from todus import command, files
+from todus.commands import choice, chosen_model, number, preflight
 from todus.errors import UsageError
+from todus.export import graphs
+from todus.model import checkpoints, pipeline
 from todus.paths import Model
 
 
 def main(_argv=None) -> int:
     model = chosen_model()
     prefix = checkpoints.choose(model, os.environ.get("CHECKPOINT_PREFIX", ""))
-    input_type = choice("INPUT_TYPE", export.INPUT_TYPES, "image_tensor")
+    input_type = choice("INPUT_TYPE", graphs.INPUT_TYPES, "image_tensor")
     preflight.export(model, prefix)
-    graph = export.export_inference_graph(model, prefix, input_type, input_shape(model), number("SCORE_THRESHOLD", float, None))
+    graph = graphs.export_inference_graph(model, prefix, input_type, input_shape(model), number("SCORE_THRESHOLD", float, None))
     print("%s  %.1f MB, from %s" % (graph, graph.stat().st_size / 1e6, prefix.name if prefix.parent.name != "limited" else "the slice"))
     saved = graph.parent / "saved_model"
     print("%s  %.1f MB" % (saved, files.size_of(saved) / 1e6))

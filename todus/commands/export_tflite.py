@@ -3,15 +3,17 @@
 import os
 import sys
 
-from todus import checkpoints, command, export, preflight
-from todus.commands import choice, chosen_model, number
+from todus import command
+from todus.commands import choice, chosen_model, number, preflight
+from todus.export import graphs
+from todus.model import checkpoints
 
 
 def main(_argv=None) -> int:
     model = chosen_model()
     prefix = checkpoints.choose(model, os.environ.get("CHECKPOINT_PREFIX", ""))
     preflight.export(model, prefix)
-    graph = export.export_tflite_graph(
+    graph = graphs.export_tflite_graph(
         model,
         prefix,
         max_detections=number("MAX_DETECTIONS", int, 100),

@@ -2,7 +2,8 @@
 
 import sys
 
-from todus import command, history
+from todus import command
+from todus.training import history
 
 
 def main(_argv=None) -> int:

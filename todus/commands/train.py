@@ -5,10 +5,13 @@ import shlex
 import sys
 from typing import List, Optional
 
-from todus import background, cluster, command, preflight, prepare, training
-from todus.commands import choice, chosen_model, number
+from todus import command
+from todus.commands import choice, chosen_model, number, preflight
 from todus.errors import UsageError
-from todus.training_eval import Scoring
+from todus.model import prepared
+from todus.text import one_line
+from todus.training import background, cluster, trainer
+from todus.training.checkpoint_scoring import Scoring
 
 # What one machine's environment says to all roles of a cluster.
 SETTINGS = ("NUM_TRAIN_STEPS", "BATCH_SIZE", "LEARNING_RATE", "SAVE_STEPS", "KEEP", "LOG_STEPS")
@@ -31,9 +34,9 @@ def target() -> str:
     return text
 
 
-def settings() -> training.Settings:
+def settings() -> trainer.Settings:
     """The settings in the environment."""
-    result = training.Settings(
+    result = trainer.Settings(
         num_steps=number("NUM_TRAIN_STEPS", int, None),
         batch_size=number("BATCH_SIZE", int, None),
         learning_rate=number("LEARNING_RATE", float, None),
@@ -72,9 +75,9 @@ def main(argv: Optional[List[str]] = None) -> int:
         background.follow(model, print)
         return 0
     if arguments.plot:
-        from todus import plot
+        from todus.training import curves
 
-        print(plot.plot(model))
+        print(curves.plot(model))
         return 0
     chosen = settings()
     if arguments.evaluator:
@@ -90,26 +93,26 @@ def main(argv: Optional[List[str]] = None) -> int:
         code = cluster.Launcher(model, cluster.read_hosts(arguments.hosts), shared, command.say).run()
     else:
         look_ahead(model, chosen)
-        training.train(model, chosen, command.say)
+        trainer.train(model, chosen, command.say)
         code = 0
     if not cluster.role() or cluster.role().kind == "chief":
         print("next: export MODEL_DIR=%s && ./eval.sh && ./export.sh" % shlex.quote(str(model.folder)))
     return code
 
 
-def look_ahead(model, chosen: training.Settings) -> None:
+def look_ahead(model, chosen: trainer.Settings) -> None:
     """The checks that take no TensorFlow."""
-    config = prepare.resolved(model)
-    training.settled(config, chosen)
-    evaluates = bool(training.scoring_for(chosen, config.train_config.num_steps).every)
-    preflight.train(model, config, chosen.keep, evaluates, lambda line: command.say("train: %s" % command.one_line(line)))
+    config = prepared.resolved(model)
+    trainer.settled(config, chosen)
+    evaluates = bool(trainer.scoring_for(chosen, config.train_config.num_steps).every)
+    preflight.train(model, config, chosen.keep, evaluates, lambda line: command.say("train: %s" % one_line(line)))
 
 
-def evaluator(model, chosen: training.Settings) -> int:
+def evaluator(model, chosen: trainer.Settings) -> int:
     """The process beside a training that EVAL=separate starts."""
-    config = prepare.resolved(model)
-    training.settled(config, chosen)
-    training.score_until_ended(model, config, prepare.dataset_of(model), chosen, command.say)
+    config = prepared.resolved(model)
+    trainer.settled(config, chosen)
+    trainer.score_until_ended(model, config, prepared.dataset_of(model), chosen, command.say)
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Annotated images from any source to TFRecords that TensorFlow's Object Detection API reads."""
+"""Images with boxes in one in-memory form: filtered, split, checked, and written as records. No TensorFlow."""

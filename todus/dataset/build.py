@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
 
 from todus import files, paths
-from todus.command import one_line, say
-from todus.dataset import records
-from todus.dataset.imports import Found, LeftOut, Prepared, prepare
+from todus.command import say
+from todus.dataset.box_tables import table_text
+from todus.dataset.labelled_images import Found, LeftOut, Prepared, prepare
+from todus.dataset.records import access, reader, shards, writer
 from todus.dataset.settings import Settings
-from todus.dataset.tables import table_text
 from todus.errors import TodusError, UsageError
 from todus.paths import Dataset
+from todus.text import one_line
 
 TABLES = {"train": "train_labels.csv", "val": "test_labels.csv"}
 EXAMPLES = 3  # file names shown for a reason; dataset.json has them all
@@ -36,7 +37,7 @@ def target(kind: str, default: str) -> Dataset:
 def work_folder(dataset: Dataset) -> Iterator[Path]:
     """An empty folder beside the dataset, for the images that must be converted; gone when the block ends. The dataset's lock is held."""
     folder = files.beside(dataset.folder, "images")
-    with records.building(dataset):
+    with access.building(dataset):
         shutil.rmtree(str(folder), ignore_errors=True)
         folder.mkdir(parents=True)
         try:
@@ -110,7 +111,7 @@ def fingerprint(inputs: Iterable[Path], more: str = "") -> str:
 def up_to_date(dataset: Dataset, asked: Mapping[str, Any], extra_files: Iterable[str] = ()) -> bool:
     """Whether the dataset on disk was made with these settings from these inputs, and all its files are there."""
     try:
-        manifest = records.read_manifest(dataset)
+        manifest = reader.read_manifest(dataset)
         shards = [dataset.folder / shard["file"] for entry in manifest["splits"].values() for shard in entry["shards"]]
     except (TodusError, KeyError, TypeError):
         return False
@@ -137,9 +138,9 @@ def write(dataset: Dataset, kind: str, prepared: Prepared, settings: Settings, i
     first = next(iter(prepared.splits))
     extra: Dict[str, Dict[str, Any]] = {first: {"not_used": [[gone.file, gone.reason] for gone in prepared.left_out]}}
     extra[first]["mended"] = dict(sorted(prepared.mended.items()))
-    options = records.Options(seed=settings.seed, jobs=settings.jobs, decode=decode)
+    options = shards.Options(seed=settings.seed, jobs=settings.jobs, decode=decode)
     same = {identity: identity for identity in names}
-    return records.write_dataset(
+    return writer.write_dataset(
         dataset, kind, prepared.splits, names, same, recorded(settings), inputs, options, max_dropped=settings.max_dropped, extra=extra
     )
 

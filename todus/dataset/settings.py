@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Dict, Iterable
 
 from todus import categories
-from todus.command import one_line
 from todus.errors import UsageError
+from todus.text import one_line
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""Whether this machine, this Python and what lies under TODUS_HOME are fit to work, a finding at a time."""
+"""Checks of this machine, its Python and what lies under TODUS_HOME."""

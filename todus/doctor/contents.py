@@ -4,10 +4,12 @@ import shlex
 from pathlib import Path
 from typing import Iterator
 
+from todus import sources
 from todus.doctor import unfinished
 from todus.doctor.findings import Finding
 from todus.doctor.unfinished import held
 from todus.errors import TodusError
+from todus.text import shortened
 
 
 def check() -> Iterator[Finding]:
@@ -23,21 +25,21 @@ def check() -> Iterator[Finding]:
 
 
 def datasets() -> Iterator[Finding]:
-    from todus import paths, preflight
-    from todus.dataset import records
+    from todus import paths
+    from todus.dataset.records import reader, verify
 
     for dataset in paths.datasets():
         if held(dataset.folder):
             continue
         try:
-            faults = list(preflight.shard_faults(dataset, records.read_manifest(dataset)))
+            faults = list(verify.shard_faults(dataset, reader.read_manifest(dataset)))
         except TodusError as error:
             yield Finding("error", "datasets", str(error))
             continue
         if faults:
             more = " and %d more" % (len(faults) - 1) if len(faults) > 1 else ""
             yield Finding(
-                "error", "datasets", "dataset %s: %s%s" % (dataset.name, faults[0], more), paths.maker(dataset.name) + " makes it again"
+                "error", "datasets", "dataset %s: %s%s" % (dataset.name, faults[0], more), sources.maker(dataset.name) + " makes it again"
             )
     for manifest in sorted((paths.home() / "dataset").glob("*/*/label_map.pbtxt")):
         if not manifest.with_name("dataset.json").exists() and not manifest.parent.name.startswith("."):
@@ -64,13 +66,14 @@ def models() -> Iterator[Finding]:
 
 def of_model(model) -> Iterator[Finding]:
     """What is wrong with one prepared model: its slice, its dataset, its training, its exports."""
-    from todus import bundle, categories, preflight, zoo
+    from todus import categories
+    from todus.model import checkpoint_files, prepared
 
-    source = zoo.prepared_from(model) or {}
-    again = preflight.preparation(model)
+    source = prepared.prepared_from(model) or {}
+    again = prepared.preparation(model)
     if source.get("start", "slice") != "classification":
         try:
-            bundle.check(model.limited_checkpoint, again)
+            checkpoint_files.check(model.limited_checkpoint, again)
         except TodusError as error:
             text, _, remedy = str(error).rpartition("; ")
             yield Finding("error", "models", text, remedy)
@@ -90,17 +93,18 @@ def of_its_dataset(model, source, names, again: str) -> Iterator[Finding]:
         return
     dataset = paths.dataset(source["dataset"])
     if not dataset.label_map.exists():
-        yield Finding("warning", "models", "the dataset of %s, %s, is gone" % (model.name, dataset.name), paths.maker(dataset.name))
+        yield Finding("warning", "models", "the dataset of %s, %s, is gone" % (model.name, dataset.name), sources.maker(dataset.name))
         return
     now = categories.read_label_map(dataset.label_map)
     if now != names:
         text = "%s was prepared for %s; its dataset %s now has %s"
-        text %= (model.name, categories.shortened(names.values(), 6), dataset.name, categories.shortened(now.values(), 6))
+        text %= (model.name, shortened(names.values(), 6), dataset.name, shortened(now.values(), 6))
         yield Finding("error", "models", text, again)
 
 
 def of_training(model, names) -> Iterator[Finding]:
-    from todus import background, bundle, checkpoints, run_log, training_eval
+    from todus.model import checkpoint_files, checkpoints
+    from todus.training import background, checkpoint_scoring, run_record
 
     if not model.training.is_dir() or background.running(model):
         return
@@ -110,20 +114,20 @@ def of_training(model, names) -> Iterator[Finding]:
         text = "%s has checkpoints and no run.json: it is not known what they were trained on" % model.training
         yield Finding("warning", "models", text, "move that folder away, or train on at your own risk")
         return
-    events = run_log.read(model)["events"]
+    events = run_record.read(model)["events"]
     if events and "started" in events[-1]:
         at = "step %d" % trained[-1][0] if trained else "the slice"
         yield Finding("info", "models", "the training of %s was killed; saved is %s" % (model.name, at), "%s goes on from there" % script)
     for _, prefix in trained[-1:]:
         try:
-            bundle.check(prefix, "rm %s.*" % shlex.quote(str(prefix)))
+            checkpoint_files.check(prefix, "rm %s.*" % shlex.quote(str(prefix)))
         except TodusError as error:
             text, _, remedy = str(error).rpartition("; ")
             yield Finding("error", "models", text, remedy + " and the one before it is taken")
     lone = [index for index in model.training.glob("model.ckpt-*.index") if not list(index.parent.glob(index.stem + ".data-*"))]
     for index in lone[:1]:
         yield Finding("warning", "models", "%s has no data file; it does not count as a checkpoint" % index, unfinished.remove(index))
-    waiting = training_eval.pending(model)
+    waiting = checkpoint_scoring.pending(model)
     if waiting:
         text = "%d checkpoint%s of %s wait%s to be evaluated" % (
             len(waiting),

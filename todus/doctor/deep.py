@@ -3,8 +3,8 @@
 import shutil
 from typing import Callable, List, Tuple
 
-from todus import environment
 from todus.doctor.findings import Finding
+from todus.machine import environment
 
 REPAIR = "make install"
 
@@ -28,7 +28,7 @@ def quantization() -> Finding:
     import tf_slim as slim
     from tensorflow.contrib import quantize
 
-    from todus.quiet import quiet
+    from todus.machine.silence import quiet
 
     with tf.Graph().as_default() as graph, quiet():
         image = tf.placeholder(tf.float32, [1, 8, 8, 3])
@@ -58,7 +58,7 @@ def evaluation() -> Finding:
     from object_detection.core import standard_fields
     from object_detection.metrics import coco_evaluation
 
-    from todus.quiet import quiet
+    from todus.machine.silence import quiet
 
     truth, found = standard_fields.InputDataFields, standard_fields.DetectionResultFields
     box = np.array([[2.0, 2.0, 42.0, 42.0]], np.float32)
@@ -79,7 +79,7 @@ def tflite() -> Finding:
 
     import numpy as np
 
-    from todus.quiet import quiet
+    from todus.machine.silence import quiet
 
     if not shutil.which("toco_from_protos"):
         return Finding("error", "deep", "toco_from_protos is not on PATH", "source .venv/bin/activate; or %s" % REPAIR)

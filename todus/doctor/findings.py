@@ -3,7 +3,7 @@
 import textwrap
 from typing import Dict, List, NamedTuple
 
-from todus.command import one_line
+from todus.text import one_line
 
 LEVELS = ("ok", "info", "warning", "error")
 WIDTH = 80

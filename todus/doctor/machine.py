@@ -4,8 +4,9 @@ import os
 import shutil
 from typing import Iterator
 
-from todus import environment, gpus, paths
+from todus import paths
 from todus.doctor.findings import Finding
+from todus.machine import environment, gpus
 
 GB = 1e9
 LEAST_DISK, GOOD_DISK = 1 * GB, 5 * GB  # a slice, its training and its exports; a limited COCO of a few classes
@@ -39,9 +40,9 @@ def disk() -> Finding:
 
 
 def memory() -> Finding:
-    from todus import input_sizes
+    from todus.machine import memory
 
-    free = input_sizes.free_memory()
+    free = memory.free_memory()
     text = "%.1f GB of memory free" % (free / GB)
     if free < LEAST_MEMORY:
         return Finding(

@@ -23,8 +23,8 @@ class Mirror(NamedTuple):
 
 def mirrors() -> List[Mirror]:
     """Those that the environment names, else the public ones. OPENIMAGES_URL may be a folder, which is not asked."""
-    from todus import zoo
-    from todus.dataset import coco_settings, openimages
+    from todus.dataset.sources import coco_settings, openimages
+    from todus.model import zoo
 
     coco = (os.environ.get("COCO_URL") or coco_settings.DEFAULT_URL).rstrip("/")
     boxes = openimages.BOXES["7"]["validation"]
@@ -40,7 +40,7 @@ def ask(seconds: float = SECONDS) -> Callable[[], List[Finding]]:
     """Asks every mirror in the background; what it returns waits for the answers, until `seconds` from now at most."""
     import requests
 
-    from todus import fetch
+    from todus.fetching import transport
 
     asked = mirrors()
     answers: Dict[str, str] = {}
@@ -48,11 +48,11 @@ def ask(seconds: float = SECONDS) -> Callable[[], List[Finding]]:
     def one(mirror: Mirror) -> None:
         """Notes "" for a server that has the file, else why it does not count as reachable."""
         try:
-            with fetch.session() as connection:
+            with transport.session() as connection:
                 answer = connection.head(mirror.url, timeout=seconds, allow_redirects=True)
             answers[mirror.variable] = "" if answer.status_code < 400 else "answers %d to %s" % (answer.status_code, mirror.url)
         except (requests.RequestException, ValueError) as error:
-            answers[mirror.variable] = fetch.reason_of(error)
+            answers[mirror.variable] = transport.reason_of(error)
 
     until = time.monotonic() + seconds
     threads = [threading.Thread(target=one, args=(mirror,), daemon=True) for mirror in asked]

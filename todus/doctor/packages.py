@@ -3,9 +3,10 @@
 import sys
 from typing import Iterator, List
 
-from todus import environment
 from todus.doctor.findings import Finding
 from todus.errors import TodusError
+from todus.evaluation import self_check
+from todus.machine import environment
 
 # What TensorFlow brings with it: NVIDIA's build has its own.
 OF_TENSORFLOW = {"absl-py", "astor", "gast", "google-pasta", "grpcio", "h5py", "keras-applications", "keras-preprocessing", "opt-einsum"}
@@ -87,7 +88,7 @@ def evaluation() -> Iterator[Finding]:
     if not environment.version("pycocotools") or not environment.version("numpy"):
         return
     try:
-        ap = environment.coco_toy()
+        ap = self_check.coco_toy()
     except TodusError as error:
         text, _, remedy = str(error).partition("; run: ")
         yield Finding("error", "evaluation", text, remedy)

@@ -1,14 +1,13 @@
 """Locks that are held, and what killed or interrupted commands left under dataset/ and model/."""
 
-import fcntl
 import os
 import re
 import shlex
 import time
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, Tuple
 
-from todus import files, paths
+from todus import files, locks, paths
 from todus.doctor.findings import Finding
 
 SECONDS = 1.0  # for the walk; folders of a million images are not walked to their end
@@ -87,30 +86,20 @@ def _alive(pid: int) -> bool:
     return Path("/proc/%d" % pid).exists() if Path("/proc/self").exists() else True
 
 
-def holder(path: Path) -> Optional[str]:
-    """Who holds the lock file `path`; None where nobody does."""
-    try:
-        handle = os.open(str(path), os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return None
-    except OSError:
-        return os.read(handle, 200).decode("utf-8", "replace").strip() or "another process"
-    finally:
-        os.close(handle)
-
-
 def held(path: Path) -> bool:
     """Whether somebody has the lock that covers `path`."""
-    return holder(files.beside(path, "lock")) is not None
+    return locks.holder(path) is not None
 
 
 def _of_lock(lock: Path, covered: Path) -> Iterator[Finding]:
-    who = holder(lock)
+    who = locks.holder(covered)
     if who:
-        yield Finding("info", "locks", "%s is in use by %s" % (covered, who), "wait until it ends; a training: ./train.sh --status, --stop")
+        yield Finding(
+            "info",
+            "locks",
+            "%s is in use by %s" % (covered, who.text or "another process"),
+            "wait until it ends; a training: ./train.sh --status, --stop",
+        )
     elif lock.exists():
         yield Finding(
             "info", "locks", "%s is held by nobody: its process was killed" % lock, "nothing to do: the next command takes it over"

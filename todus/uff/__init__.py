@@ -1,1 +1,1 @@
-"""UFF, the graph file of TensorRT 5 to 9: from a frozen SSD to MODEL.uff, with or without NVIDIA's packages."""
+"""A frozen graph as a UFF file for TensorRT."""

@@ -7,8 +7,9 @@ from typing import Callable, Dict, List, Optional
 
 import numpy as np
 
-from todus import categories, files, paths, pipeline, zoo
+from todus import categories, files, locks, paths
 from todus.errors import TodusError
+from todus.model import pipeline, prepared
 from todus.uff import scopes as scopes_of
 from todus.uff import settings as settings_of
 from todus.uff.settings import ELSEWHERE, Settings
@@ -41,7 +42,7 @@ def source(model: paths.Model, trained: bool) -> Source:
 def zoo_name(model: paths.Model) -> str:
     """The zoo's name of what the model was prepared from (--as gives the directory another), else the directory's."""
     try:
-        return str((zoo.prepared_from(model) or {}).get("zoo") or model.name)
+        return str((prepared.prepared_from(model) or {}).get("zoo") or model.name)
     except AttributeError:
         return model.name
 
@@ -73,7 +74,7 @@ def run(model: paths.Model, trained: bool, text: bool, say: Callable[[str], None
             given.label_map, max(names), given.pipeline, settings.num_classes - 1, _again(trained)))  # fmt: skip
     for line in notes(settings):
         say(line)
-    with files.lock(model.converted("uff"), "the UFF conversion of %s" % model.name):
+    with locks.exclusive(model.converted("uff"), "the UFF conversion of %s" % model.name):
         return _write(model, given, settings, names, scopes, text, say)
 
 

@@ -3,12 +3,12 @@
 import importlib.util
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import List, Optional, Tuple
 
+from todus import paths
 from todus.errors import TodusError, UsageError
 
-CONFIG = Path(__file__).resolve().parent.parent.parent / "config"
+CONFIG = paths.REPO / "config"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Tuple
 
 from object_detection.protos import post_processing_pb2
 
-from todus import pipeline
 from todus.errors import TodusError
+from todus.model import pipeline
 
 ELSEWHERE = "convert it with ./convert-onnx.sh, which TensorRT reads too"
 QUANTIZED_ELSEWHERE = "./export-tflite.sh is for it; or " + ELSEWHERE

@@ -1,0 +1,1 @@
+"""What the tests share: places, drawn data, damages, stand-ins for devices."""

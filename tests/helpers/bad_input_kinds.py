@@ -1,0 +1,151 @@
+"""Every kind of input, and how many of the five hundred damages are its."""
+
+import json
+import random
+from typing import Dict
+
+from helpers import bad_input as bad
+from helpers import bad_input_data as data
+from helpers import bad_input_models as models
+from helpers import own_images as own
+from helpers.bad_input import NOWHERE, RAW, Kind, Struck, World
+from helpers.bad_input_models import ARCHIVE, FOLDER
+from helpers.damage import HOSTILE
+from todus.commands import convert_onnx, convert_tflite, export, export_tflite, train
+from todus.commands import model as model_command
+from todus.dataset.sources import voc
+
+TASKS = ["chief", "worker", "ps", "evaluator", "master", "", None, 3, [], {}]
+
+
+def tf_configs(world: World, seed: int) -> Struck:
+    chance = random.Random(seed)
+    config = {
+        "cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"], "ps": ["d:4"]},
+        "task": {"type": chance.choice(TASKS), "index": seed % 4},
+    }
+    text = (
+        json.dumps(bad.swapped(config, seed))
+        if seed % 2
+        else bad.damaged(json.dumps(config).encode(), bad.edits(seed)).decode("utf-8", "replace")
+    )
+    world.variables(TF_CONFIG=text.replace("\0", ""))
+    return models.train_up_to_its_steps(world, "TF_CONFIG", "no train records")
+
+
+NONSENSE = [
+    "x",
+    "-1",
+    "0",
+    "1e400",
+    "nan",
+    "9" * 30,
+    " ",
+    "1;rm -rf /",
+    "$(reboot)",
+    "\x1b[2J",
+    "\n1",
+    "½",
+    "\u0661",
+    "true",
+    "../..",
+    "1 2",
+    "0x10",
+    "%s",
+]
+# command -> its variables; those that hold text are struck elsewhere.
+VARIABLES = {
+    "dataset-limited": "NAME SPLITS MAX_IMAGES NEGATIVES SEED SHARDS INCLUDE_MASKS VERIFY MAX_DROPPED JOBS COCO_URL KEEP_RAW MAX_MISSING "
+    "CONNECTIONS TIMEOUT RETRIES RETRY_WAIT STATS_ONLY",
+    "dataset-voc": "NAME RENAME LABEL_MAP KEEP_EMPTY VAL SEED EXIF MAX_DROPPED JOBS",
+    "train": "NUM_TRAIN_STEPS BATCH_SIZE LEARNING_RATE SAVE_STEPS KEEP LOG_STEPS EVAL_STEPS EVAL_SAMPLE EVAL_TRAIN TARGET_AP PATIENCE EVAL "
+    "BACKGROUND MODEL_DIR",
+    "export": "CHECKPOINT_PREFIX INPUT_TYPE INPUT_SHAPE BATCH SCORE_THRESHOLD MODEL_DIR",
+    "export-tflite": "CHECKPOINT_PREFIX MAX_DETECTIONS NMS SCORE_THRESHOLD",
+    "convert-tflite": "FORMAT CALIBRATION",
+    "convert-onnx": "NMS OPSET",
+}
+
+
+def variables(world: World, seed: int) -> Struck:
+    """One variable of one command with a nonsense value; the world lacks what the command's long work would begin with."""
+    chance = random.Random(seed)
+    pairs = [(command, name) for command, names in VARIABLES.items() for name in names.split()]
+    command, name = pairs[seed % len(pairs)]
+    named = (name, "no train records", "is missing", "no model", NOWHERE)
+    if command == "dataset-limited":
+        world.take("limited", RAW)
+        struck = data.limited(world, *named, touched=("home/" + RAW,))._replace(made=("home/dataset/mscoco",))
+    elif command == "dataset-voc":
+        own.voc_folder(world.given / "voc", 5)
+        world.variables(NAME="d", JOBS="1")
+        struck = Struck(command, voc.main, [str(world.given / "voc")], named, ("home/dataset/voc",))
+    else:
+        struck = models.train_up_to_its_steps(world, *named)
+        for path in (world.home / FOLDER / "pretrained" / "limited").glob("model.ckpt.*"):
+            path.unlink()
+        main = {
+            "export": export,
+            "export-tflite": export_tflite,
+            "convert-tflite": convert_tflite,
+            "convert-onnx": convert_onnx,
+            "train": train,
+        }
+        struck = struck._replace(command=command, main=main[command].main)
+    world.variables(**{name: chance.choice(NONSENSE)})
+    return struck
+
+
+def model_names(world: World, seed: int) -> Struck:
+    chance = random.Random(seed)
+    name = chance.choice(HOSTILE + NONSENSE).replace("\0", "")
+    arguments = [["--as", name], ["-m", name], ["-d", name], ["--categories", name], ["--archive", name], ["--config", name]][seed % 6]
+    given = ["-m", "m", "--archive", str(ARCHIVE)] + ([] if seed % 6 in (2, 3) else ["--categories", "circle"])
+    made = ("home/model",)
+    named = tuple(HOSTILE) + ("-m", "--as", "-d", "dataset", "class", "CATEGORIES", "archive", "config")
+    return Struck("model", model_command.main, given + arguments, named, made)
+
+
+KINDS: Dict[str, Kind] = {
+    "COCO annotations": Kind(46, 12, data.coco_annotations),
+    "COCO images": Kind(18, 4, data.coco_images),
+    "COCO archives": Kind(16, 4, data.coco_archives),
+    "class files": Kind(16, 4, data.class_files),
+    "class lists": Kind(12, 4, data.class_lists),
+    "zoo archives": Kind(20, 4, models.zoo_archives),
+    "zoo configs": Kind(24, 6, models.zoo_configs),
+    "zoo label maps": Kind(8, 2, models.zoo_label_maps),
+    "own label maps": Kind(16, 4, data.own_label_maps),
+    "VOC XML": Kind(18, 5, data.source("xml")),
+    "own JPEG": Kind(10, 2, data.source("jpeg")),
+    "own PNG": Kind(4, 1, data.source("png")),
+    "own GIF": Kind(4, 1, data.source("gif")),
+    "Cloud Annotations JSON": Kind(14, 4, data.source("json")),
+    "CSV": Kind(14, 4, data.source("csv")),
+    "Open Images CSV": Kind(16, 4, data.source("openimages")),
+    "TFRecord shards": Kind(20, 5, data.shards),
+    "label maps of datasets": Kind(8, 2, data.dataset_label_maps),
+    "dataset.json": Kind(16, 6, data.manifests),
+    "dataset.json to merge": Kind(8, 3, data.merged_manifests),
+    "dataset.json to prepare for": Kind(6, 1, models.model_manifests),
+    "run.json": Kind(12, 5, models.book("run.json")),
+    "metrics.csv": Kind(10, 4, models.book("metrics.csv")),
+    "status.json": Kind(8, 3, models.book("status.json")),
+    "source.json": Kind(8, 1, models.sources),
+    "pipeline.config": Kind(10, 1, models.pipelines),
+    "checkpoints": Kind(6, 1, models.checkpoints),
+    "shards under evaluation": Kind(4, 1, models.eval_shards),
+    "frozen graphs": Kind(6, 1, models.frozen_graphs),
+    "frozen graphs for UFF": Kind(6, 1, models.uff_graphs),
+    "photos": Kind(8, 1, models.photos),
+    "FILE.json of TFLite": Kind(8, 0, models.tflite_descriptions),
+    "TFLite and ONNX files": Kind(4, 0, models.converted),
+    "export.json": Kind(6, 0, models.export_books),
+    "TFLite graphs": Kind(3, 0, models.tflite_graphs),
+    "ONNX graphs": Kind(3, 0, models.onnx_graphs),
+    "eval.json for the report": Kind(6, 1, models.reports),
+    "TF_CONFIG": Kind(10, 4, tf_configs),
+    "hosts files": Kind(12, 4, models.hosts_files),
+    "variables": Kind(50, 18, variables),
+    "names on the command line": Kind(6, 3, model_names),
+}

@@ -1,0 +1,153 @@
+"""Ways to damage the files of a source, a config and an archive."""
+
+import io
+import json
+import os
+import random
+import tarfile
+from pathlib import Path
+
+from helpers import own_images as own
+from todus.dataset.sources import cloud, csv, openimages, voc
+
+HOSTILE = ["nan", "-inf", "1e999", "9" * 400, "-1", "0", "", "1,5", "0x10", "\u0661", "null", "true", "[[[[", "{}"]
+
+
+HOSTILE += ["..", "../../../../../tmp/escaped", "/etc/passwd", "C:\\x\\y.jpg", "CON", "label_map.pbtxt", "'; drop", "$(reboot)", "%s%n"]
+
+
+HOSTILE += ["\x1b[31m", "\u202e", "\U0001f600", "a" * 5000, "\n\n", "\r", "\t", "<b>", "&amp;", "]]>", '"']
+
+
+BOMB = '<?xml version="1.0"?><!DOCTYPE z [<!ENTITY a "aaaaaaaaaa">%s]>' % "".join(
+    '<!ENTITY %s "%s">' % (chr(98 + n), "&%s;" % chr(97 + n) * 10) for n in range(8)
+)
+
+
+SNIPPETS = [BOMB, "&h;", "\0", "<object>" * 500, "[" * 3000, "\ufeff", "<!--", '"']
+
+
+WHOLES = [b"", b"\0", b"\xff\xd8\xff\xd9", b"<html></html>", BOMB.encode() + b"<annotation>&i;</annotation>"]
+
+
+ENCODINGS = ("utf-16", "utf-16-be", "utf-8-sig", "cp1252", "utf-32")
+
+
+def damaged(data: bytes, changes) -> bytes:
+    """The bytes after a list of changes."""
+    for kind, where, what in changes:
+        if kind == "token":
+            words = data.replace(b">", b">\x01").replace(b"<", b"\x01<").replace(b",", b"\x01,\x01").replace(b":", b":\x01").split(b"\x01")
+            words[where % len(words)] = what.encode("utf-8")
+            data = b"".join(words)
+        elif kind == "cut":
+            data = data[: where % (len(data) + 1)]
+        elif kind == "byte":
+            at = where % (len(data) + 1)
+            data = data[:at] + what + data[at + len(what) :]
+        elif kind == "insert":
+            at = where % (len(data) + 1)
+            data = data[:at] + what.encode("utf-8") + data[at:]
+        elif kind == "repeat":
+            at = where % (len(data) + 1)
+            data = data[:at] + data[at : at + 40] * what + data[at:]
+        elif kind == "encode":
+            data = data.decode("utf-8", "replace").encode(where, "replace")
+        else:
+            data = where
+    return data
+
+
+def draw_voc(root: Path) -> Path:
+    own.voc_folder(root, 5)
+    return root / "i03.xml"
+
+
+def draw_image(kind: str):
+    def draw(root: Path) -> Path:
+        own.voc_folder(root, 5)
+        return own.save(root / "i03.jpg", 3, format=kind)
+
+    return draw
+
+
+def draw_csv(root: Path) -> Path:
+    for index in range(5):
+        own.save(root / ("i%d.jpg" % index), index)
+    rows = ["i%d.jpg,40,30,cat,5,6,25,26" % (n % 5) for n in range(8)]
+    return own.write(root / "boxes.csv", "\n".join(["filename,width,height,class,xmin,ymin,xmax,ymax"] + rows))
+
+
+def draw_cloud(root: Path) -> Path:
+    boxes = {"i%d.jpg" % n: [{"x": 0.1, "y": 0.2, "x2": 0.5, "y2": 0.75, "label": "cat"}] for n in range(5)}
+    for index, name in enumerate(boxes):
+        own.save(root / name, index)
+    return own.write(root / "_annotations.json", json.dumps({"type": "localization", "labels": ["cat"], "annotations": boxes}))
+
+
+def draw_openimages(root: Path) -> Path:
+    for index in range(5):
+        own.save(root / "validation" / ("%016x.jpg" % index), index)
+    rows = ["%016x,xclick,/m/0k4j,1,0.25,0.75,0.2,0.8,0,0,0,0,0" % (n % 5) for n in range(8)]
+    header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+    return own.write(root / "validation-annotations-bbox.csv", "\n".join([header] + rows))
+
+
+SOURCES = {
+    "xml": (draw_voc, "voc", voc.main, lambda root: [str(root)]),
+    "jpeg": (draw_image("JPEG"), "voc", voc.main, lambda root: [str(root)]),
+    "png": (draw_image("PNG"), "voc", voc.main, lambda root: [str(root)]),
+    "gif": (draw_image("GIF"), "voc", voc.main, lambda root: [str(root)]),
+    "json": (draw_cloud, "cloud", cloud.main, lambda root: [str(root)]),
+    "csv": (draw_csv, "csv", csv.main, lambda root: [str(root / "boxes.csv"), str(root)]),
+    "openimages": (draw_openimages, "openimages", openimages.main, lambda root: []),
+}
+
+
+def damaged_text(text: str, seed: int) -> str:
+    """One of the things that happen to a text file: cut, a line lost, doubled or moved, a brace or quote gone, bytes changed."""
+    chance = random.Random(seed)
+    lines = text.split("\n")
+    place = chance.randrange(len(lines))
+    kind = seed % 8
+    if kind == 0:
+        return text[: chance.randrange(len(text))]
+    if kind == 1:
+        del lines[place]
+    elif kind == 2:
+        lines.insert(place, lines[chance.randrange(len(lines))])
+    elif kind == 3:
+        lines[place] = lines[place].replace("{", "", 1).replace('"', "", 1)
+    elif kind == 4:
+        lines.insert(place, "https://example.org/raw?x={};")
+    elif kind == 5:
+        lines[place] = lines[place].replace("_", "-", 1).replace(": ", ": -", 1)
+    elif kind == 6:
+        lines[place] += "\x00\u202e\x1b[2J}"
+    else:
+        at = chance.randrange(len(text))
+        return text[:at] + chance.choice("{}<>\"':#\\\n0") * chance.randrange(1, 4) + text[at + 1 :]
+    return "\n".join(lines)
+
+
+def hostile(seed: int, data: bytes, path) -> None:
+    """An archive that is cut, scrambled, no gzip, empty, or reaches outside the folder it is unpacked into."""
+    chance = random.Random(seed)
+    kind = seed % 6
+    if kind == 0:
+        path.write_bytes(data[: chance.randrange(len(data))])
+    elif kind == 1:
+        scrambled = bytearray(data)
+        for _ in range(20):
+            scrambled[chance.randrange(len(scrambled))] ^= 1 << chance.randrange(8)
+        path.write_bytes(bytes(scrambled))
+    elif kind == 2:
+        path.write_bytes(chance.choice([b"", b"<html><body>404</body></html>", b"PK\x03\x04" + bytes(100), os.urandom(4096)]))
+    else:
+        with tarfile.open(str(path), "w:gz") as tar:
+            member = tarfile.TarInfo(chance.choice(["../evil", "/evil", "m/../../evil", "m/evil"]))
+            member.size = 4
+            if kind == 4:
+                member = tarfile.TarInfo("m/link")
+                member.type, member.linkname = chance.choice([tarfile.SYMTYPE, tarfile.LNKTYPE]), "../../../evil"
+            tar.addfile(member, io.BytesIO(b"evil"))

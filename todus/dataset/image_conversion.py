@@ -1,0 +1,141 @@
+"""Image files of any origin, told by their content, to what TensorFlow decodes the same everywhere: 8-bit RGB JPEG or PNG.
+
+EXIF orientation: TensorFlow ignores it, viewers and most annotation tools obey it. `upright` says which of the two the boxes were drawn on;
+where it is True the pixels are turned, so that pixels and boxes agree; where it is False both stay as they are stored.
+"""
+
+import contextlib
+import io
+import struct
+import warnings
+from pathlib import Path
+from typing import Iterator, NamedTuple, Tuple
+
+from PIL import Image as PIL
+from PIL import ImageOps, UnidentifiedImageError
+
+from todus.dataset.image_files import MOST_PIXELS, BadImage, looks_like_html
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")  # no format whose reader starts another program
+JPEG_QUALITY = 95
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_ORIENTATION = 0x0112
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+class Picture(NamedTuple):
+    """What an image file is, from its header alone."""
+
+    width: int  # pixels, as stored
+    height: int
+    format: str  # jpeg, png, bmp, gif, tiff or webp, whatever the file is called
+    mode: str  # Pillow's: RGB, L, CMYK, P ...
+    orientation: int  # EXIF's, 1 to 8; 1 is upright
+
+    def size(self, upright: bool) -> Tuple[int, int]:
+        """Width and height, as stored or as a viewer that obeys EXIF shows the image."""
+        turned = upright and self.orientation >= 5
+        return (self.height, self.width) if turned else (self.width, self.height)
+
+
+def look(path: Path) -> Picture:
+    """Reads an image's header. Raises BadImage for what is no image, has 16 bits a channel or too many pixels; OSError as open does."""
+    with open(str(path), "rb") as file:
+        head = file.read(512)
+        file.seek(0)
+        if _is_deep_png(head):
+            raise BadImage("image has 16 bits a channel (convert it to 8)")
+        if looks_like_html(head):
+            raise BadImage("image is a web page")
+        with _quietly():
+            image = _open(file)
+            if image.mode in _DEEP_MODES:
+                raise BadImage("image has 16 bits a channel (convert it to 8)")
+            orientation = _orientation(image)
+    kind = {"MPO": "jpeg"}.get(image.format, image.format.lower())
+    return Picture(image.width, image.height, kind, image.mode, orientation)
+
+
+def change(picture: Picture, upright: bool) -> str:
+    """Why the file cannot go into a record as it is ("GIF to JPEG", "grey to RGB", "turned upright"); empty when it can."""
+    changes = []
+    if picture.format not in ("jpeg", "png"):
+        changes.append("%s to JPEG" % picture.format.upper())
+    if picture.mode != "RGB":
+        names = {"L": "grey", "1": "black and white", "LA": "grey with alpha", "P": "palette", "RGBA": "alpha"}
+        changes.append("%s to RGB" % names.get(picture.mode, picture.mode))
+    if upright and picture.orientation != 1:
+        changes.append("turned upright")
+    return ", ".join(changes)
+
+
+def converted(path: Path, upright: bool) -> Tuple[bytes, str]:
+    """The image as 8-bit RGB and its format: png for a PNG, JPEG of quality 95 for anything else. Raises BadImage."""
+    with open(str(path), "rb") as file, _quietly():
+        image = _open(file)
+        kind = "png" if image.format == "PNG" else "jpeg"
+        try:
+            image.load()
+            if upright:
+                image = ImageOps.exif_transpose(image)
+            image = image.convert("RGB")
+        except _DAMAGE:
+            raise BadImage("image cannot be decoded")
+        data = io.BytesIO()
+        if kind == "png":
+            image.save(data, "PNG", exif=b"")
+        else:
+            image.save(data, "JPEG", quality=JPEG_QUALITY, subsampling=0, exif=b"")
+    return data.getvalue(), kind
+
+
+# What Pillow's readers raise for damaged bytes.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    AttributeError,
+    struct.error,
+    MemoryError,
+)
+
+
+def _open(file: io.BufferedReader) -> PIL.Image:
+    try:
+        image = PIL.open(file, formats=FORMATS)
+    except PIL.DecompressionBombError:
+        raise BadImage("image has more than %d megapixels" % (MOST_PIXELS // 1000000))
+    except UnidentifiedImageError:
+        raise BadImage("not a JPEG, PNG, BMP, GIF, TIFF or WebP image")
+    except _DAMAGE:
+        raise BadImage("image cannot be decoded")
+    if image.width < 1 or image.height < 1:
+        raise BadImage("image cannot be decoded")
+    if image.width * image.height > MOST_PIXELS:
+        raise BadImage("image has more than %d megapixels" % (MOST_PIXELS // 1000000))
+    return image
+
+
+def _orientation(image: PIL.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except _DAMAGE:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _is_deep_png(head: bytes) -> bool:
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and len(head) > 24 and head[24] == 16
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keeps Pillow's warnings about strangers' files off the terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,103 @@
+"""A person's folder of images: what lies in it, and which of its images an annotation means."""
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Dict, Iterable, List, Optional, Tuple
+
+from todus.dataset.image_conversion import SUFFIXES
+from todus.errors import TodusError
+
+# Folders that sort files by kind and so say nothing about which image is meant.
+_KINDS = {"images", "image", "img", "imgs", "jpegimages", "annotations", "annotation", "annots", "xml", "xmls", "labels", "label", "data"}
+TRAIN, VAL, TEST = {"train", "training"}, {"val", "valid", "validation"}, {"test", "testing"}
+
+
+def files_under(root: Path) -> List[Path]:
+    """Every file below `root`, in the order of their names; linked folders are followed once, hidden ones are not entered.
+
+    Raises TodusError when `root` is no folder.
+    """
+    if not root.is_dir():
+        raise TodusError("%s is not a folder; name the folder that holds the images" % root)
+    seen, found = set(), []
+    for folder, folders, names in os.walk(str(root), followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders[:] = []
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(folder) / name for name in sorted(names) if not name.startswith(".")]
+    return found
+
+
+def is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def split_of(relative: PurePosixPath) -> str:
+    """train, val or test when a folder of the path is called so; empty otherwise."""
+    for part in relative.parts[:-1]:
+        for split, names in (("train", TRAIN), ("val", VAL), ("test", TEST)):
+            if part.lower() in names:
+                return split
+    return ""
+
+
+class Images:
+    """The images below a folder, found by path, name or stem, in any case."""
+
+    def __init__(self, root: Path, paths: Iterable[Path]):
+        self.root = root
+        self.paths = [path for path in paths if is_image(path)]
+        self._by_name: Dict[str, List[Path]] = {}
+        self._by_stem: Dict[str, List[Path]] = {}
+        for path in self.paths:
+            self._by_name.setdefault(path.name.casefold(), []).append(path)
+            self._by_stem.setdefault(path.stem.casefold(), []).append(path)
+
+    def relative(self, path: Path) -> PurePosixPath:
+        return PurePosixPath(path.relative_to(self.root).as_posix())
+
+    def named(self, name: str, near: Optional[Path] = None) -> Optional[Path]:
+        """The image that an annotation calls `name` (a file name or a path of any system, of which only what lies below the folder counts).
+
+        `near` is the annotation's own file: of several images with the name, the one in its folder, or in the folder beside, is meant.
+        None when there is none or it cannot be told which.
+        """
+        wanted = PurePosixPath(name.replace("\\", "/"))
+        candidates = self._by_name.get(wanted.name.casefold(), [])
+        return self._choose(candidates, wanted, near)
+
+    def with_stem(self, annotation: Path) -> Optional[Path]:
+        """The image whose name without ending is that of the annotation's file."""
+        return self._choose(self._by_stem.get(annotation.stem.casefold(), []), PurePosixPath(annotation.name), annotation)
+
+    def _choose(self, candidates: List[Path], wanted: PurePosixPath, near: Optional[Path]) -> Optional[Path]:
+        if len(candidates) < 2:
+            return candidates[0] if candidates else None
+        ranks: List[Tuple[int, Path]] = []
+        for path in candidates:
+            rank = 4 * _common_end(self.relative(path).parent.parts, wanted.parent.parts)
+            rank += 2 * (near is not None and self._place(path) == self._place(near))
+            rank += path.name == wanted.name
+            ranks.append((rank, path))
+        best = max(rank for rank, _ in ranks)
+        chosen = [path for rank, path in ranks if rank == best]
+        return chosen[0] if len(chosen) == 1 else None
+
+    def _place(self, path: Path) -> Tuple[str, ...]:
+        try:
+            parts = path.relative_to(self.root).parent.parts
+        except ValueError:
+            return ()
+        return tuple(part.lower() for part in parts if part.lower() not in _KINDS)
+
+
+def _common_end(one: Tuple[str, ...], other: Tuple[str, ...]) -> int:
+    count = 0
+    for left, right in zip(reversed(one), reversed(other)):
+        if left.casefold() != right.casefold():
+            break
+        count += 1
+    return count

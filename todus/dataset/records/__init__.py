@@ -1,0 +1,1 @@
+"""TFRecord shards of a dataset: written, read back, verified."""

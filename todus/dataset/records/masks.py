@@ -1,0 +1,43 @@
+"""COCO segmentations as the PNG files of image/object/mask."""
+
+import io
+
+import numpy as np
+import PIL.Image
+from pycocotools import mask as coco_mask
+
+from todus.dataset import image_files
+from todus.dataset.annotations import Box
+
+
+def png(box: Box, height: int, width: int) -> bytes:
+    """A one-bit PNG [height, width] of the box's polygons or RLE; the box itself where it has neither.
+
+    Raises BadImage for a segmentation that is neither, or is of another size.
+    """
+    bits = np.packbits(np.ascontiguousarray(pixels(box, height, width)), axis=1)
+    image = PIL.Image.frombytes("1", (width, height), bits.tobytes())
+    data = io.BytesIO()
+    image.save(data, "PNG", compress_level=1)
+    return data.getvalue()
+
+
+def pixels(box: Box, height: int, width: int) -> np.ndarray:
+    """A uint8 [height, width], 1 inside the segmentation."""
+    segmentation = box.mask
+    if not segmentation:
+        inside = np.zeros((height, width), np.uint8)
+        inside[int(box.ymin) : int(np.ceil(box.ymax)), int(box.xmin) : int(np.ceil(box.xmax))] = 1
+        return inside
+    try:
+        if isinstance(segmentation, dict):
+            counts = segmentation["counts"]
+            code = coco_mask.frPyObjects(segmentation, height, width) if isinstance(counts, list) else segmentation
+        else:
+            code = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        inside = coco_mask.decode(code)
+    except Exception as error:  # pycocotools raises bare Exception for what it cannot read
+        raise image_files.BadImage("segmentation cannot be read (%s)" % error)
+    if inside.shape != (height, width):
+        raise image_files.BadImage("segmentation has another size than its image")
+    return inside

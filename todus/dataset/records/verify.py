@@ -1,0 +1,180 @@
+"""Walks the records of a dataset: every CRC, every example's fields, the counts of each class."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
+
+import numpy as np
+
+from todus import categories, files
+from todus.dataset import image_files
+from todus.dataset.records import example, reader, tfrecord
+from todus.errors import TodusError
+from todus.paths import Dataset
+from todus.text import one_line
+
+EDGE = 1e-6  # float32 rounding of a side that lies on the image's border
+
+
+@dataclass
+class Counts:
+    """What some records hold."""
+
+    images: int = 0
+    boxes: int = 0
+    negatives: int = 0  # images without a box
+    images_of: Counter = field(default_factory=Counter)  # class name -> images
+    boxes_of: Counter = field(default_factory=Counter)  # class name -> boxes
+
+    def add(self, names: List[str]) -> None:
+        """Adds one image with a box of each class in `names`."""
+        self.images += 1
+        self.boxes += len(names)
+        self.negatives += not names
+        self.boxes_of.update(names)
+        self.images_of.update(set(names))
+
+    def merge(self, other: "Counts") -> None:
+        self.images += other.images
+        self.boxes += other.boxes
+        self.negatives += other.negatives
+        self.boxes_of.update(other.boxes_of)
+        self.images_of.update(other.images_of)
+
+    def per_category(self, names: Iterable[str]) -> Dict[str, Dict[str, int]]:
+        return {name: {"images": self.images_of[name], "boxes": self.boxes_of[name]} for name in names}
+
+
+def shard(path: Path, names: Mapping[int, str], counts: Counts, hashes: bool = True, seen: Set[str] = None) -> Iterator[str]:
+    """What is wrong in one shard, a sentence each with shard, offset and image; adds what is right to `counts`.
+
+    Args:
+      path: the shard.
+      names: id -> name of the label map.
+      counts: is added to.
+      hashes: also compare each image with its SHA-256 and walk its structure.
+      seen: the source ids of the split so far, to find one that comes twice; is added to.
+    """
+    for record in tfrecord.scan(path):
+        place = "%s, offset %d" % (path.name, record.offset)
+        try:
+            found = example.decode(record.data) if record.data else None
+        except example.BadExample as error:
+            yield "%s: %s" % (place, record.fault or error)
+            continue
+        if found:
+            place += ", image %s (%s)" % (one_line(found.source_id), one_line(found.file_name))
+        problems = [record.fault] if record.fault else ["the record is empty"] if found is None else list(_problems(found, names, hashes))
+        if found and seen is not None:
+            if found.source_id in seen:
+                problems.append("this image/source_id is there twice")
+            seen.add(found.source_id)
+        for problem in problems:
+            yield "%s: %s" % (place, problem)
+        if not problems:
+            counts.add(found.class_texts)
+
+
+def _problems(found: example.Example, names: Mapping[int, str], hashes: bool) -> Iterator[str]:
+    if found.height < 1 or found.width < 1:
+        yield "its size is %d x %d" % (found.width, found.height)
+    if found.format not in ("jpeg", "png"):
+        yield "image/format is %s" % one_line(found.format)
+    if len(found.boxes):
+        yield from _box_problems(found.boxes)
+    for identity, text in zip(found.classes.tolist(), found.class_texts):
+        if identity not in names:
+            yield "class id %d is not in the label map" % identity
+        elif text != names[identity]:
+            yield 'class/text "%s" is not the label map\'s "%s" for id %d' % (one_line(text), names[identity], identity)
+    if hashes:
+        yield from _image_problems(found)
+
+
+def _box_problems(boxes: np.ndarray) -> Iterator[str]:
+    if not np.isfinite(boxes).all():
+        yield "a box has a side that is no number"
+    elif boxes.min() < -EDGE or boxes.max() > 1 + EDGE:
+        yield "a box lies outside the image"
+    elif (boxes[:, 2] < boxes[:, 0]).any() or (boxes[:, 3] < boxes[:, 1]).any():
+        yield "a box has its sides exchanged"
+
+
+def _image_problems(found: example.Example) -> Iterator[str]:
+    if hashlib.sha256(found.encoded).hexdigest() != found.sha256:
+        yield "image/encoded has another SHA-256 than image/key/sha256"
+    try:
+        header = image_files.inspect(found.encoded)
+    except image_files.BadImage as error:
+        yield str(error)
+        return
+    if header != (found.format, found.height, found.width):
+        yield "the image is a %s of %d x %d, the record says %s of %d x %d" % (
+            (header.format, header.width, header.height, found.format, found.width, found.height)
+        )
+
+
+def dataset(folder: Dataset) -> Tuple[Dict[str, Counts], List[str]]:
+    """Counts of each split of a dataset, and everything that is wrong in it.
+
+    Raises TodusError when there is no dataset to look at.
+    """
+    folder.check()
+    names = categories.read_label_map(folder.label_map)
+    manifest = files.read_json(folder.manifest)
+    counts: Dict[str, Counts] = {}
+    problems: List[str] = []
+    try:
+        listed = {entry["id"]: entry["name"] for entry in manifest["categories"]}
+        splits = {split: (each["shards"], each["images"], each["boxes"]) for split, each in manifest["splits"].items()}
+        shards = {split: [(entry["file"], entry["bytes"], entry["sha256"]) for entry in each[0]] for split, each in splits.items()}
+    except (KeyError, TypeError, AttributeError):
+        raise TodusError("%s is not a dataset's manifest; build the dataset again" % folder.manifest)
+    if listed != names:
+        problems.append("label_map.pbtxt and dataset.json name different classes")
+    for split in splits:
+        counts[split], seen = Counts(), set()
+        for file, size, sha256 in shards[split]:
+            path = folder.folder / file
+            if not path.is_file():
+                problems.append("%s is missing" % file)
+                continue
+            before = len(problems)
+            problems.extend(shard(path, names, counts[split], seen=seen))
+            if len(problems) == before and (path.stat().st_size != size or files.sha256(path) != sha256):
+                problems.append("%s is not the file that dataset.json describes" % file)
+        extra = {path.name for path in folder.shards(split)} - {file for file, _, _ in shards[split]}
+        problems.extend("%s does not belong to this dataset" % name for name in sorted(extra))
+        if (counts[split].images, counts[split].boxes) != splits[split][1:]:
+            problems.append(
+                "%s holds %d images and %d boxes, dataset.json says %d and %d"
+                % ((split, counts[split].images, counts[split].boxes) + splits[split][1:])
+            )
+    return counts, problems
+
+
+def shard_faults(dataset: Dataset, manifest: Dict[str, Any], splits: Optional[List[str]] = None) -> Iterator[str]:
+    """What does not agree with dataset.json, from names and sizes alone; `python -m todus.commands.verify` reads every byte."""
+    try:
+        for split in splits or manifest["splits"]:
+            listed = {shard["file"]: shard["bytes"] for shard in manifest["splits"].get(split, {}).get("shards", [])}
+            for name, size in listed.items():
+                path = dataset.folder / name
+                if not path.is_file():
+                    yield "%s is missing" % name
+                elif path.stat().st_size != size:
+                    yield "%s has %d bytes, dataset.json says %d" % (name, path.stat().st_size, size)
+            for path in dataset.shards(split):
+                if path.name not in listed:
+                    yield "%s does not belong to it" % path.name
+    except (KeyError, TypeError, AttributeError):
+        yield "dataset.json is not a dataset's manifest"
+
+
+def dataset_is_whole(dataset: Dataset, splits: Optional[List[str]] = None) -> None:
+    """Raises TodusError when a shard that dataset.json lists is not there with its size, or another one is."""
+    manifest = reader.read_manifest(dataset)
+    for fault in shard_faults(dataset, manifest, splits):
+        raise TodusError("%s: %s; build the dataset again" % (dataset.folder, fault))

@@ -1,0 +1,119 @@
+"""Cloud Annotations: a bucket's folder of images with one _annotations.json."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from todus.command import Parser
+from todus.dataset.annotations import NOT_A_NUMBER
+from todus.dataset.box_fitting import FRACTIONS, NamedBox
+from todus.dataset.build import build, fingerprint, target
+from todus.dataset.image_folder import Images, files_under
+from todus.dataset.labelled_images import Found, Labelled
+from todus.dataset.settings import Settings
+from todus.errors import TodusError, UsageError
+from todus.text import one_line
+
+FILE = "_annotations.json"
+CORNERS = ("x", "y", "x2", "y2")
+
+
+def read(folder: Path) -> Found:
+    """The boxes of FOLDER/_annotations.json, which are fractions of the images beside it; labels in the file's order.
+
+    Raises:
+      TodusError: there is no such file, it cannot be read, or it holds classes of whole images instead of boxes.
+    """
+    path = folder / FILE
+    value = _load(path)
+    annotations = value.get("annotations")
+    if not isinstance(annotations, dict):
+        raise TodusError('%s has no "annotations" (file name to boxes); export it from Cloud Annotations again' % path)
+    _check_kind(value.get("type"), annotations, path)
+    images = Images(folder, files_under(folder))
+    labels = value.get("labels")
+    found = Found(order=_unique([one_line(label) for label in labels if isinstance(label, str)]) if isinstance(labels, list) else [])
+    named = {}
+    for name, entries in annotations.items():
+        image = images.named(name)
+        if image is None:
+            found.leave_out(name, "annotated image that is not in the folder")
+        elif image in named:
+            found.leave_out(name, "second annotation of one image")
+        else:
+            named[image] = _labelled(images.relative(image).as_posix(), image, entries)
+    for image in images.paths:
+        found.images.append(named.get(image) or Labelled(images.relative(image).as_posix(), image))
+    return found
+
+
+def _load(path: Path) -> Dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise TodusError("%s is missing; name the folder that Cloud Annotations exported, or set DATA_DIR" % path)
+    except (OSError, ValueError, RecursionError) as error:
+        raise TodusError("%s is not readable JSON (%s); export it from Cloud Annotations again" % (path, error))
+    if not isinstance(value, dict):
+        raise TodusError("%s is no Cloud Annotations file; export it from Cloud Annotations again" % path)
+    return value
+
+
+def _check_kind(kind: Any, annotations: Dict[str, Any], path: Path) -> None:
+    boxes = any(
+        isinstance(entry, dict) and "x" in entry for entries in annotations.values() if isinstance(entries, list) for entry in entries
+    )
+    if kind == "localization" or (kind is None and boxes):
+        return
+    if kind == "classification" or not boxes:
+        raise TodusError(
+            '%s is of type "classification": it says which class an image is, but has no boxes; a detector needs a "localization" project'
+            % path
+        )
+    raise TodusError('%s is of type "%s"; only "localization" has boxes' % (path, one_line(str(kind))[:40]))
+
+
+def _labelled(name: str, image: Path, entries: Any) -> Labelled:
+    labelled = Labelled(name, image, frame=FRACTIONS)
+    if not isinstance(entries, list):
+        labelled.dropped["boxes that are no list"] += 1
+        return labelled
+    for entry in entries:
+        label = entry.get("label") if isinstance(entry, dict) else None
+        if not isinstance(label, str) or not one_line(label):
+            labelled.dropped["box without a label"] += 1
+            continue
+        corners = [_number(entry.get(corner)) for corner in CORNERS]
+        if all(math.isfinite(corner) for corner in corners):
+            labelled.boxes.append(NamedBox(one_line(label), *corners))
+        else:
+            labelled.dropped[NOT_A_NUMBER] += 1
+    return labelled
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _unique(names: List[str]) -> List[str]:
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    parser = Parser("dataset cloud", "Makes a dataset of a Cloud Annotations folder; see ./dataset-cloud.sh --help.")
+    parser.add_argument("folder", metavar="DIR", nargs="?", default=os.environ.get("DATA_DIR", ""))
+    given = parser.parse_args(argv).folder
+    if not given:
+        raise UsageError("name the folder with %s, or set DATA_DIR" % FILE)
+    folder = Path(os.path.abspath(os.path.expanduser(given)))
+    settings = Settings.from_environment()
+    found = read(folder)
+    inputs = [folder / FILE] + [labelled.path for labelled in found.images]
+    return build(target("cloud", folder.name), "cloud", found, settings, {"files": fingerprint(inputs)})

@@ -1,0 +1,1 @@
+"""One interface, detect(images) -> boxes, classes, scores; one file a runtime."""

@@ -1,0 +1,44 @@
+"""A frozen_inference_graph.pb as the OD API exports it."""
+
+import warnings
+from pathlib import Path
+from typing import Dict, Optional
+
+from todus.detection.graph import GraphDetector, first_line, open_by_name
+from todus.errors import TodusError
+
+
+class FrozenGraph(GraphDetector):
+    """A frozen_inference_graph.pb as the OD API exports it."""
+
+    form = "frozen_graph"
+
+    def __init__(self, path: Path, names: Dict[int, str], threads: Optional[int] = None):
+        super().__init__(path, names, threads)
+        graph_def = read_graph(path)
+        from todus.tf import tf
+
+        with tf.Graph().as_default() as graph:
+            try:
+                tf.import_graph_def(graph_def, name="")
+                open_by_name(self, graph, self._session_of(graph))
+            except (KeyError, ValueError, tf.errors.OpError) as error:
+                raise TodusError("%s is no detection graph this TensorFlow can run (%s); export it again" % (path, first_line(error)))
+
+
+def read_graph(path: Path):
+    """The GraphDef in a frozen .pb file. Raises TodusError for one that is missing or damaged."""
+    from todus.tf import tf
+
+    graph_def = tf.GraphDef()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # protobuf's word for bytes that it could not use
+            graph_def.ParseFromString(path.read_bytes())
+    except FileNotFoundError:
+        raise TodusError("%s is missing; run ./export.sh" % path)
+    except Exception as error:  # protobuf's DecodeError differs between its implementations
+        raise TodusError("%s is damaged (%s); run ./export.sh again" % (path, first_line(error)))
+    if not graph_def.node:
+        raise TodusError("%s is empty; run ./export.sh again" % path)
+    return graph_def

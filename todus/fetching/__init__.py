@@ -1,0 +1,1 @@
+"""Resumable, verified downloads, and the safe unpacking of archives."""

@@ -1,0 +1,165 @@
+"""Whether a TensorFlow checkpoint is whole, from its files and without TensorFlow.
+
+PREFIX.index is a table of names to BundleEntryProto (tensorflow/core/protobuf/tensor_bundle.proto) in the format of LevelDB's tables
+(tensorflow/core/lib/io/table_format.txt); PREFIX.data-NNNNN-of-NNNNN holds the values.
+"""
+
+import struct
+from pathlib import Path
+from typing import Dict, Iterator, NamedTuple, Tuple
+
+from todus.dataset.records.tfrecord import masked_crc
+from todus.errors import TodusError
+
+_MAGIC = 0xDB4775248B80FB57
+_FOOTER = 48
+_STRING = 7  # the CRC of strings is not that of their bytes
+_TRAILER = 5  # of each block: its compression and its CRC
+BLOCK = 1 << 20
+MOST_READ = 200 * 1000 * 1000  # bytes of a data file up to which every value is read; of a larger one the size alone is looked at
+
+
+class Entry(NamedTuple):
+    """Where a variable's bytes are. Of a partitioned one the parts have entries with bytes, it has one without."""
+
+    kind: int  # DataType (tensorflow/core/framework/types.proto)
+    shard: int
+    offset: int
+    size: int
+    crc: int  # masked CRC-32C of the bytes
+
+
+class _Damage(Exception):
+    """What is wrong with a checkpoint."""
+
+
+def check(prefix: Path, remedy: str) -> int:
+    """The bytes of a checkpoint's values, when all of them are there with their CRCs.
+
+    Args:
+      prefix: its path without ending.
+      remedy: ends the message: what to do for another one.
+
+    Raises:
+      TodusError: a file is missing, cut short or damaged.
+    """
+    prefix = Path(prefix)
+    try:
+        shards, entries = _read(Path(str(prefix) + ".index"))
+        for shard in range(shards):
+            path = Path("%s.data-%05d-of-%05d" % (prefix, shard, shards))
+            _check_shard(path, {name: entry for name, entry in entries.items() if entry.shard == shard})
+    except _Damage as error:
+        raise TodusError("checkpoint %s: %s; %s" % (prefix, error, remedy))
+    return sum(entry.size for entry in entries.values())
+
+
+def size(prefix: Path) -> int:
+    """Bytes of a checkpoint's files but its graph, 0 where there are none."""
+    prefix = Path(prefix)
+    return sum(path.stat().st_size for path in prefix.parent.glob(prefix.name + ".*") if path.suffix != ".meta")
+
+
+def _read(path: Path) -> Tuple[int, Dict[str, Entry]]:
+    """How many data files there are, and where each variable is."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise _Damage("%s is missing" % path.name)
+    if len(data) < _FOOTER or struct.unpack_from("<Q", data, len(data) - 8)[0] != _MAGIC:
+        raise _Damage("%s is cut short, or not a checkpoint's index" % path.name)
+    try:
+        return _parse(data)
+    except (IndexError, ValueError, struct.error):
+        raise _Damage("%s is damaged" % path.name)
+
+
+def _parse(data: bytes) -> Tuple[int, Dict[str, Entry]]:
+    footer = data[-_FOOTER:]
+    at = _varint(footer, _varint(footer, 0)[1])[1]
+    start, at = _varint(footer, at)
+    length, _ = _varint(footer, at)
+    shards, entries = 1, {}
+    for _, handle in _pairs(data, start, length):
+        start, at = _varint(handle, 0)
+        for key, value in _pairs(data, start, _varint(handle, at)[0]):
+            numbers = _fields(value)
+            if not key:
+                shards = numbers.get(1, 1)
+                continue
+            entries[key.decode("utf-8", "backslashreplace")] = Entry(*(numbers.get(field, 0) for field in (1, 3, 4, 5, 6)))
+    if not entries or not 1 <= shards <= 100000:
+        raise ValueError("no entries")
+    return shards, entries
+
+
+def _pairs(data: bytes, start: int, length: int) -> Iterator[Tuple[bytes, bytes]]:
+    """Keys and values of a block; a key leaves out what it has in common with the one before."""
+    block = data[start : start + length]
+    trailer = data[start + length : start + length + _TRAILER]
+    if len(trailer) < _TRAILER or trailer[0] or masked_crc(block, trailer[:1]) != struct.unpack_from("<I", trailer, 1)[0]:
+        raise ValueError("a damaged block")
+    end = length - 4 - 4 * struct.unpack_from("<I", block, length - 4)[0]
+    at, key = 0, b""
+    while at < end:
+        shared, at = _varint(block, at)
+        more, at = _varint(block, at)
+        size_of_value, at = _varint(block, at)
+        key = key[:shared] + block[at : at + more]
+        yield key, block[at + more : at + more + size_of_value]
+        at += more + size_of_value
+
+
+def _varint(data: bytes, at: int) -> Tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def _fields(message: bytes) -> Dict[int, int]:
+    """The numbers in a protobuf message by field; messages in it are passed over."""
+    numbers, at = {}, 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == 0:
+            numbers[tag >> 3], at = _varint(message, at)
+        elif kind == 2:
+            length, at = _varint(message, at)
+            at += length
+        elif kind == 5:
+            numbers[tag >> 3] = struct.unpack_from("<I", message, at)[0]
+            at += 4
+        else:
+            raise ValueError("a field of kind %d" % kind)
+    return numbers
+
+
+def _check_shard(path: Path, entries: Dict[str, Entry]) -> None:
+    needed = max([entry.offset + entry.size for entry in entries.values()] or [0])
+    try:
+        found = path.stat().st_size
+        if found < needed:
+            raise _Damage("%s has %d of %d bytes" % (path.name, found, needed))
+        if found > MOST_READ:
+            return
+        with path.open("rb") as file:
+            for name, entry in sorted(entries.items(), key=lambda pair: pair[1].offset):
+                if not entry.size or entry.kind == _STRING:
+                    continue
+                file.seek(entry.offset)
+                if masked_crc(*iter(lambda left=[entry.size]: _next(file, left), b"")) != entry.crc:
+                    raise _Damage("%s is damaged in variable %s" % (path.name, name))
+    except FileNotFoundError:
+        raise _Damage("%s is missing" % path.name)
+
+
+def _next(file, left) -> bytes:
+    """The next bytes of a variable of which left[0] are to come."""
+    data = file.read(min(BLOCK, left[0]))
+    left[0] -= len(data)
+    return data

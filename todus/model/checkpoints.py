@@ -1,0 +1,64 @@
+"""Which checkpoint: CHECKPOINT_PREFIX is model.ckpt-N, latest, best or pretrained."""
+
+import re
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+from todus.errors import TodusError, UsageError
+from todus.model import prepared
+from todus.paths import Model
+
+
+def trained(model: Model) -> List[Tuple[int, Path]]:
+    """(step, prefix) of the whole checkpoints in training/, by step."""
+    found = []
+    for index in model.training.glob("model.ckpt-*.index"):
+        match = re.fullmatch(r"model\.ckpt-(\d+)\.index", index.name)
+        if match and any(model.training.glob("model.ckpt-%s.data-*" % match.group(1))):
+            found.append((int(match.group(1)), index.with_suffix("")))
+    return sorted(found)
+
+
+def latest(model: Model) -> Optional[Tuple[int, Path]]:
+    return (trained(model) or [None])[-1]
+
+
+def best(model: Model) -> Optional[Path]:
+    """The checkpoint that training kept for its AP."""
+    indexes = sorted(model.training.glob("best/model.ckpt-*.index"))
+    return indexes[-1].with_suffix("") if indexes else None
+
+
+def choose(model: Model, prefix: str = "") -> Path:
+    """The checkpoint's path without ending.
+
+    Args:
+      model: a prepared model.
+      prefix: "" is the latest of training/, where there is none the slice; else pretrained, latest, best, model.ckpt-N or a path.
+
+    Raises:
+      UsageError: there is none of that name; the message lists those there are.
+    """
+    slice_prefix = model.limited_checkpoint
+    newest = latest(model)
+    if prefix == "pretrained" or (not prefix and not newest):
+        if not Path(str(slice_prefix) + ".index").exists():
+            if (prepared.prepared_from(model) or {}).get("start", "slice") != "slice":
+                raise TodusError("%s has a fresh head, which detects nothing before training: ./train.sh" % model.name)
+            raise TodusError("%s is missing; run python -m model again" % slice_prefix)
+        return slice_prefix
+    if prefix in ("", "latest") and newest:
+        return newest[1]
+    if prefix == "best" and best(model):
+        return best(model)
+    for path in (model.training / prefix, model.training / "best" / prefix, Path(prefix)):
+        if prefix and Path(str(path) + ".index").exists():
+            return path
+    there = ["pretrained"] + [path.name for _, path in trained(model)] + (["best"] if best(model) else [])
+    raise UsageError("CHECKPOINT_PREFIX=%s is not in %s; there is: %s" % (prefix, model.training, ", ".join(there)))
+
+
+def step_of(prefix: Path) -> int:
+    """The training step in a checkpoint's name; 0 for the slice."""
+    match = re.search(r"-(\d+)$", prefix.name)
+    return int(match.group(1)) if match else 0

@@ -1,0 +1,169 @@
+"""The TensorFlow 1 detection zoo: its table, its archives, and one layout for what they hold."""
+
+import csv
+import difflib
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional
+
+from todus import categories, files
+from todus.errors import TodusError, UsageError
+from todus.fetching import archives, download, transport
+
+TABLE = categories.LABELS / "zoo.csv"
+DEFAULT_URL = "https://storage.googleapis.com/download.tensorflow.org/models/object_detection"
+
+# Members that pretrained/ has a use for; archives carry up to a gigabyte of others (graph.pbtxt, eval folders).
+MOST_UNPACKED_BYTES = 4 << 30
+
+
+@dataclass
+class Entry:
+    """A row of the table. Speed in ms an image on the zoo's own machine (a Titan X unless it says otherwise), mAP as the zoo states it.
+
+    sha256 is the archive's where somebody has published it (the models of OpenVINO's Open Model Zoo), else empty.
+    """
+
+    name: str
+    archive: str
+    input: str
+    milliseconds: str
+    map: str
+    kind: str
+    labels: str
+    sha256: str
+
+
+def table() -> List[Entry]:
+    with TABLE.open(newline="", encoding="utf-8") as file:
+        return [Entry(**row) for row in csv.DictReader(file)]
+
+
+def find(name: str) -> Optional[Entry]:
+    return next((entry for entry in table() if entry.name == name), None)
+
+
+def nearest(name: str) -> List[str]:
+    """The names in the table that a person may have meant, nearest first."""
+    names = [entry.name for entry in table()]
+    begins = [each for each in names if each.startswith(name)]
+    return (begins or difflib.get_close_matches(name, names, n=3, cutoff=0.5))[:3]
+
+
+def base_url() -> str:
+    return (os.environ.get("ZOO_URL") or DEFAULT_URL).rstrip("/")
+
+
+def archive_url(name: str) -> str:
+    """Where the archive of a zoo model is."""
+    entry = find(name)
+    archive = (entry.archive if entry else "") or name + ".tar.gz"
+    return archive if "://" in archive else "%s/%s" % (base_url(), archive)
+
+
+def label_map_of(name: str, pretrained: Path) -> Dict[int, str]:
+    """id -> name of the classes that a zoo model knows: the archive's own label map, else the table's, else COCO's for a 90-class model."""
+    own = pretrained / "label_map.pbtxt"
+    if own.exists():
+        return categories.read_label_map(own)
+    entry = find(name)
+    return categories.bundled(entry.labels if entry else "coco")
+
+
+def fetch_archive(name: str, archive: Optional[str], folder: Path) -> Path:
+    """The .tar.gz of a model, in `folder` unless it is a local file.
+
+    Args:
+      name: the zoo's name.
+      archive: a URL or a local path instead of the zoo's.
+      folder: for what is downloaded.
+
+    Raises:
+      TodusError: there is none; names the nearest of the zoo.
+    """
+    if archive and "://" not in archive:
+        path = Path(archive).expanduser()
+        if not path.is_file():
+            raise UsageError("--archive %s is not a file; give a .tar.gz or its URL" % archive)
+        return path
+    url = archive or archive_url(name)
+    target = folder / (hashlib.sha256(url.encode("utf-8")).hexdigest()[:16] + ".tar.gz")
+    try:
+        download.download(url, target)
+    except transport.NotFound:
+        near = nearest(name) if not archive else []
+        hint = "did you mean %s?" % " or ".join(near) if near else "see python -m model --list"
+        raise TodusError("no model %s at %s; %s" % (name, url, hint))
+    if not archive and base_url() == DEFAULT_URL:
+        check_published(name, target)
+    return target
+
+
+def check_published(name: str, path: Path) -> None:
+    """Raises TodusError, and removes the file, when it is not the archive that the zoo published under this name, where that is known.
+
+    A mirror (ZOO_URL) or an archive of one's own (--archive) may hold what it likes.
+    """
+    entry = find(name)
+    digest = files.sha256(path) if entry and entry.sha256 else ""
+    if digest and digest != entry.sha256:
+        path.unlink()
+        raise TodusError(
+            "%s: the archive that came has the SHA-256 %s, the zoo's has %s; fetch it by another way and give it with --archive"
+            % (name, digest, entry.sha256)
+        )
+
+
+def unpack_archive(archive: Path, folder: Path, quantized: bool = False) -> None:
+    """Unpacks an archive into `folder` in the one layout that pretrained/ has, whatever the archive's is.
+
+    Args:
+      archive: a zoo .tar.gz.
+      folder: an empty folder; gets model.ckpt.*, zoo-pipeline.config and, where the archive has them, frozen_inference_graph.pb,
+        saved_model/, label_map.pbtxt.
+      quantized: which half to take of an archive with fp32/ and uint8/.
+    """
+    inside = folder / ".archive"
+    archives.unpack_tar(archive, inside)
+    prefix = _checkpoint(inside, quantized, archive)
+    for part in sorted(prefix.parent.glob(_escaped(prefix.name) + ".*")):
+        os.replace(str(part), str(folder / ("model.ckpt" + part.name[len(prefix.name) :])))
+    files.write_text(folder / "checkpoint", 'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n')
+    places = [prefix.parent] + [parent for parent in prefix.parent.parents if inside in parent.parents or parent == inside]
+    _take(places, ["pipeline.config"], folder / "zoo-pipeline.config")
+    _take(places, ["frozen_inference_graph.pb", "frozen_graph.pb"], folder / "frozen_inference_graph.pb")
+    _take(places, ["label_map.pbtxt", "*label_map*.pbtxt"], folder / "label_map.pbtxt")
+    _take(places, ["saved_model"], folder / "saved_model")
+    shutil.rmtree(str(inside))
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _checkpoint(folder: Path, quantized: bool, archive: Path) -> Path:
+    """The prefix of the archive's detection checkpoint: the one asked for of fp32/ and uint8/, and the highest step."""
+    indexes = [path for path in folder.rglob("*.index") if "variables" not in path.parent.name]
+    if not indexes:
+        raise TodusError("%s holds no checkpoint (no *.index file); give a detection model's archive" % archive.name)
+    wanted, other = ("uint8", "fp32") if quantized else ("fp32", "uint8")
+
+    def rank(path: Path):
+        step = re.search(r"-(\d+)\.index$", path.name)
+        parts = path.relative_to(folder).parts
+        return (wanted not in parts, other in parts, len(parts), -int(step.group(1)) if step else 0, str(path))
+
+    best = min(indexes, key=rank)
+    return best.with_name(best.name[: -len(".index")])
+
+
+def _take(places: List[Path], names: List[str], target: Path) -> None:
+    for place in places:
+        for name in names:
+            for found in sorted(place.glob(name)):
+                os.replace(str(found), str(target))
+                return

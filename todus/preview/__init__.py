@@ -1,0 +1,1 @@
+"""A contact sheet and a page of counts of a dataset."""

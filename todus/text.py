@@ -1,0 +1,44 @@
+"""Text for a person: one line, sizes, durations, lists."""
+
+import re
+from typing import Iterable
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+def one_line(text: str) -> str:
+    """`text` without newlines, control characters or terminal escapes (class and file names come from strangers)."""
+    return _CONTROL.sub(" ", text).strip()
+
+
+def has_control_characters(text: str) -> bool:
+    return bool(_CONTROL.search(text))
+
+
+def first_line(error: object, most: int = 200) -> str:
+    """The first line of an error's text, at most `most` characters: TensorFlow's errors have pages."""
+    return (str(error).strip().split("\n") or [""])[0][:most]
+
+
+def megabytes(number: float) -> str:
+    """Bytes as 412 MB, 18.1 GB (powers of ten, as disks and networks count)."""
+    for size, unit, digits in ((1e12, "TB", 1), (1e9, "GB", 1), (1e6, "MB", 0), (1e3, "kB", 0)):
+        if number >= size:
+            return "%.*f %s" % (digits, number / size, unit)
+    return "%d bytes" % number
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 40 s, 12 min, 3 h 05 min."""
+    if seconds < 100:
+        return "%d s" % seconds
+    if seconds < 6000:
+        return "%d min" % round(seconds / 60)
+    return "%d h %02d min" % (seconds // 3600, seconds % 3600 // 60)
+
+
+def shortened(names: Iterable[str], most: int = 12) -> str:
+    """Names with commas; of a long list the first, and how many more there are."""
+    names = list(names)
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (" and %d more" % rest if rest > 0 else "")

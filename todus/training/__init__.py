@@ -1,0 +1,1 @@
+"""The Estimator run: save, resume, stop, keep the best, cluster."""

@@ -1,0 +1,100 @@
+"""The OD API's Estimator for a pipeline config, with what its 2.8.0 leaves out under TensorFlow 1."""
+
+from pathlib import Path
+from typing import Dict, Optional
+
+from todus.model import pipeline
+from todus.paths import Model
+
+HASHES = "todus_image_hashes"  # names, in the graph, the int32 [batch] hashes of the images' source ids
+
+
+def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int = 10) -> Dict:
+    """The estimator and the inputs of object_detection.model_lib.create_estimator_and_inputs.
+
+    The weights come from fine_tune_checkpoint, the trained ranges of a quantization-aware slice included. Checkpoints are saved by the
+    hook that the caller gives, `keep` of them are kept. Under a TF_CONFIG this is one role of its cluster.
+
+    Args:
+      model: whose training/ is written to.
+      config_path: the pipeline config of this run.
+      keep: newest checkpoints that are kept.
+      summary_steps: steps between summaries.
+    """
+    from todus.tf import tf
+
+    from object_detection import model_hparams, model_lib
+
+    run_config = tf.estimator.RunConfig(
+        model_dir=str(model.training),
+        save_checkpoints_steps=None,
+        save_checkpoints_secs=None,
+        save_summary_steps=summary_steps,
+        log_step_count_steps=None,
+    )
+
+    def creator(*arguments, **options):
+        return _model_fn_creator(keep, *arguments, **options)
+
+    return model_lib.create_estimator_and_inputs(
+        run_config=run_config,
+        hparams=model_hparams.create_hparams(None),  # without it the OD API 2.8.0 does not load the fine_tune_checkpoint
+        pipeline_config_path=str(config_path),
+        train_steps=pipeline.read(config_path).train_config.num_steps,
+        model_fn_creator=creator,
+    )
+
+
+def _model_fn_creator(keep: int, *arguments, **options):
+    """model_lib.create_model_fn; after it the ranges are restored, for it loads the fine_tune_checkpoint before the rewriter adds them."""
+    from todus.tf import tf
+
+    from object_detection import inputs, model_lib
+
+    configs = options["configs"] if "configs" in options else arguments[1]
+    inner = model_lib.create_model_fn(*arguments, **options)
+
+    def model_fn(features, labels, mode, params=None):
+        if mode == "train" and inputs.HASH_KEY in features:
+            tf.identity(features[inputs.HASH_KEY], name=HASHES)
+        spec = inner(features, labels, mode, params)
+        checkpoint = configs["train_config"].fine_tune_checkpoint
+        if mode != "train":
+            return spec
+        if checkpoint:
+            restore_ranges(checkpoint)
+        return spec._replace(scaffold=_scaffold(keep))
+
+    return model_fn
+
+
+def _scaffold(keep: int):
+    """A saver in the place of the OD API's, which keeps 5 whatever it is told, and on a cluster writes to the parameter servers' disks."""
+    from todus.tf import tf
+
+    tf.get_default_graph().clear_collection(tf.GraphKeys.SAVERS)
+    saver = tf.train.Saver(sharded=False, max_to_keep=keep, save_relative_paths=True)
+    tf.add_to_collection(tf.GraphKeys.SAVERS, saver)
+    return tf.train.Scaffold(saver=saver)
+
+
+def restore_ranges(checkpoint: str) -> None:
+    """Lets the variables of fake quantization in the default graph begin with their values in a checkpoint, where it has them."""
+    from todus.tf import tf
+
+    shapes = dict(tf.train.list_variables(checkpoint))
+    ranges = {
+        variable.op.name: variable
+        for variable in tf.global_variables()
+        if variable.op.name.endswith(("quant/min", "quant/max")) and shapes.get(variable.op.name) == variable.shape.as_list()
+    }
+    if ranges:
+        tf.train.init_from_checkpoint(checkpoint, ranges)
+
+
+def hashes_in(graph) -> Optional[object]:
+    """The tensor HASHES of a graph, None where the input has no source ids."""
+    try:
+        return graph.get_tensor_by_name(HASHES + ":0")
+    except KeyError:
+        return None

@@ -1,0 +1,96 @@
+"""One table of every run under model/: what differs between them, and what came of it."""
+
+import time
+from typing import Any, Dict, List, Optional
+
+from todus import paths
+from todus.errors import TodusError
+from todus.paths import Model
+from todus.text import one_line
+from todus.training import metrics, run_record
+
+HEADER = ("model", "dataset", "classes", "steps", "settings", "AP", "AP50", "at", "loss", "time", "ended")
+_SETTINGS = (("batch_size", "batch"), ("learning_rate", "lr"), ("quantization_delay", "delay"), ("eval_sample", "sample"))
+
+
+class _Run(Model):
+    """A run in another folder than training/, such as training-first, which a person moved away."""
+
+    def __init__(self, folder, training):
+        super().__init__(folder)
+        self.training = training
+
+
+def runs() -> List[Model]:
+    """Every model with a run.json, once for each folder training*."""
+    found = sorted(paths.models_folder().glob("*/training*/run.json"))
+    return [_Run(path.parent.parent, path.parent) for path in found]
+
+
+def table() -> List[List[str]]:
+    """HEADER and a row a run. Settings that are the same in every run are left out."""
+    rows = []
+    for run in runs():
+        try:
+            rows.append(_row(run))
+        except TodusError as error:
+            rows.append(({"model": run.name, "ended": one_line(str(error))[:60]}, {}))
+    seen = {key: {str(settings.get(key)) for _, settings in rows} for key, _ in _SETTINGS}
+    varied = [(key, word) for key, word in _SETTINGS if len(seen[key]) > 1 or len(rows) == 1]
+    lines = [list(HEADER)]
+    for cells, settings in rows:
+        words = ["%s %s" % (word, _short(settings[key])) for key, word in varied if settings.get(key) is not None]
+        lines.append([str(dict(cells, settings=", ".join(words)).get(name, "")) or "-" for name in HEADER])
+    return lines
+
+
+def _row(run: Model):
+    log = run_record.read(run)
+    starts = [event for event in log["events"] if "started" in event]
+    last = starts[-1] if starts else {}
+    end = log["events"][-1] if log["events"] else {}
+    best = metrics.best([row for row in metrics.read(run) if row["step"] > 0])
+    name = run.name if run.training.name == "training" else "%s/%s" % (run.name, run.training.name)
+    loss = run_record.status(run).get("loss")
+    cells = {
+        "model": one_line(name),
+        "dataset": one_line(str(log.get("dataset", ""))),
+        "classes": str(len(log.get("classes", []))),
+        "steps": "%s/%s" % (end.get("step", last.get("step", 0)), last.get("num_steps", "?")),
+        "AP": "%.3f" % best["ap"] if best else "",
+        "AP50": "%.3f" % best["ap50"] if best and best["ap50"] is not None else "",
+        "at": str(best["step"]) if best else "",
+        "loss": "%.3f" % loss if loss is not None else "",
+        "time": _time(log["events"]),
+        "ended": "" if "started" in end else one_line(str(end.get("reason", "")))[:40],
+    }
+    return cells, dict(last)
+
+
+def _short(value: Any) -> str:
+    return "%.4g" % value if isinstance(value, float) else str(value)
+
+
+def _time(events: List[Dict[str, Any]]) -> str:
+    """Hours and minutes between the starts and their stops; those of a killed start are not known."""
+    seconds, begun = 0.0, None
+    for event in events:
+        if "started" in event:
+            begun = _moment(event["started"])
+        elif begun is not None and event.get("stopped"):
+            seconds += max(0.0, (_moment(event["stopped"]) or begun) - begun)
+            begun = None
+    return "%d:%02d" % (seconds // 3600, seconds % 3600 // 60)
+
+
+def _moment(text: str) -> Optional[float]:
+    try:
+        return time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None
+
+
+def aligned(lines: List[List[str]]) -> str:
+    """The lines as columns."""
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
