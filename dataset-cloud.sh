@@ -26,6 +26,7 @@ source "$here/lib/common.sh"
 
 main() {
 	todus_help_if_asked "$0" "$@"
+	todus_check_variables
 	todus_python -m todus.commands.dataset cloud "$@"
 }
 

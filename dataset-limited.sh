@@ -43,6 +43,7 @@ source "$here/lib/common.sh"
 
 main() {
 	todus_help_if_asked "$0" "$@"
+	todus_check_variables
 	todus_no_arguments "$@"
 	todus_python -m todus.commands.dataset coco limited
 }

@@ -6,7 +6,7 @@
 #   MODEL_DIR          the model's folder (default: choose from a list; the only one)
 #   CHECKPOINT_PREFIX  model.ckpt-N, latest, best, or pretrained (default: latest; before any training, pretrained)
 #   MAX_DETECTIONS     detections an image (default: 100)
-#   NMS                regular: each class for itself, as the zoo evaluates; fast: one pass over all classes, for devices (default: regular)
+#   TFLITE_NMS         regular: each class for itself, as the zoo evaluates; fast: one pass over all classes, for devices (default: regular)
 #   SCORE_THRESHOLD    detections below it are left out (default: pipeline.config's)
 set -euo pipefail
 
@@ -16,6 +16,7 @@ source "$here/lib/common.sh"
 
 main() {
 	todus_help_if_asked "$0" "$@"
+	todus_check_variables
 	todus_no_arguments "$@"
 	todus_on_model todus.commands.export_tflite
 }

@@ -51,6 +51,7 @@ pull() {
 
 main() {
 	todus_help_if_asked "$0" "$@"
+	todus_check_variables
 	[[ $# -eq 2 && ("$1" == push || "$1" == pull) && -n "$2" && "$2" != -* ]] || todus_usage_error "takes push or pull, and HOST[:DIR]"
 	command -v rsync >/dev/null || todus_die "rsync is not installed; install it here and on the server (apt-get install rsync)"
 	local host="${2%%:*}" folder model place

@@ -14,6 +14,7 @@ source "$here/lib/common.sh"
 
 main() {
 	todus_help_if_asked "$0" "$@"
+	todus_check_variables
 	todus_no_arguments "$@"
 	local folder port="${PORT:-6006}" host="${HOST:-localhost}"
 	[[ "$port" =~ ^[0-9]{1,5}$ ]] || todus_usage_error "PORT=$port is not a port"

@@ -33,6 +33,7 @@ source "$here/lib/common.sh"
 
 main() {
 	todus_help_if_asked "$0" "$@"
+	todus_check_variables
 	todus_on_model todus.commands.train "$@"
 }
 

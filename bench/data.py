@@ -181,10 +181,11 @@ def show(results: Dict[str, Cost], first: str, memory: bool = False) -> None:
 FILTER = """
 import sys
 from pathlib import Path
-from todus.dataset import annotations, coco_json
+from todus.dataset import annotations
+from todus.dataset.sources import coco_annotations
 path = Path(sys.argv[1])
-names = coco_json.read_categories(path)
-found = annotations.clean(coco_json.read(path, names, {23, 24, 25}))
+names = coco_annotations.read_categories(path)
+found = annotations.clean(coco_annotations.read(path, names, {23, 24, 25}))
 print(sum(len(image.boxes) for image in found.images))
 """
 PLAIN = """

@@ -40,9 +40,10 @@ def timing_hook(times: List[float]):
 def measure(folder: Path, way: str, steps: int, batch: int) -> float:
     """Median seconds a step of one way, in this process."""
     from todus.training import hooks, trainer
+    from todus.training.settings import Scoring, Settings
 
     model, times = Model(folder), []
-    settings = trainer.Settings(num_steps=steps, batch_size=batch, save_steps=10 * steps, log_steps=10, scoring=trainer.Scoring(0))
+    settings = Settings(num_steps=steps, batch_size=batch, save_steps=10 * steps, log_steps=10, scoring=Scoring(0))
     if way == "todus":
         watch = hooks.watch_hook
 
@@ -75,10 +76,10 @@ def _bare(model: Model, settings, times: List[float]) -> None:
     from object_detection import model_hparams, model_lib
 
     from todus.model import pipeline, prepared
-    from todus.training import trainer
+    from todus.training.settings import settled
 
     config = prepared.resolved(model)
-    trainer.settled(config, settings)
+    settled(config, settings)
     model.training.mkdir(parents=True)
     path = model.training / "pipeline.config"
     pipeline.write(path, config)

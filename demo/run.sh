@@ -53,6 +53,7 @@ start_server() {
 
 main() {
 	todus_help_if_asked "$0" "$@"
+	todus_check_variables demo
 	if [[ "${1:-}" == --stage && "${2:-}" =~ ^[0-9]+$ ]]; then
 		stage="$2"
 	elif [[ $# -gt 0 ]]; then

@@ -187,7 +187,7 @@ def make_dataset(folder: Path, images: int) -> Dataset:
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
         listed = [_image(each, folder / "images" / split) for each in shapes.drawn(split + "2017", count, seed=SEED)]
         splits[split] = clean(Annotations(names, listed))
-    writer.write_dataset(dataset, "coco", splits, names, {identity: identity for identity in names})
+    writer.write_dataset(dataset, writer.Content("coco", splits, names))
     return dataset
 
 

@@ -12,6 +12,7 @@ source "$here/lib/common.sh"
 
 main() {
 	todus_help_if_asked "$0" "$@"
+	todus_check_variables
 	todus_no_arguments "$@"
 	local sections=() section file
 	for file in "$here"/bench/[a-z]*.py; do

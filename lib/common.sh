@@ -49,6 +49,20 @@ todus_no_arguments() {
 	[[ $# -eq 0 ]] || todus_usage_error "does not take \"$1\""
 }
 
+# todus_check_variables [COMMAND]: stops, before anything is chosen or made, at a variable out of its range or with a name that is nearly right.
+# Any Python 3.7 or newer will do; where there is none, what runs later checks the values.
+todus_check_variables() {
+	local python said code=0
+	for python in "$TODUS_REPO/.venv/bin/python" python3 python; do
+		command -v "$python" >/dev/null || continue
+		said="$(PYTHONPATH="$TODUS_REPO" "$python" -S -m todus.commands.variables "${1:-$(todus_name)}" 2>&1)" || code=$?
+		[[ "$code" -eq 0 || "$code" -eq 2 ]] || { code=0 && continue; }
+		[[ -z "$said" ]] || todus_say "$said"
+		[[ "$code" -eq 0 ]] || exit "$code"
+		return 0
+	done
+}
+
 # todus_find_python: PYTHON, else the active environment's, else the repo's .venv.
 todus_find_python() {
 	if [[ -n "${PYTHON:-}" ]]; then

@@ -14,6 +14,7 @@ source "$here/lib/common.sh"
 
 main() {
 	todus_help_if_asked "$0" "$@"
+	todus_check_variables
 	[[ "${DEEP:-0}" == 1 ]] && set -- --deep "$@"
 	todus_doctor_python
 	todus_python -m todus.commands.doctor "$@"

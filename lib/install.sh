@@ -15,6 +15,7 @@ venv="$here/.venv"
 
 main() {
 	todus_help_if_asked "$0" "$@"
+	todus_check_variables
 	local what="${1:-runtime}"
 	[[ "$what" == runtime || "$what" == dev ]] || todus_usage_error "installs runtime or dev, not \"$what\""
 	exec 9>"$here/.venv.lock"

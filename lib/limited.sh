@@ -6,6 +6,8 @@
 #   MODEL       the zoo's name for it; python -m model --list shows them
 #   CATEGORIES  classes the model knows, as for ./dataset-limited.sh
 #   AS          the directory under model/ (default: the zoo's name)
+#   ZOO_URL     a mirror of the zoo (default: the public server)
+#   TIMEOUT RETRIES RETRY_WAIT   patience, as in ./dataset-limited.sh
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -17,6 +19,7 @@ without_next() { sed '/^next: /d'; }
 
 main() {
 	todus_help_if_asked "$0" "$@"
+	todus_check_variables
 	todus_no_arguments "$@"
 	[[ -n "${CATEGORIES:-}" ]] || todus_usage_error 'needs CATEGORIES="..."'
 	local name="${AS:-$MODEL}"

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from helpers.places import MODEL, QUANTIZED, REPO, ZOO
+from tests.helpers.places import MODEL, QUANTIZED, REPO, ZOO
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def exported_home(limited_home, tmp_path_factory):
     import shutil
 
     from todus import paths
-    from todus.export import graphs, onnx, tflite
+    from todus.export import inference_graph, onnx, tflite, tflite_graph
     from todus.model import checkpoints
 
     folder = tmp_path_factory.mktemp("exported") / "home"
@@ -68,8 +68,8 @@ def exported_home(limited_home, tmp_path_factory):
         for name, formats in ((MODEL, (None, "float16", "dynamic", "int8")), (QUANTIZED, (None,))):
             model = paths.model(name)
             prefix = checkpoints.choose(model, "pretrained")
-            graphs.export_inference_graph(model, prefix)
-            graphs.export_tflite_graph(model, prefix)
+            inference_graph.export(model, prefix)
+            tflite_graph.export(model, prefix)
             for wanted in formats:
                 tflite.convert(model, wanted, calibration=20)
         model = paths.model(MODEL)

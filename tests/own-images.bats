@@ -14,12 +14,12 @@ setup() {
 draw() {
 	local python
 	python="$(bash -c 'source "$0/lib/common.sh"; todus_find_python' "$REPO")"
-	PYTHONPATH="$REPO:$REPO/tests" "$python" - "$1" "$mine" <<'PYTHON'
+	PYTHONPATH="$REPO" "$python" - "$1" "$mine" <<'PYTHON'
 import json
 import sys
 from pathlib import Path
 
-import own_images as own
+from tests.helpers import own_images as own
 
 kind, root = sys.argv[1], Path(sys.argv[2])
 own.voc_folder(root, 10)

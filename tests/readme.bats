@@ -92,9 +92,9 @@ went_well() {
 }
 
 @test "each exception is a command of the README" {
-	"$PYTHON" -c 'import sys; sys.path.insert(0, sys.argv[1]); from helpers import readme_session as s; from pathlib import Path
+	"$PYTHON" -c 'import sys; sys.path.insert(0, sys.argv[1]); from tests.helpers import readme_session as s; from pathlib import Path
 known = {s.bare(each.text) for each in s.commands(Path(sys.argv[2]).read_text(encoding="utf-8"))}
-sys.exit("not in README.md: %s" % (set(s.EXCEPTIONS) - known) if set(s.EXCEPTIONS) - known else 0)' "$BATS_TEST_DIRNAME" "$REPO/README.md"
+sys.exit("not in README.md: %s" % (set(s.EXCEPTIONS) - known) if set(s.EXCEPTIONS) - known else 0)' "$REPO" "$REPO/README.md"
 }
 
 @test "each step of the way ends with the next command" {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.places import REPO
+from tests.helpers.places import REPO
 
 TODUS = REPO / "todus"
 MOST_IN_GROUND = 12

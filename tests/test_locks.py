@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from helpers.places import REPO
+from tests.helpers.places import REPO
 from todus import locks
 from todus.errors import TodusError
 

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from helpers.own_images import voc_folder
-from helpers.places import MODEL, REPO
+from tests.helpers.own_images import voc_folder
+from tests.helpers.places import MODEL, REPO
 from todus import paths
 from todus.dataset.records import reader
 from todus.fetching import many, transport

@@ -5,16 +5,13 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping
+from typing import Dict, Iterable, List, Mapping, Sequence
 
 from todus import files
 from todus.errors import TodusError, UsageError
 from todus.text import one_line, shortened
 
 LABELS = Path(__file__).resolve().parent / "labels"
-
-# The first nine COCO classes: person and everything that one can ride in.
-DEFAULT_CATEGORIES = "person bicycle car motorcycle airplane bus train truck boat"
 
 
 def bundled(source: str) -> Dict[int, str]:
@@ -154,6 +151,18 @@ def write_label_map(path: files.PathLike, names: Mapping[int, str]) -> None:
     files.write_text(path, label_map_text(names))
 
 
-def labels(names: Dict[int, str]) -> List[str]:
-    """Names by index from 0, without background; ??? where an id of the label map is not used."""
-    return [names.get(identity, "???") for identity in range(1, max(names) + 1)]
+# In the place of a class that no id of a label map has.
+UNUSED = "???"
+
+
+def labels(names: Mapping[int, str]) -> List[str]:
+    """Class names by index from 0, without background; UNUSED where an id of the label map is not used.
+
+    A label map counts from 1, TFLite's and TensorRT's outputs and label files count from 0: index = id - 1.
+    """
+    return [names.get(identity, UNUSED) for identity in range(1, max(names) + 1)]
+
+
+def names_of(labels_: Sequence[str]) -> Dict[int, str]:
+    """id -> name of class names by index from 0."""
+    return {index + 1: label for index, label in enumerate(labels_) if label != UNUSED}

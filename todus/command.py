@@ -7,8 +7,9 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import Callable, List, Optional
+from typing import Any, Callable, List, Optional
 
+from todus import variables
 from todus.errors import TodusError, UsageError
 from todus.text import has_control_characters, one_line
 
@@ -23,6 +24,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         raise UsageError("%s; see python -m %s --help" % (message, self.prog))
+
+
+def typed(kind: variables.Text) -> Callable[[str], Any]:
+    """The type of an argument, for add_argument: read as an environment variable of that kind is."""
+
+    def read(text: str) -> Any:
+        try:
+            return kind.read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError("%s: give %s" % (one_line(text), kind.range))
+
+    return read
 
 
 def run(name: str, main: Callable[[Optional[List[str]]], Optional[int]], argv: Optional[List[str]] = None) -> int:
@@ -75,6 +88,8 @@ def run_in_environment(name: str, module: str) -> int:
     """Runs main of a module of todus.commands under a Python that has Todus's packages; returns the exit code, as `run` does."""
 
     def main(argv: Optional[List[str]]) -> Optional[int]:
+        for line in variables.check(name, os.environ):
+            say("%s: %s" % (name, line))
         use_repo_environment()
         return importlib.import_module(module).main(argv)
 

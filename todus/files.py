@@ -126,6 +126,16 @@ def recover_folder(path: PathLike) -> None:
             shutil.rmtree(str(leftover))
 
 
+def link_or_copy(source: PathLike, target: PathLike) -> None:
+    """A file once more under another name, without its bytes where the disk can do that. What lies at `target` is replaced."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(str(target))
+    try:
+        os.link(str(source), str(target))
+    except OSError:
+        shutil.copy2(str(source), str(target))
+
+
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())

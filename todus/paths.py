@@ -117,11 +117,6 @@ class Model:
         """MODEL.tflite, MODEL.uff, MODEL.onnx, or MODEL-VARIANT.tflite."""
         return self.folder / ("%s%s.%s" % (self.name, "-" + variant if variant else "", extension))
 
-    def is_older_than_its_graph(self, path: Path) -> bool:
-        """Whether a converted file was made from an earlier graph than the one that is there."""
-        graph = {".tflite": self.tflite_graph, ".onnx": self.frozen_graph}.get(path.suffix)
-        return bool(graph and graph.exists() and graph.stat().st_mtime > path.stat().st_mtime)
-
     def check(self) -> "Model":
         """Raises TodusError when model.py has not prepared this model."""
         if not self.pipeline.exists():

@@ -27,11 +27,11 @@ def _load():
         import object_detection.protos.pipeline_pb2  # noqa: F401
     except ImportError as error:
         raise TodusError("the Object Detection API cannot be imported by %s (%s); run: make install" % (sys.executable, error))
-    _let_sources_go()
+    _tolerate_missing_sources()
     return tf
 
 
-def _let_sources_go() -> None:
+def _tolerate_missing_sources() -> None:
     """AutoGraph removes the temporary files that it wrote when the process ends, and complains where their folder went before."""
     try:
         from tensorflow.python.autograph.pyct import compiler

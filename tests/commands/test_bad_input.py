@@ -10,14 +10,14 @@ import tempfile
 
 import pytest
 
-from helpers import bad_input
-from helpers import own_images as own
-from helpers.bad_input_kinds import KINDS, VARIABLES
-from todus import command
+from tests.helpers import bad_input
+from tests.helpers import own_images as own
+from tests.helpers.bad_input_kinds import KINDS
+from todus import command, variables
 
 LONGEST = 90  # seconds
 CASES = bad_input.sampled(KINDS, bool(os.environ.get("TODUS_SLOW")), int(os.environ.get("TODUS_TEST_SEED", "0")))
-SCRIPT_VARIABLES = sorted(set(" ".join(VARIABLES.values()).split()) | set(own.VARIABLES) | {"TF_CONFIG", "FORMAT", "METRICS", "PRECISION"})
+SCRIPT_VARIABLES = sorted({row.name for row in variables.TABLE} | {"NMS", "TF_CONFIG"})
 FOREIGN = re.compile(r"^(\d{4}-\d\d-\d\d |[WEF]\d{4} |.*Warning: |  )")  # what libraries say on stderr
 
 

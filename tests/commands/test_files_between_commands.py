@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from helpers import bad_input as bad
-from helpers import own_images as own
+from tests.helpers import bad_input as bad
+from tests.helpers import own_images as own
 from todus import files, paths
 from todus.errors import TodusError
 from todus.evaluation import score_thresholds

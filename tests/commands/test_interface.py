@@ -9,21 +9,19 @@ from typing import Dict, Iterator, Set
 
 import pytest
 
-from helpers.places import REPO
+from tests.helpers.places import REPO
+from todus import variables
 
 SCRIPTS = sorted(path for folder in (".", "lib", "demo", "docs") for path in (REPO / folder).glob("*.sh") if path.name != "common.sh")
 COMMANDS = sorted(path.stem for path in REPO.glob("*.py"))
 MODULES = {name: REPO / "todus" / "commands" / ("evaluate.py" if name == "eval" else name + ".py") for name in COMMANDS}
 SOURCES = sorted((REPO / "todus").rglob("*.py")) + sorted(REPO.glob("*.py"))
 
-# Functions whose first argument is the name of a variable that they read.
-READERS = ("choice", "number", "whole", "one_of", "switch", "fraction", "percent", "existing_file", "per_split", "get")
+# Of every command: read by lib/common.sh, by programs that Todus calls, or by TensorFlow.
+ANYWHERE = {"CUDA_VISIBLE_DEVICES", "PYTHON", "PYTHON37", "TODUS_HOME", "TODUS_DEBUG"}
 
-# Read, and not a person's to set: the shell's and other programs' own, and what one process of Todus tells another.
-OTHERS = {"PATH", "HOME", "USER", "PWD", "VIRTUAL_ENV", "CONDA_PREFIX", "PYENV_ROOT", "PYTHONPATH", "BASH_SOURCE", "SECONDS"}
-OTHERS |= {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "TF_CONFIG", "RSYNC_RSH"}  # the last is documented in sync.sh, and read by rsync
-BETWEEN = {"TODUS_COMMAND", "TODUS_TRAIN_LOG", "TODUS_REPO"}
-ANYWHERE = {"CUDA_VISIBLE_DEVICES", "PYTHON", "PYTHON37", "TODUS_HOME", "TODUS_DEBUG"}  # of every command
+# What a script is called in todus.variables, where that is not the name of its file.
+CALLED = {"demo/run.sh": "demo"}
 
 
 def header(script: Path) -> str:
@@ -41,38 +39,19 @@ def named_in(text: str) -> Set[str]:
     return found
 
 
-def constants(tree: ast.AST) -> Dict[str, str]:
-    """A module's names for strings."""
-    return {
-        node.targets[0].id: node.value.s
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Str)
-    }
+def name_of(script: Path) -> str:
+    return CALLED.get(str(script.relative_to(REPO)), script.stem)
 
 
-def read_in_python(source: Path) -> Iterator[str]:
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    names = constants(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and node.args:
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            argument = node.args[0]
-            if called == "get" and "environ" not in ast.dump(node.func):
-                continue
-        elif isinstance(node, ast.Subscript) and "environ" in ast.dump(node.value):
-            called, argument = "get", getattr(node.slice, "value", node.slice)
-        else:
-            continue
-        value = argument.s if isinstance(argument, ast.Str) else names.get(getattr(argument, "id", ""), "")
-        if called in READERS and re.fullmatch(r"[A-Z][A-Z0-9_]+", value):
-            yield value
-
-
-def read_in_shell(script: Path) -> Set[str]:
-    """The variables in capitals that a script expands and does not itself set."""
-    code = re.sub(r"(?m)^\s*#.*$", "", script.read_text(encoding="utf-8"))
-    read = set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)", code))
-    return read - set(re.findall(r"(?m)^\s*([A-Z][A-Z0-9_]+)=", code))
+def defaults_in(text: str) -> Dict[str, str]:
+    """Variable -> what "(default: X)" of its entry in a header says."""
+    found = {}
+    for entry in re.split(r"(?m)^  +(?=[A-Z][A-Z0-9_]{2,} )", text)[1:]:
+        name, _, rest = entry.partition(" ")
+        match = re.search(r"\(default: ((?:[^()]|\([^()]*\))*)\)", re.sub(r"\s+", " ", rest))
+        if match:
+            found[name] = match.group(1)
+    return found
 
 
 @pytest.mark.parametrize("script", [each for each in SCRIPTS if each.parent.name != "docs"], ids=lambda path: str(path.relative_to(REPO)))
@@ -90,24 +69,41 @@ def test_help_of_a_command_begins_with_usage_and_holds_its_docstring(command):
     assert said.stderr == b""
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(REPO)))
-def test_a_variable_in_a_header_is_read(script):
-    shell = set().union(*(read_in_shell(each) for each in SCRIPTS + [REPO / "lib" / "common.sh"]))
-    strings = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', "".join(path.read_text(encoding="utf-8") for path in SOURCES)))
-    tests = (REPO / "tests" / "torture" / "run.py").read_text(encoding="utf-8") if script.name == "torture.sh" else ""
-    strings |= set(re.findall(r'"([A-Z][A-Z0-9_]+)"', tests))
-    assert named_in(header(script)) - shell - strings - OTHERS == set()
+@pytest.mark.parametrize("script", [each for each in SCRIPTS if each.parent.name != "docs"], ids=lambda path: str(path.relative_to(REPO)))
+def test_a_header_names_the_variables_of_its_command_with_their_defaults(script):
+    rows = variables.of_command(name_of(script))
+    text = header(script)
+    obeyed = {row.name for row in rows} - ANYWHERE
+    arguments = set(re.findall(r"[A-Z_]+", text.split("\n\n")[0]))  # of the usage line
+    assert named_in(text) - ANYWHERE - arguments <= obeyed and obeyed <= set(re.findall(r"[A-Z][A-Z0-9_]+", text))
+    for row in rows:
+        said = defaults_in(text).get(row.name)
+        if "://" in row.default and "the public server" in text:
+            continue
+        assert not row.default or (said and said.startswith(row.default)) or row.default in text or "patience, as in" in text, (
+            row.name,
+            row.default,
+            said,
+        )
 
 
-def test_a_variable_that_is_read_is_documented():
-    documented = set(re.findall(r"[A-Z][A-Z0-9_]+", "".join(header(each) for each in SCRIPTS)))
-    for command in COMMANDS:
-        documented |= set(re.findall(r"[A-Z][A-Z0-9_]+", ast.get_docstring(ast.parse(MODULES[command].read_text(encoding="utf-8")))))
-    read = {name: source.name for source in SOURCES for name in read_in_python(source)}
-    for script in SCRIPTS + [REPO / "lib" / "common.sh"]:
-        read.update((name, script.name) for name in read_in_shell(script))
-    assert len(read) > 50
-    assert {name: where for name, where in read.items() if name not in documented | OTHERS | BETWEEN | ANYWHERE} == {}
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_names_its_own_variables(command):
+    """Not those of every download, which the scripts' headers have."""
+    shared = ANYWHERE | {"TIMEOUT", "RETRIES", "RETRY_WAIT", "MODEL_DIR", "CHECKPOINT_PREFIX"}
+    text = ast.get_docstring(ast.parse(MODULES[command].read_text(encoding="utf-8")))
+    assert {row.name for row in variables.of_command(command)} - shared <= set(re.findall(r"[A-Z][A-Z0-9_]+", text))
+
+
+def test_only_the_table_of_variables_reads_the_environment():
+    """Apart from what one process of Todus tells another, and what other programs own."""
+    own = {"TODUS_HOME", "TODUS_DEBUG", "TODUS_COMMAND", "TODUS_TRAIN_LOG", "TODUS_LIVES_AS_STDIN", "MODEL_DIR", "MODEL", "NAME"}
+    own |= {"PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "TF_CONFIG", "CUDA_VISIBLE_DEVICES", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
+    own |= {"TF_CPP_MIN_LOG_LEVEL", "PYTHONHASHSEED"}
+    for source in sorted((REPO / "todus").rglob("*.py")):
+        text = source.read_text(encoding="utf-8")
+        read = set(re.findall(r"""os\.environ(?:\.\w+\(|\[)["']([A-Z0-9_]+)""", text))
+        assert read <= own, (source, read - own)
 
 
 def typed(page: Path) -> Iterator[str]:

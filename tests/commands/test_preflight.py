@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers.places import MODEL, REPO
+from tests.helpers.places import MODEL, REPO
 from todus import categories, command, files, paths
-from todus.commands import convert_onnx, convert_tflite, export, export_tflite, preflight, train
+from todus.commands import convert, export, export_tflite, preflight, train
 from todus.commands import evaluate as eval_command
 from todus.dataset.records import reader
 from todus.errors import TodusError
@@ -65,7 +65,6 @@ def test_a_sound_model_passes_in_less_than_two_seconds_without_tensorflow(model)
     preflight.evaluate(prepared.dataset_of(model), "val")
     preflight.export(model, checkpoints.choose(model))
     preflight.convert("onnx", "tf2onnx")
-    preflight.convert_tflite()
     assert time.perf_counter() - started < 2
 
 
@@ -235,12 +234,12 @@ def test_a_damaged_checkpoint_is_neither_evaluated_nor_exported(model, capsys):
 
 def test_a_converter_that_is_missing_is_named(model, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "toco_from_protos" in said(convert_tflite.main, capsys)
+    assert "toco_from_protos" in said(lambda argv: convert.main(["tflite"]), capsys)
     monkeypatch.setattr(sys, "path", [str(REPO)])
     monkeypatch.setattr(environment, "check", lambda: None)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("onnx", "tf2onnx")]:
         monkeypatch.delitem(sys.modules, name)
-    assert "onnx is not installed; run: make install" in said(convert_onnx.main, capsys)
+    assert "onnx is not installed; run: make install" in said(lambda argv: convert.main(["onnx"]), capsys)
 
 
 @pytest.fixture(scope="module")

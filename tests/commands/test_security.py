@@ -17,9 +17,9 @@ from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import own_images as own
-from helpers.places import MODEL, ZOO
-from todus import categories, files, paths
+from tests.helpers import own_images as own
+from tests.helpers.places import MODEL, ZOO
+from todus import categories, files, paths, variables
 from todus.command import run, say
 from todus.commands import model as model_command
 from todus.commands import preview
@@ -198,7 +198,7 @@ def test_names_for_shells_are_quoted_in_what_to_type_next(home, capsys):
 
 
 def test_downloads_are_by_https_where_the_server_has_it():
-    assert zoo.DEFAULT_URL.startswith("https://")
+    assert variables.defaults("model")["ZOO_URL"].startswith("https://")
     addresses = [value for name, value in vars(openimages).items() if isinstance(value, str) and value.startswith("http")]
     assert all(value.startswith("https://") for value in addresses)
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from helpers.datasets import build
+from tests.helpers.datasets import build
 from todus import files
 from todus.dataset.records import access
 from todus.errors import TodusError

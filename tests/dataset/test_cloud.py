@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from helpers import own_images as own
+from tests.helpers import own_images as own
 from todus import categories, paths
 from todus.command import run
 from todus.dataset.sources import cloud

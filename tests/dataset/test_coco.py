@@ -8,13 +8,13 @@ import zipfile
 import pytest
 
 from demo.server import Fault, Server
-from helpers.datasets import RARE, contents
+from tests.helpers.datasets import RARE, contents
 from todus import paths
 from todus.dataset.records import reader, verify
 from todus.dataset.sources import coco
 from todus.errors import TodusError, UsageError
 
-pytest_plugins = ["helpers.coco_site"]
+pytest_plugins = ["tests.helpers.coco_site"]
 
 
 def split(dataset, name="train"):
@@ -207,13 +207,13 @@ def test_testdev_has_images_and_no_boxes(make, home, drawn, tmp_path, site):
     "variables, words",
     [
         ({"CATEGORIES": "circel"}, 'no class "circel" in COCO; did you mean circle'),
-        ({"SPLITS": "test"}, "SPLITS has test; there is: train, val, testdev"),
+        ({"SPLITS": "test"}, "SPLITS=test: give some of train val testdev"),
         ({"SPLITS": "testdev"}, "testdev, which has no boxes"),
         ({"MAX_IMAGES": "few"}, "MAX_IMAGES=few: give a number"),
         ({"MAX_IMAGES": "all"}, "MAX_IMAGES=all: give a number"),
         ({"NEGATIVES": "tain=3"}, "NEGATIVES=tain=3"),
         ({"MAX_MISSING": "much"}, "MAX_MISSING=much"),
-        ({"COCO_URL": "images.cocodataset.org"}, "COCO_URL=images.cocodataset.org is not a web address"),
+        ({"COCO_URL": "images.cocodataset.org"}, "COCO_URL=images.cocodataset.org: give a web address"),
         ({"NAME": "raw-data"}, "NAME=raw-data"),
         ({"NAME": "../x"}, "NAME=../x"),
         ({"VERIFY": "yes"}, "VERIFY=yes: give structure or decode"),
@@ -228,7 +228,7 @@ def test_a_value_that_means_nothing_is_refused(make, variables, words):
 
 def test_an_unknown_class_of_coco_is_refused_before_any_download(make, monkeypatch):
     monkeypatch.delenv("COCO_URL")
-    monkeypatch.setattr(coco.coco_raw_data.Raw, "fetch_annotations", lambda *_: pytest.fail("downloads"))
+    monkeypatch.setattr(coco.coco_raw_data.RawData, "fetch_annotations", lambda *_: pytest.fail("downloads"))
     with pytest.raises(UsageError, match='no class "hose" in COCO; did you mean (horse|mouse)'):
         make(CATEGORIES="hose")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from todus.dataset import choose
 from todus.dataset.annotations import Annotations, Box, Image, clean, tally
-from todus.dataset.sources import coco_annotations
+from todus.dataset.sources import coco_annotations, coco_json
 from todus.errors import TodusError
 
 NAMES = {1: "person", 17: "cat"}
@@ -76,7 +76,7 @@ def test_the_order_and_the_spaces_do_not_matter(tmp_path, order, indent):
 def test_where_the_file_is_cut_into_chunks_does_not_matter(tmp_path, monkeypatch, chunk):
     content = document(strange={"} ]": '"}', "list": [[1], [{"}": "]"}]]}, more=[1, [2]], word=None, number=-1.5e3, text='a\\"}')
     whole = read(tmp_path, content)
-    monkeypatch.setattr(coco_annotations, "CHUNK", chunk)
+    monkeypatch.setattr(coco_json, "CHUNK", chunk)
     assert read(tmp_path, content) == whole
 
 
@@ -165,12 +165,12 @@ JSON = st.recursive(
 )
 def test_elements_are_what_a_whole_parse_gives(elements, other, ascii, chunk):
     text = json.dumps({"other": other, "wanted": elements, "last": other}, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
-    before, coco_annotations.CHUNK = coco_annotations.CHUNK, chunk
+    before, coco_json.CHUNK = coco_json.CHUNK, chunk
     try:
-        reader = coco_annotations.Reader(io.BytesIO(text))
-        found = [element for key in reader.members() if key == "wanted" for element in reader.elements()]
+        stream = coco_json.JsonStream(io.BytesIO(text))
+        found = [element for key in stream.members() if key == "wanted" for element in stream.elements()]
     finally:
-        coco_annotations.CHUNK = before
+        coco_json.CHUNK = before
     assert found == elements
 
 
@@ -182,9 +182,9 @@ COCOS_OWN = (
 
 def test_boxes_of_no_wanted_class_are_passed_over_as_coco_writes_them():
     text = (COCOS_OWN % (18, 1768) + "\n " + COCOS_OWN % (1, 2)).encode()
-    assert coco_annotations._boxes_of({1, 18}).match(text).end() == len(text)
-    assert coco_annotations._boxes_of({18}).match(text).end() == text.index(b"\n")
-    assert not coco_annotations._boxes_of({8, 1}).match(text)
+    assert coco_annotations.boxes_pattern({1, 18}).match(text).end() == len(text)
+    assert coco_annotations.boxes_pattern({18}).match(text).end() == text.index(b"\n")
+    assert not coco_annotations.boxes_pattern({8, 1}).match(text)
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
@@ -198,11 +198,11 @@ def test_the_wanted_boxes_are_the_same_however_many_are_passed_over(tmp_path_fac
     boxes = "".join(COCOS_OWN % (category, number) for number, category in enumerate(chosen)).rstrip(",")
     rest = json.dumps({"images": [image(6)], "categories": CATEGORIES})
     path.write_text('{"annotations": [%s], %s' % (boxes, rest[1:]))
-    before, coco_annotations.CHUNK = coco_annotations.CHUNK, chunk
+    before, coco_json.CHUNK = coco_json.CHUNK, chunk
     try:
         found = coco_annotations.read(path, NAMES, wanted)
     finally:
-        coco_annotations.CHUNK = before
+        coco_json.CHUNK = before
     assert [each.id for each in found.images[0].boxes] == [number for number, category in enumerate(chosen) if category in wanted]
     assert found.dropped[coco_annotations.NO_CLASS] == sum(category not in NAMES for category in chosen)
 

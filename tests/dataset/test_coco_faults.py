@@ -11,11 +11,11 @@ import time
 import pytest
 
 from demo.server import Fault, Server
-from helpers.datasets import CLASSES, RARE, contents
+from tests.helpers.datasets import CLASSES, RARE, contents
 from todus import paths
 from todus.errors import TodusError
 
-pytest_plugins = ["helpers.coco_site"]
+pytest_plugins = ["tests.helpers.coco_site"]
 
 KILLS = int(os.environ.get("TODUS_TEST_KILLS", "8"))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers import own_images as own
+from tests.helpers import own_images as own
 from todus import paths
 from todus.command import run
 from todus.dataset.sources import csv, voc

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import own_images as own
-from helpers.damage import ENCODINGS, HOSTILE, SNIPPETS, SOURCES, WHOLES, damaged
+from tests.helpers import own_images as own
+from tests.helpers.damage import ENCODINGS, HOSTILE, SNIPPETS, SOURCES, WHOLES, damaged
 from todus import paths
 from todus.command import run
 from todus.dataset.records import verify

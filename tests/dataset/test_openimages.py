@@ -6,11 +6,11 @@ import json
 import pytest
 
 from demo.server import Fault, Server
-from helpers import own_images as own
-from helpers.places import REAL
+from tests.helpers import own_images as own
+from tests.helpers.places import REAL
 from todus import categories, paths
 from todus.command import run
-from todus.dataset.sources import openimages, openimages_classes, openimages_rows
+from todus.dataset.sources import openimages, openimages_classes, openimages_rows, openimages_site
 from todus.errors import TodusError, UsageError
 
 HEADER = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
@@ -48,7 +48,7 @@ def mini(tmp_path):
     draw(root, "train", [row("%016x" % (n + 1), labels[n % 5]) for n in range(20)] + [row("%016x" % 1, BEAR, flags="0,1,1,0,0")])
     draw(root, "validation", [row("%016x" % (n + 0x1001), labels[n % 5]) for n in range(10)])
     draw(root, "test", [row("%016x" % (n + 0x2001), labels[n % 5], flags="0,0,0,1,0") for n in range(5)])
-    own.write(root / openimages.HIERARCHY, json.dumps(TREE))
+    own.write(root / openimages_site.HIERARCHY, json.dumps(TREE))
     return root
 
 
@@ -160,8 +160,8 @@ def test_one_split_alone_is_divided_by_val(build, mini):
         ({}, "set CATEGORIES"),
         ({"CATEGORIES": "Polr_bear"}, "did you mean Polar bear"),
         ({"CATEGORIES": "/m/nothing"}, "no class with the label /m/nothing"),
-        ({"CATEGORIES": "Car", "SPLITS": "dev"}, "SPLITS has dev"),
-        ({"CATEGORIES": "Car", "EXCLUDE": "ugly"}, "EXCLUDE has ugly"),
+        ({"CATEGORIES": "Car", "SPLITS": "dev"}, "SPLITS=dev: give some of train validation test"),
+        ({"CATEGORIES": "Car", "EXCLUDE": "ugly"}, "EXCLUDE=ugly: give some of occluded"),
         ({"CATEGORIES": "Car", "OPENIMAGES_VERSION": "8"}, "OPENIMAGES_VERSION=8: give 4 or 5 or 6 or 7"),
     ],
 )
@@ -188,6 +188,7 @@ def test_damaged_rows_are_counted_and_columns_are_found_by_name(tmp_path):
     lines += [
         "0.5,0.1,0.2,nan,%s,aa,0" % CAR,
         "0.5,0.1",
+        "0.5,0.1,0.2,0.9,%s" % CAR,
         "1e300,0.1,0.2,0.9,%s,bb,0" % CAR,
         "0.5,0.1,0.2,0.9,%s,../x,0" % CAR,
         "",
@@ -195,8 +196,8 @@ def test_damaged_rows_are_counted_and_columns_are_found_by_name(tmp_path):
     ]
     path = own.write(tmp_path / "rows.csv", "\n".join(lines))
     found = openimages_rows.read(path, {CAR: 3})
-    assert list(found.boxes) == ["aa"] and len(found.boxes["aa"]) == 19 and sum(found.dropped.values()) == 4
-    box = openimages_rows.named(found.boxes["aa"], {3: "Car"})[0]
+    assert list(found.boxes) == ["aa"] and len(found.boxes["aa"]) == 19 and sum(found.dropped.values()) == 5
+    box = openimages_rows.named_boxes(found.boxes["aa"], {3: "Car"})[0]
     assert box[:5] == ("Car", pytest.approx(0.1), pytest.approx(0.2), pytest.approx(0.5), pytest.approx(0.9)) and box.is_crowd
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.datasets import SQUARE, annotated, build, contents, picture
+from tests.helpers.datasets import SQUARE, annotated, build, contents, picture
 from todus import files, paths
 from todus.dataset import image_files
-from todus.dataset.annotations import Annotations, Box, Image, clean, limit
+from todus.dataset.annotations import Annotations, Box, Image, ZipMember, clean
 from todus.dataset.records import example, reader, shards, tfrecord
 from todus.errors import TodusError
 
@@ -92,7 +92,7 @@ def test_the_seed_changes_the_order(home):
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(sizes=st.lists(st.integers(0, 1000), min_size=1, max_size=40), number=st.integers(0, 50))
 def test_every_image_is_in_one_shard_and_no_shard_is_empty(sizes, number):
-    listed = [Image(index, "x", 1, 1, member=shards.Member("x", 0, size, size, 0, False)) for index, size in enumerate(sizes)]
+    listed = [Image(index, "x", 1, 1, member=ZipMember("x", 0, size, size, 0, False)) for index, size in enumerate(sizes)]
     plans = shards.plan(paths.Path("/"), "train", listed, shards.Options(shards=number))
     assert sorted(image.id for each in plans for image in each.images) == list(range(len(sizes)))
     assert all(each.images for each in plans)
@@ -195,12 +195,6 @@ def test_boxes_are_clipped_and_empty_ones_counted():
     found = clean(Annotations({1: "a", 2: "b"}, [Image(1, "x", 50, 40, boxes)]))
     assert [tuple(box[:5]) for box in found.images[0].boxes] == [(1, 0.0, 0.0, 20, 20), (2, 1, 1, 2, 2)]
     assert found.dropped == {"box without area": 1, "box outside the image": 1, "box with a coordinate that is no number": 1}
-
-
-def test_limit_keeps_wanted_boxes_and_all_images(home):
-    found = limit(annotated(home / "images"), {10})
-    assert [len(image.boxes) for image in found.images] == [0, 1, 0] * 4
-    assert found.categories == {10: "traffic light"}
 
 
 def masks_of(home, segmentation):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from helpers.datasets import NAMES, build
+from tests.helpers.datasets import NAMES, build
 from todus import paths
 from todus.dataset.records import example, reader, shards, tfrecord, verify
 from todus.errors import TodusError
@@ -131,6 +131,6 @@ def test_verify_knows_every_field(home, key, kind, values, words):
     path = home / "one.record"
     with path.open("wb") as file:
         tfrecord.Writer(file).write(message.SerializeToString())
-    found = list(verify.shard(path, NAMES, verify.Counts()))
+    found = verify.check_shard(path, NAMES).problems
     assert len(found) == 1, found
     assert words in found[0] and found[0].startswith("one.record, offset 0")

@@ -6,7 +6,7 @@ import tarfile
 import pytest
 
 from demo import shapes
-from helpers.places import REPO
+from tests.helpers.places import REPO
 from todus import categories
 
 ARCHIVES = ["ssd_mobilenet_v1_shapes", "ssd_mobilenet_v1_quantized_shapes"]

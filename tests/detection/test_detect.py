@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.places import MODEL
+from tests.helpers.places import MODEL
 from todus import paths
 from todus.commands import detect
 from todus.errors import TodusError, UsageError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.places import MODEL, QUANTIZED
+from tests.helpers.places import MODEL, QUANTIZED
 from todus import paths
 from todus.dataset import image_files
 from todus.detection import catalogue
@@ -60,7 +60,7 @@ def test_a_batch_and_one_at_a_time_agree(exported):
 def test_every_form_present_is_listed_with_its_size(exported):
     model = paths.model(MODEL)
     listed = {form.name: catalogue.bytes_of(form) for form in catalogue.present(model)}
-    names = ["checkpoint", "frozen_graph", "saved_model", "tflite", "tflite-dynamic", "tflite-float16", "tflite-int8", "onnx"]
+    names = ["checkpoint", "frozen_graph", "saved_model", "tflite", "tflite-float16", "tflite-dynamic", "tflite-int8", "onnx"]
     assert list(listed) == names
     assert listed["tflite-float16"] < 0.65 * listed["tflite"]
     assert listed["tflite-int8"] < 0.45 * listed["tflite"]

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from helpers.places import MODEL, QUANTIZED
+from tests.helpers.places import MODEL, QUANTIZED
 from todus import categories, files, paths
 from todus.dataset import image_files
 from todus.detection import catalogue
 from todus.errors import TodusError, UsageError
 from todus.evaluation import average_precision
-from todus.export import graphs
+from todus.export import inference_graph, tflite_graph
 from todus.model import checkpoints, pipeline
 
 
@@ -59,7 +59,7 @@ def test_every_input_type_detects_the_same_and_an_export_replaces_the_last(scrat
     assert sum(len(each.scores) for each in expected)
     shapes = {"image_tensor": [1, 128, 128, 3], "encoded_image_string_tensor": None, "tf_example": None}
     for kind, shape in shapes.items():
-        graphs.export_inference_graph(scratch, prefix, kind, shape)
+        inference_graph.export(scratch, prefix, kind, shape)
         detector = catalogue.open_form(scratch, catalogue.find(scratch, "frozen_graph"))
         assert detector._input.op.name == kind or shape
         for image, wanted in zip(images, expected):
@@ -71,7 +71,7 @@ def test_every_input_type_detects_the_same_and_an_export_replaces_the_last(scrat
 
 
 def test_a_fixed_batch_is_filled_up(scratch):
-    graphs.export_inference_graph(scratch, checkpoints.choose(scratch, "pretrained"), input_shape=[2, None, None, 3])
+    inference_graph.export(scratch, checkpoints.choose(scratch, "pretrained"), input_shape=[2, None, None, 3])
     detector = catalogue.open_form(scratch, catalogue.find(scratch, "frozen_graph"))
     images = [image_files.decode(each.encoded) for each in average_precision.examples_of(paths.dataset("limited"), "val", 3)]
     assert len(detector.detect(images)) == 3
@@ -79,9 +79,9 @@ def test_a_fixed_batch_is_filled_up(scratch):
 
 def test_a_shape_is_for_image_tensor_alone(scratch):
     with pytest.raises(UsageError, match="INPUT_SHAPE"):
-        graphs.export_inference_graph(scratch, checkpoints.choose(scratch, "pretrained"), "tf_example", [1, 128, 128, 3])
+        inference_graph.export(scratch, checkpoints.choose(scratch, "pretrained"), "tf_example", [1, 128, 128, 3])
     with pytest.raises(UsageError, match="INPUT_TYPE=jpeg"):
-        graphs.export_inference_graph(scratch, checkpoints.choose(scratch, "pretrained"), "jpeg")
+        inference_graph.export(scratch, checkpoints.choose(scratch, "pretrained"), "jpeg")
 
 
 @pytest.mark.parametrize("text, shape", [("", None), ("free", None), ("fixed", "own"), ("480x640", [None, 480, 640, 3])])
@@ -105,7 +105,7 @@ def test_faster_rcnn_is_refused_for_tflite_with_the_reason(scratch):
     config.model.faster_rcnn.image_resizer.fixed_shape_resizer.height = 300
     pipeline.write(scratch.pipeline, config)
     with pytest.raises(TodusError, match="second stage.*convert-onnx.sh"):
-        graphs.export_tflite_graph(scratch, checkpoints.choose(scratch, "pretrained"))
+        tflite_graph.export(scratch, checkpoints.choose(scratch, "pretrained"))
 
 
 def test_a_quantized_export_says_so(exported):

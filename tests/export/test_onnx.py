@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.places import MODEL
+from tests.helpers.places import MODEL
 from todus import files, paths
 from todus.dataset import image_files
 from todus.detection.resizer import Resizer
@@ -78,7 +78,7 @@ def test_what_goes_into_the_plugin_holds_the_graphs_best_detection(exported, tmp
 def test_wrong_settings_are_refused(exported):
     with pytest.raises(UsageError, match="11 or newer"):
         onnx.convert(paths.model(MODEL), opset=9)
-    with pytest.raises(UsageError, match="NMS=batched"):
+    with pytest.raises(UsageError, match="LAYOUT=batched"):
         onnx.convert(paths.model(MODEL), "batched")
 
 

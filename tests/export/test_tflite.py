@@ -5,10 +5,10 @@ import stat
 
 import pytest
 
-from helpers.places import MODEL, QUANTIZED
+from tests.helpers.places import MODEL, QUANTIZED
 from todus import files, paths
 from todus.errors import TodusError, UsageError
-from todus.export import graphs, tflite, tflite_metadata, tflite_operators
+from todus.export import checkpoint_graph, tflite, tflite_graph, tflite_metadata, tflite_operators
 from todus.model import checkpoints, pipeline
 from todus.paths import beside_json
 
@@ -81,9 +81,9 @@ def test_a_checkpoint_younger_than_the_delay_is_refused_with_the_step_it_needs(e
         os.link(str(path), str(tmp_path / path.name.replace("model.ckpt", "model.ckpt-40")))
     config = pipeline.read(model.pipeline)
     config.graph_rewriter.quantization.delay = 500
-    reason = graphs.not_quantized_because(model, tmp_path / "model.ckpt-40", config)
+    reason = checkpoint_graph.not_quantized_because(model, tmp_path / "model.ckpt-40", config)
     assert "step 40" in reason and "begins at step 500" in reason and "NUM_TRAIN_STEPS=1000" in reason
-    assert graphs.not_quantized_because(model, model.limited_checkpoint, config) is None
+    assert checkpoint_graph.not_quantized_because(model, model.limited_checkpoint, config) is None
 
 
 def test_a_graph_without_ranges_is_refused_before_the_converter_runs(exported, monkeypatch):
@@ -151,11 +151,11 @@ def test_a_compiler_that_fails_is_one_line_and_none_is_no_matter(tmp_path, monke
 def test_max_detections_and_fast_nms_are_in_the_file(exported):
     model = paths.model(QUANTIZED)
     try:
-        graphs.export_tflite_graph(model, checkpoints.choose(model, "pretrained"), max_detections=7, regular_nms=False)
+        tflite_graph.export(model, checkpoints.choose(model, "pretrained"), max_detections=7, regular_nms=False)
         path, described = tflite.convert(model)
         assert path.name == QUANTIZED + "-fast.tflite"
         assert described["outputs"][0]["shape"] == [1, 7, 4]
         path.unlink()
         beside_json(path).unlink()
     finally:
-        graphs.export_tflite_graph(model, checkpoints.choose(model, "pretrained"))
+        tflite_graph.export(model, checkpoints.choose(model, "pretrained"))

@@ -78,7 +78,7 @@ def test_503_for_ever_fails_and_keeps_what_came(site, tmp_path):
     site.faults += [Fault(PATH, cut=5000, times=1), Fault(PATH, status=503)]
     with pytest.raises(TodusError, match="answers 503.*run this again"):
         download.download(site.url + PATH, tmp_path / "out" / "data.bin", policy=QUICK)
-    assert download.arrived(tmp_path / "out" / "data.bin") == 5000
+    assert download.partial_size(tmp_path / "out" / "data.bin") == 5000
     site.faults.clear()
     assert get(site, tmp_path) == CONTENT
     assert site.log[-1].range == "bytes=5000-"

@@ -76,7 +76,7 @@ def test_a_missing_file_is_listed(site, tmp_path):
 def test_a_file_that_is_damaged_on_the_server_is_listed_after_a_few_tries(site, tmp_path):
     site.faults.append(Fault("/3.bin", content=b"half"))
     assert get(site, tmp_path, most_missing=1) == [("3.bin", "it has no end")]
-    assert site.requests["/3.bin"] == transport.FEW
+    assert site.requests["/3.bin"] == transport.FEW_TRIES
 
 
 def test_too_many_missing_files_end_it(site, tmp_path):

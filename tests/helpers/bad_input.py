@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
-from helpers.damage import ENCODINGS, HOSTILE, SNIPPETS, WHOLES, damaged
+from tests.helpers.damage import ENCODINGS, HOSTILE, SNIPPETS, WHOLES, damaged
 
 RAW = "dataset/mscoco/raw-data"
 LIMITED = "dataset/mscoco/limited"

@@ -2,11 +2,11 @@
 
 import random
 
-from helpers import bad_input as bad
-from helpers import own_images as own
-from helpers.bad_input import LIMITED, NOWHERE, RAW, Struck, World
-from helpers.damage import HOSTILE, SOURCES, damaged_text
-from helpers.datasets import CLASSES
+from tests.helpers import bad_input as bad
+from tests.helpers import own_images as own
+from tests.helpers.bad_input import LIMITED, NOWHERE, RAW, Struck, World
+from tests.helpers.damage import HOSTILE, SOURCES, damaged_text
+from tests.helpers.datasets import CLASSES
 from todus.commands import verify
 from todus.dataset.sources import coco, merge, voc
 

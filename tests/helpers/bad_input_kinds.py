@@ -4,14 +4,15 @@ import json
 import random
 from typing import Dict
 
-from helpers import bad_input as bad
-from helpers import bad_input_data as data
-from helpers import bad_input_models as models
-from helpers import own_images as own
-from helpers.bad_input import NOWHERE, RAW, Kind, Struck, World
-from helpers.bad_input_models import ARCHIVE, FOLDER
-from helpers.damage import HOSTILE
-from todus.commands import convert_onnx, convert_tflite, export, export_tflite, train
+from tests.helpers import bad_input as bad
+from tests.helpers import bad_input_data as data
+from tests.helpers import bad_input_models as models
+from tests.helpers import own_images as own
+from tests.helpers.bad_input import NOWHERE, RAW, Kind, Struck, World
+from tests.helpers.bad_input_models import ARCHIVE, FOLDER
+from tests.helpers.damage import HOSTILE
+from todus import variables as table
+from todus.commands import convert, export, export_tflite, train
 from todus.commands import model as model_command
 from todus.dataset.sources import voc
 
@@ -54,23 +55,13 @@ NONSENSE = [
     "%s",
 ]
 # command -> its variables; those that hold text are struck elsewhere.
-VARIABLES = {
-    "dataset-limited": "NAME SPLITS MAX_IMAGES NEGATIVES SEED SHARDS INCLUDE_MASKS VERIFY MAX_DROPPED JOBS COCO_URL KEEP_RAW MAX_MISSING "
-    "CONNECTIONS TIMEOUT RETRIES RETRY_WAIT STATS_ONLY",
-    "dataset-voc": "NAME RENAME LABEL_MAP KEEP_EMPTY VAL SEED EXIF MAX_DROPPED JOBS",
-    "train": "NUM_TRAIN_STEPS BATCH_SIZE LEARNING_RATE SAVE_STEPS KEEP LOG_STEPS EVAL_STEPS EVAL_SAMPLE EVAL_TRAIN TARGET_AP PATIENCE EVAL "
-    "BACKGROUND MODEL_DIR",
-    "export": "CHECKPOINT_PREFIX INPUT_TYPE INPUT_SHAPE BATCH SCORE_THRESHOLD MODEL_DIR",
-    "export-tflite": "CHECKPOINT_PREFIX MAX_DETECTIONS NMS SCORE_THRESHOLD",
-    "convert-tflite": "FORMAT CALIBRATION",
-    "convert-onnx": "NMS OPSET",
-}
+COMMANDS = ("dataset-limited", "dataset-voc", "train", "export", "export-tflite", "convert-tflite", "convert-onnx")
 
 
 def variables(world: World, seed: int) -> Struck:
     """One variable of one command with a nonsense value; the world lacks what the command's long work would begin with."""
     chance = random.Random(seed)
-    pairs = [(command, name) for command, names in VARIABLES.items() for name in names.split()]
+    pairs = [(command, row.name) for command in COMMANDS for row in table.of_command(command) if row.name != "TODUS_HOME"]
     command, name = pairs[seed % len(pairs)]
     named = (name, "no train records", "is missing", "no model", NOWHERE)
     if command == "dataset-limited":
@@ -87,11 +78,13 @@ def variables(world: World, seed: int) -> Struck:
         main = {
             "export": export,
             "export-tflite": export_tflite,
-            "convert-tflite": convert_tflite,
-            "convert-onnx": convert_onnx,
+            "convert-tflite": convert,
+            "convert-onnx": convert,
             "train": train,
         }
-        struck = struck._replace(command=command, main=main[command].main)
+        struck = struck._replace(
+            command=command, main=main[command].main, arguments=[command[len("convert-") :]] if main[command] is convert else []
+        )
     world.variables(**{name: chance.choice(NONSENSE)})
     return struck
 

@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from helpers import bad_input as bad
-from helpers import own_images as own
-from helpers.bad_input import LIMITED, Struck, World
-from helpers.damage import damaged_text, hostile
-from helpers.places import MODEL, ZOO
-from todus.commands import convert_onnx, convert_tflite, history, train
+from tests.helpers import bad_input as bad
+from tests.helpers import own_images as own
+from tests.helpers.bad_input import LIMITED, Struck, World
+from tests.helpers.damage import damaged_text, hostile
+from tests.helpers.places import MODEL, ZOO
+from todus.commands import convert, history, train
 from todus.commands import model as model_command
 from todus.commands import report as report_command
 from todus.training import cluster, trainer
@@ -177,7 +177,7 @@ def export_books(world: World, seed: int) -> Struck:
     path = bad.spoil_json(world.home / FOLDER / "inference-graph" / "export.json", seed)
     world.variables(MODEL_DIR=str(world.home / FOLDER))
     made = tuple("home/%s/%s%s" % (FOLDER, MODEL, end) for end in (".tflite", ".tflite.json", "-fast.tflite", "-fast.tflite.json"))
-    return Struck("convert-tflite", convert_tflite.main, [], (path.name, "tflite_graph"), made)
+    return Struck("convert-tflite", convert.main, ["tflite"], (path.name, "tflite_graph"), made)
 
 
 def tflite_graphs(world: World, seed: int) -> Struck:
@@ -185,7 +185,7 @@ def tflite_graphs(world: World, seed: int) -> Struck:
     path = bad.spoil_bytes(world.home / FOLDER / "inference-graph" / "tflite_graph.pb", seed)
     world.variables(MODEL_DIR=str(world.home / FOLDER))
     made = tuple("home/%s/%s%s" % (FOLDER, MODEL, end) for end in (".tflite", ".tflite.json"))
-    return Struck("convert-tflite", convert_tflite.main, [], (path.name,), made)
+    return Struck("convert-tflite", convert.main, ["tflite"], (path.name,), made)
 
 
 def onnx_graphs(world: World, seed: int) -> Struck:
@@ -193,7 +193,7 @@ def onnx_graphs(world: World, seed: int) -> Struck:
     path = bad.spoil_bytes(world.home / FOLDER / "inference-graph" / "frozen_inference_graph.pb", seed)
     world.variables(MODEL_DIR=str(world.home / FOLDER))
     made = tuple("home/%s/%s%s" % (FOLDER, MODEL, end) for end in (".onnx", ".onnx.json"))
-    return Struck("convert-onnx", convert_onnx.main, [], (path.name, MODEL), made)
+    return Struck("convert-onnx", convert.main, ["onnx"], (path.name, MODEL), made)
 
 
 def reports(world: World, seed: int) -> Struck:

@@ -3,7 +3,7 @@
 import pytest
 
 from demo.server import Server
-from helpers.datasets import CLASSES
+from tests.helpers.datasets import CLASSES
 from todus import paths
 from todus.dataset.sources import coco
 

@@ -7,7 +7,7 @@ import random
 import tarfile
 from pathlib import Path
 
-from helpers import own_images as own
+from tests.helpers import own_images as own
 from todus.dataset.sources import cloud, csv, openimages, voc
 
 HOSTILE = ["nan", "-inf", "1e999", "9" * 400, "-1", "0", "", "1,5", "0x10", "\u0661", "null", "true", "[[[[", "{}"]

@@ -5,7 +5,7 @@ import PIL.Image
 
 from todus import paths
 from todus.dataset.annotations import Annotations, Box, Image
-from todus.dataset.records import writer
+from todus.dataset.records.writer import Content, write_dataset
 
 NAMES = {1: "cat", 2: "traffic light"}
 RARE = "bolt"  # a drawn shape that few images hold
@@ -32,10 +32,11 @@ def annotated(folder, count=12, first=0):
     return Annotations({10: "traffic light", 17: "cat"}, listed)
 
 
-def build(home, name="few", options=None, splits=None, **more):
+def build(home, name="few", options=None, splits=None, max_dropped=0.01, **more):
+    """Writes a dataset of drawn images; `more` is for its Content."""
     dataset = paths.mscoco_dataset(name)
     splits = splits or {"train": annotated(home / "images"), "val": annotated(home / "images", 5, 100)}
-    writer.write_dataset(dataset, "coco", splits, NAMES, {17: 1, 10: 2}, options=options, **more)
+    write_dataset(dataset, Content("coco", splits, NAMES, {17: 1, 10: 2}, **more), options, max_dropped)
     return dataset
 
 

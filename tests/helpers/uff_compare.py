@@ -4,7 +4,7 @@ from todus.tf import tf
 
 import numpy as np
 
-from helpers.uff_interpreter import Interpreter
+from tests.helpers.uff_interpreter import Interpreter
 
 TOLERANCE = 1e-4
 

@@ -7,8 +7,8 @@ import tarfile
 
 import pytest
 
-from helpers.damage import damaged_text, hostile
-from helpers.families import SSD_FAMILIES, archive
+from tests.helpers.damage import damaged_text, hostile
+from tests.helpers.families import SSD_FAMILIES, archive
 from todus import command, paths
 from todus.commands import model as command_line
 from todus.errors import TodusError

@@ -6,8 +6,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from helpers.families import CLASSES, FASTER_FAMILIES, SSD, SSD_FAMILIES, archive, predictions, random_variables
-from helpers.places import REAL
+from tests.helpers.families import CLASSES, FASTER_FAMILIES, SSD, SSD_FAMILIES, archive, predictions, random_variables
+from tests.helpers.places import REAL
 from todus import categories, paths
 from todus.errors import TodusError
 from todus.model import checkpoint_values, class_columns, class_slice, pipeline, prepare

@@ -1,6 +1,6 @@
 import pytest
 
-from helpers.places import REAL
+from tests.helpers.places import REAL
 from todus.errors import TodusError
 from todus.model import pipeline
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from helpers.families import SSD_FAMILIES, archive
+from tests.helpers.families import SSD_FAMILIES, archive
 from todus import categories, command, files, paths
 from todus.commands import model as command_line
 from todus.errors import TodusError, UsageError
@@ -125,7 +125,7 @@ def test_options_change_what_they_say_and_the_report_names_it(home, packed, caps
         ("", "name a model with -m"),
         ("-m m", "give either -d DATASET or --categories"),
         ("-m m -d limited --categories bear", "give either"),
-        ("-m m --categories bear --batch-size 0", "not a whole number above 0"),
+        ("-m m --categories bear --batch-size 0", "0: give auto, or a whole number from 1"),
         ("-m m --categories bear --learning-rate nan", "not a number above 0"),
         ("-m m --categories bear --image-size 300", "not HEIGHTxWIDTH"),
         ("-m m --categories bear --decay linear", "invalid choice"),

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from helpers.families import archive
-from helpers.places import REAL
+from tests.helpers.families import archive
+from tests.helpers.places import REAL
 from todus import paths
 from todus.dataset.annotations import Annotations, Box, Image
 from todus.dataset.records import writer
 from todus.errors import TodusError
-from todus.export import graphs
+from todus.export import inference_graph
 from todus.model import checkpoints, pipeline, pipeline_options, prepare
 from todus.training import trainer
 
@@ -41,7 +41,7 @@ def write_dataset(folder):
         images.append(Image(number + 1, path.name, 160, 120, boxes, path))
     names = {1: "horse", 2: "bear", 3: "giraffe"}
     splits = {"train": Annotations(names, images[:4]), "val": Annotations(names, images[4:])}
-    return writer.write_dataset(paths.mscoco_dataset("limited"), "coco", splits, names, {1: 1, 2: 2, 3: 3})
+    return writer.write_dataset(paths.mscoco_dataset("limited"), writer.Content("coco", splits, names))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
@@ -70,4 +70,4 @@ def test_a_real_config_is_limited_trained_a_step_and_exported(path, home, tmp_pa
     except TodusError as error:
         assert "NaN" in str(error), error  # random weights may overflow; the step has run
     prefix = checkpoints.choose(model)
-    assert graphs.export_inference_graph(model, prefix).stat().st_size > 100000
+    assert inference_graph.export(model, prefix).stat().st_size > 100000

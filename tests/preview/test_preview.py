@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import own_images as own
+from tests.helpers import own_images as own
 from todus import paths
 from todus.command import run
 from todus.commands import preview

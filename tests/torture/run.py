@@ -19,9 +19,8 @@ from tests.torture.commands import COMMANDS, REPO, Command, named
 from tests.torture.faults import usual_of
 from tests.torture.trial import Trial
 from tests.torture.world import World
-from todus import files, locks
+from todus import files, locks, variables
 from todus.command import Parser, run, say
-from todus.dataset.settings import switch, whole
 from todus.errors import TodusError, UsageError
 
 
@@ -31,7 +30,7 @@ def main(argv=None) -> int:
         chosen = named(os.environ.get("COMMANDS", ""))
     except KeyError as error:
         raise UsageError("COMMANDS has %s; there is: %s" % (error, " ".join(command.name for command in COMMANDS)))
-    total, seed, write = whole("TRIALS", 200), whole("SEED", 0), switch("WRITE")
+    total, seed, write = (variables.value(name, "torture") for name in ("TRIALS", "SEED", "WRITE"))
     folder = Path(os.environ.get("WORK") or os.path.join(tempfile.gettempdir(), "todus-torture-%d" % os.geteuid()))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = folder / "results.json"

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.places import MODEL, QUANTIZED, REPO
+from tests.helpers.places import MODEL, QUANTIZED, REPO
 from todus import files, paths
 from todus.dataset.records import reader
 from todus.errors import TodusError
 from todus.model import checkpoint_values, checkpoints, pipeline, prepare, prepared
 from todus.paths import Model
-from todus.training import background, batch_images, hooks, metrics, run_record, trainer
-from todus.training.checkpoint_scoring import Scoring
+from todus.training import background, batch_images, estimator_setup, kept_checkpoints, metrics, run_record, trainer
+from todus.training.settings import Scoring, Settings
 
 BATCH = 2
 
@@ -25,7 +25,7 @@ BATCH = 2
 def train(model, steps, say=lambda text: None, **more):
     settings = {"num_steps": steps, "batch_size": BATCH, "save_steps": 1, "keep": 4, "log_steps": 1, "scoring": Scoring(0)}
     settings.update(more)
-    return trainer.train(model, trainer.Settings(**settings), say)
+    return trainer.train(model, Settings(**settings), say)
 
 
 @pytest.fixture(scope="module")
@@ -199,12 +199,12 @@ def test_a_float_training_is_not_continued_quantized(after):
 
 
 def test_a_loss_that_is_no_number_puts_what_was_saved_since_the_last_good_one_in_doubt(after):
-    hooks.drop_suspects(after, 4)
+    kept_checkpoints.drop_suspects(after, 4)
     assert [step for step, _ in checkpoints.trained(after)] == [0, 1, 2]
     assert 'model_checkpoint_path: "model.ckpt-2"' in (after.training / "checkpoint").read_text()
-    hooks.drop_suspects(after, 1)
+    kept_checkpoints.drop_suspects(after, 1)
     assert [step for step, _ in checkpoints.trained(after)] == [0]
-    hooks.drop_suspects(after, 1)
+    kept_checkpoints.drop_suspects(after, 1)
     assert [step for step, _ in checkpoints.trained(after)] == [0]
 
 
@@ -221,7 +221,7 @@ def test_too_little_memory_names_the_next_batch_size(after, monkeypatch):
     def full(*_arguments, **_options):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-    monkeypatch.setattr(trainer.estimator_setup, "estimator", full)
+    monkeypatch.setattr(estimator_setup, "estimator", full)
     with pytest.raises(TodusError, match="out of memory at BATCH_SIZE=2; nothing that was saved is lost: try BATCH_SIZE=1"):
         train(after, 8)
 

@@ -13,7 +13,7 @@ from todus.errors import TodusError, UsageError
 from todus.machine import memory
 from todus.model import pipeline
 from todus.paths import Model
-from todus.training import background, cluster, curves, history, hooks, input_pipeline, metrics, run_record
+from todus.training import background, cluster, curves, history, input_pipeline, metrics, run_record, schedule
 
 
 def row(step, ap, **more):
@@ -68,9 +68,9 @@ def test_overfitting_shows():
 
 
 def test_a_multiple_that_is_stepped_over_is_due_once():
-    due = hooks.Due(10, 7)
+    due = schedule.Due(10, 7)
     assert [due(step) for step in (8, 9, 12, 13, 20, 31)] == [False, False, True, False, True, True]
-    assert not hooks.Due(0, 0)(100)
+    assert not schedule.Due(0, 0)(100)
 
 
 CONFIG = "model { ssd { num_classes: 1 image_resizer { fixed_shape_resizer { height: 300 width: 300 } } } } train_config { batch_size: %d }"
@@ -207,6 +207,9 @@ def test_history_shows_each_run_and_only_the_settings_that_differ(home):
     lines = history.table()
     assert [line[0] for line in lines] == ["model", "a", "a/training-first", "b"]
     assert lines[2][4] == "lr 0.2" and lines[3][5:8] == ["0.250", "0.500", "9"] and lines[1][9] == "1:30"
+    printed = history.aligned(lines).splitlines()
+    assert [line.index("limited") for line in printed[1:]] == [len("a/training-first  ")] * 3
+    assert "lr 0.2" in printed[2] and "0.250" in printed[3]
 
 
 def test_a_curve_without_a_training_is_refused(model):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from helpers import uff_models
+from tests.helpers import uff_models
 from todus import command, files, paths
 from todus.commands import convert_uff
 from todus.uff import scopes

@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from helpers import uff_models
-from helpers.uff_compare import assert_equal
-from helpers.uff_interpreter import Interpreter
+from tests.helpers import uff_models
+from tests.helpers.uff_compare import assert_equal
+from tests.helpers.uff_interpreter import Interpreter
 from todus.uff import convert
 
 slow = pytest.mark.skipif(not os.environ.get("TODUS_SLOW"), reason="takes minutes; set TODUS_SLOW=1")

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import uff_models
+from tests.helpers import uff_models
 from todus import paths
 from todus.uff import convert, nvidia, probe, schema_pb2, scopes, settings, surgery, writer
 from todus.uff import graphs as graphs_of
 
 NAME = "ssd_mobilenet_v2_coco_2018_03_29"
 INCEPTION = "ssd_inception_v2_coco_2018_01_28"
-from helpers.places import REPO
+from tests.helpers.places import REPO
 
 
 def make(name=NAME, size=300, text=True, **changes):
@@ -187,11 +187,9 @@ def test_the_bytes_are_the_same_every_time(home, tmp_path):
     model = make()[0]
     first = [model.converted(each).read_bytes() for each in ("uff", "pbtxt")] + [paths.beside_json(model.converted("uff")).read_bytes()]
     # In another process, with another order of hashing.
-    code = (
-        "import sys; sys.path[:0] = sys.argv[1:3]; from todus.commands import convert_uff as c; sys.exit(c.main(['-m', sys.argv[3], '-t']))"
-    )
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from todus.commands import convert_uff as c; sys.exit(c.main(['-m', sys.argv[2], '-t']))"
     subprocess.run(
-        [sys.executable, "-c", code, str(REPO), str(REPO / "tests"), NAME],
+        [sys.executable, "-c", code, str(REPO), NAME],
         check=True, env={"PYTHONHASHSEED": "77", "TODUS_HOME": str(home), "PATH": "/usr/bin:/bin"}, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip

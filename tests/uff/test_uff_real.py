@@ -15,10 +15,10 @@ from object_detection import exporter
 from object_detection.builders import model_builder
 from PIL import Image
 
-from helpers.places import REAL
-from helpers.uff_compare import Frozen, assert_equal, assert_same_detections
-from helpers.uff_interpreter import Interpreter
-from helpers.uff_models import images, lay_out, random_weights
+from tests.helpers.places import REAL
+from tests.helpers.uff_compare import Frozen, assert_equal, assert_same_detections
+from tests.helpers.uff_interpreter import Interpreter
+from tests.helpers.uff_models import images, lay_out, random_weights
 from todus import categories, paths
 from todus.model import pipeline
 from todus.uff import convert

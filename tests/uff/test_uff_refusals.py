@@ -7,8 +7,8 @@ from todus.tf import tf
 import numpy as np
 import pytest
 
-from helpers import uff_damage as damage
-from helpers import uff_models
+from tests.helpers import uff_damage as damage
+from tests.helpers import uff_models
 from todus import command, paths
 from todus.commands import convert_uff
 

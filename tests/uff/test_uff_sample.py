@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import uff_models
-from helpers.places import REPO
-from helpers.uff_interpreter import Interpreter
+from tests.helpers import uff_models
+from tests.helpers.places import REPO
+from tests.helpers.uff_interpreter import Interpreter
 from todus.uff import convert
 
 DOCS = REPO / "docs" / "tensorrt.md"

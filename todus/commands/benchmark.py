@@ -2,11 +2,11 @@
 
 import sys
 
-from todus import command, files
-from todus.commands import chosen_model, number
+from todus import command, files, variables
+from todus.commands import chosen_model
 from todus.evaluation import latency
 from todus.machine import cores
-from todus.model import prepared
+from todus.model import artefacts, prepared
 
 
 def main(_argv=None) -> int:
@@ -14,11 +14,11 @@ def main(_argv=None) -> int:
     from todus.evaluation import average_precision
 
     model = chosen_model()
-    rounds, threads = number("ROUNDS", int, 50), number("THREADS", int, None)
+    rounds, threads = variables.value("ROUNDS", "benchmark"), variables.value("THREADS", "benchmark")
     examples = average_precision.examples_of(prepared.dataset_of(model), "val", min(rounds, 50))
     images = [image_files.decode(example.encoded) for example in examples]
     result = latency.run(model, images, rounds, threads, lambda title: command.say("benchmark: opening %s" % title))
-    result["cores"] = cores.cores()
+    result.update(cores=cores.cores(), classes=list(artefacts.of_model(model).classes))
     latency.print_table(result)
     files.write_json(model.folder / "benchmark.json", result)
     latency.draw(model.folder / "benchmark.png", result)

@@ -13,20 +13,28 @@ what went wrong, 2 for wrong usage.
 import json
 from pathlib import Path
 
-from todus import command, files, paths
+from todus import command, files, forms, paths, variables
 from todus.detection import catalogue
-from todus.errors import TodusError, UsageError
+from todus.errors import TodusError
 from todus.text import one_line
 
 
 def parser() -> command.Parser:
     result = command.Parser("detect", __doc__)
     result.add_argument("-m", "--model", metavar="NAME", required=True, help="a model under model/, or its folder")
-    result.add_argument("--format", metavar="FORM", help="zoo, checkpoint, frozen_graph, saved_model, tflite, tflite-float16 ... or onnx")
+    result.add_argument("--format", metavar="FORM", help=forms.names())
     result.add_argument("--checkpoint", metavar="PREFIX", nargs="?", const="", help="model.ckpt-N, latest, best or pretrained (the slice)")
-    result.add_argument("--threshold", type=float, default=0.5, metavar="T", help="draw and print scores from it on (default: 0.5)")
+    result.add_argument(
+        "--threshold",
+        type=command.typed(variables.Decimal(0, 1)),
+        default=0.5,
+        metavar="T",
+        help="draw and print scores from it on (default: 0.5)",
+    )
     result.add_argument("--json", action="store_true", help="a line of JSON an image on stdout")
-    result.add_argument("--frames", type=int, metavar="N", help="only the first N frames of a video or camera")
+    result.add_argument(
+        "--frames", type=command.typed(variables.Whole(1)), metavar="N", help="only the first N frames of a video or camera"
+    )
     result.add_argument("--out", metavar="DIR", help="where the pictures go (default: model/NAME/detections)")
     result.add_argument("images", nargs="+", metavar="IMAGE", help="an image, a folder of images, a video file or camera:N")
     return result
@@ -34,10 +42,6 @@ def parser() -> command.Parser:
 
 def main(argv=None) -> int:
     arguments = parser().parse_args(argv)
-    if not 0 <= arguments.threshold <= 1:
-        raise UsageError("--threshold %g: must be between 0 and 1" % arguments.threshold)
-    if arguments.frames is not None and arguments.frames < 1:
-        raise UsageError("--frames %d: must be 1 or more" % arguments.frames)
     from todus.detection import media
 
     model = paths.model(arguments.model).check()

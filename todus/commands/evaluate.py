@@ -14,11 +14,11 @@ Classes are matched by name, whatever the ids. Exit codes: 0, 1 for what went wr
 
 import textwrap
 
-from todus import command, files, paths
-from todus.commands import choice, number, preflight
+from todus import command, files, forms, paths, variables
+from todus.commands import preflight
 from todus.detection import catalogue
 from todus.errors import UsageError
-from todus.model import prepared
+from todus.model import artefacts, prepared
 from todus.text import one_line
 
 
@@ -27,21 +27,21 @@ def parser() -> command.Parser:
     result.add_argument("-m", "--model", metavar="NAME", required=True, help="a model under model/, or its folder")
     result.add_argument("-i", "--inference-graph", action="store_true", help="the exported graph instead of the zoo's")
     result.add_argument("--checkpoint", metavar="PREFIX", nargs="?", const="", help="model.ckpt-N, latest, best or pretrained (the slice)")
-    result.add_argument("--format", metavar="FORM", help="zoo, checkpoint, frozen_graph, saved_model, tflite, tflite-float16 ... or onnx")
+    result.add_argument("--format", metavar="FORM", help=forms.names())
     result.add_argument("--all", action="store_true", help="every format present, on the same images at the same score threshold")
     result.add_argument("-c", "--categories", metavar="NAME", nargs="+", help="only these classes")
     result.add_argument("-d", "--dataset", metavar="NAME", help="another dataset than the model was prepared for")
     result.add_argument("--split", default="val", choices=("val", "train"), help="which records (default: val)")
-    result.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    result.add_argument("--score-threshold", type=float, default=0.0, metavar="T", help="leave out detections below it")
+    result.add_argument("--limit", type=command.typed(variables.Whole(1)), metavar="N", help="only the first N images")
+    result.add_argument(
+        "--score-threshold", type=command.typed(variables.Decimal(0, 1)), default=0.0, metavar="T", help="leave out detections below it"
+    )
     result.add_argument("--json", metavar="FILE", help="also write ap, ap50, ap75, per_class, images there")
     return result
 
 
 def main(argv=None) -> int:
     arguments = parser().parse_args(argv)
-    if arguments.limit is not None and arguments.limit < 1:
-        raise UsageError("--limit %d: must be 1 or more" % arguments.limit)
     if arguments.all and (arguments.format or arguments.inference_graph):
         raise UsageError("--all is every format; leave out --format and -i")
     model = paths.model(arguments.model).check()
@@ -49,7 +49,7 @@ def main(argv=None) -> int:
     from todus.evaluation import average_precision
 
     preflight.evaluate(dataset, arguments.split)
-    arguments.metrics = choice("METRICS", average_precision.METRICS, "coco")
+    arguments.metrics = variables.value("METRICS", "eval")
     average_precision.wanted_classes(dataset, arguments.categories)
     if arguments.all:
         return evaluate_all(model, dataset, arguments)
@@ -85,24 +85,21 @@ def evaluate_all(model: paths.Model, dataset, arguments) -> int:
     """Every format on the same records at one score threshold, the highest that one of them cuts at itself."""
     from todus.evaluation import precision_recall, score_thresholds
 
-    precision = number("PRECISION", float, None)
-    if precision is not None and precision > 1:
-        raise UsageError("PRECISION=%g must be between 0 and 1" % precision)
+    precision = variables.value("PRECISION", "eval")
     chosen = arguments.checkpoint if arguments.checkpoint is not None else catalogue.exported_from(model)
-    forms = catalogue.present(model, chosen)
-    threshold = max([arguments.score_threshold] + [catalogue.score_threshold(model, form) or 0.0 for form in forms])
+    there = catalogue.present(model, chosen, lambda line: command.say("eval: %s" % line))
+    threshold = max([arguments.score_threshold] + [catalogue.score_threshold(model, form) or 0.0 for form in there])
     where = "%s of dataset %s" % (arguments.split, dataset.name)
-    command.say("eval: %d formats of %s, score threshold %g for each, on %s" % (len(forms), model.name, threshold, where))
+    command.say("eval: %d formats of %s, score threshold %g for each, on %s" % (len(there), model.name, threshold, where))
     results, entries = {}, []
-    for form in forms:
+    for form in there:
         command.say("eval: %s" % form.path)
-        if model.is_older_than_its_graph(form.path):
-            command.say("eval: it is older than the exported graph; convert it again")
         result = results[form.title] = evaluate(catalogue.open_form(model, form, 1), dataset, arguments, threshold)
         picked = score_thresholds.pick_all(result.matches, precision)
         if arguments.split == "val" and not arguments.limit:
             score_thresholds.store(form.path, picked, precision, result.images)
         entries.append(entry_of(form, result, picked, threshold, next(iter(results.values()))))
+        entries[-1]["classes"] = list(artefacts.of_model(model).classes)
     print_table(entries, next(iter(results.values())))
     files.write_json(model.folder / "eval.json", entries)
     precision_recall.draw(model.folder / "eval.png", results)
@@ -135,7 +132,7 @@ def print_table(entries, first) -> None:
         print("  AP of %s: %s%s" % (one_line(name), " ".join(values), note))
 
 
-def chosen_form(model: paths.Model, arguments) -> "catalogue.Form":
+def chosen_form(model: paths.Model, arguments) -> "catalogue.Present":
     """The form that the arguments name; the zoo's own model where they name none."""
     name = arguments.format or ("checkpoint" if arguments.checkpoint is not None else "")
     if not name:

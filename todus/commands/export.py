@@ -1,25 +1,25 @@
 """export.sh."""
 
-import os
-import re
 import sys
 from typing import List, Optional
 
-from todus import command, files
-from todus.commands import choice, chosen_model, number, preflight
+from todus import command, files, variables
+from todus.commands import chosen_model, preflight
 from todus.errors import UsageError
-from todus.export import graphs
+from todus.export import inference_graph
 from todus.model import checkpoints, pipeline
 from todus.paths import Model
+
+NAME = "export"
 
 
 def main(_argv=None) -> int:
     model = chosen_model()
-    prefix = checkpoints.choose(model, os.environ.get("CHECKPOINT_PREFIX", ""))
-    input_type = choice("INPUT_TYPE", graphs.INPUT_TYPES, "image_tensor")
+    prefix = checkpoints.choose(model, variables.value("CHECKPOINT_PREFIX", NAME) or "")
+    input_type = variables.value("INPUT_TYPE", NAME)
     preflight.export(model, prefix)
-    graph = graphs.export_inference_graph(model, prefix, input_type, input_shape(model), number("SCORE_THRESHOLD", float, None))
-    print("%s  %.1f MB, from %s" % (graph, graph.stat().st_size / 1e6, prefix.name if prefix.parent.name != "limited" else "the slice"))
+    graph = inference_graph.export(model, prefix, input_type, input_shape(model), variables.value("SCORE_THRESHOLD", NAME))
+    print("%s  %.1f MB, from %s" % (graph, graph.stat().st_size / 1e6, checkpoints.described(prefix)))
     saved = graph.parent / "saved_model"
     print("%s  %.1f MB" % (saved, files.size_of(saved) / 1e6))
     print("next: python -m eval -m %s -i, or ./export-tflite.sh" % model.name)
@@ -28,7 +28,7 @@ def main(_argv=None) -> int:
 
 def input_shape(model: Model) -> Optional[List[Optional[int]]]:
     """[batch, height, width, 3] that INPUT_SHAPE and BATCH name, None for what is free; None where neither is set."""
-    text, batch = os.environ.get("INPUT_SHAPE", "").strip() or "free", number("BATCH", int, None)
+    text, batch = variables.value("INPUT_SHAPE", NAME), variables.value("BATCH", NAME)
     if text == "free":
         return [batch, None, None, 3] if batch else None
     if text == "fixed":
@@ -36,11 +36,9 @@ def input_shape(model: Model) -> Optional[List[Optional[int]]]:
         if not size:
             raise UsageError("INPUT_SHAPE=fixed: %s has an input of no fixed size; name one, such as INPUT_SHAPE=480x640" % model.name)
         return [batch, size[0], size[1], 3]
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if not match:
-        raise UsageError("INPUT_SHAPE=%s is not free, fixed or HEIGHTxWIDTH, such as 480x640" % text)
-    return [batch, int(match.group(1)), int(match.group(2)), 3]
+    height, _, width = text.partition("x")
+    return [batch, int(height), int(width), 3]
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("export", main))
+    sys.exit(command.run(NAME, main))

@@ -1,29 +1,30 @@
 """export-tflite.sh."""
 
-import os
 import sys
 
-from todus import command
-from todus.commands import choice, chosen_model, number, preflight
-from todus.export import graphs
+from todus import command, variables
+from todus.commands import chosen_model, preflight
+from todus.export import tflite_graph
 from todus.model import checkpoints
+
+NAME = "export-tflite"
 
 
 def main(_argv=None) -> int:
     model = chosen_model()
-    prefix = checkpoints.choose(model, os.environ.get("CHECKPOINT_PREFIX", ""))
+    prefix = checkpoints.choose(model, variables.value("CHECKPOINT_PREFIX", NAME) or "")
     preflight.export(model, prefix)
-    graph = graphs.export_tflite_graph(
+    graph = tflite_graph.export(
         model,
         prefix,
-        max_detections=number("MAX_DETECTIONS", int, 100),
-        regular_nms=choice("NMS", ("regular", "fast"), "regular") == "regular",
-        score_threshold=number("SCORE_THRESHOLD", float, None),
+        max_detections=variables.value("MAX_DETECTIONS", NAME),
+        regular_nms=variables.value("TFLITE_NMS", NAME) == "regular",
+        score_threshold=variables.value("SCORE_THRESHOLD", NAME),
     )
-    print("%s  %.1f MB, from %s" % (graph, graph.stat().st_size / 1e6, prefix.name if prefix.parent.name != "limited" else "the slice"))
+    print("%s  %.1f MB, from %s" % (graph, graph.stat().st_size / 1e6, checkpoints.described(prefix)))
     print("next: ./convert-tflite.sh")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("export-tflite", main))
+    sys.exit(command.run(NAME, main))

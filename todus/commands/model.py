@@ -9,14 +9,17 @@ The limited model detects its classes at once as the zoo model does; training st
 TODUS_HOME (where model/ and dataset/ lie). Exit codes: 0, 1 for what went wrong, 2 for wrong usage.
 """
 
-import argparse
-import re
+import os
 import shlex
+from typing import List, Tuple
 
-from todus import categories, command, paths
+from todus import categories, command, paths, variables
 from todus.errors import UsageError
 from todus.model import checkpoint_values, class_slice, pipeline, pipeline_options, prepare, prepared, zoo
 from todus.text import one_line, shortened
+
+COUNT = command.typed(variables.Whole(1))
+RATE = command.typed(variables.Decimal(0, 1000, above=True))
 
 
 def parser() -> command.Parser:
@@ -42,63 +45,52 @@ def parser() -> command.Parser:
 
 
 def add_patches(group) -> None:
-    group.add_argument("--batch-size", type=batch, metavar="N|auto", help="images a step; the learning rate scales with it")
-    group.add_argument("--steps", type=positive, metavar="N", help="training steps")
-    group.add_argument("--learning-rate", type=rate, metavar="R")
+    group.add_argument(
+        "--batch-size",
+        type=command.typed(variables.Either("auto", variables.Whole(1, 65536))),
+        metavar="N|auto",
+        help="images a step; the learning rate scales with it",
+    )
+    group.add_argument("--steps", type=COUNT, metavar="N", help="training steps")
+    group.add_argument("--learning-rate", type=RATE, metavar="R")
     group.add_argument("--decay", choices=pipeline_options.DECAYS, help="of the learning rate (default with --learning-rate: constant)")
-    group.add_argument("--decay-steps", type=positive, metavar="N")
-    group.add_argument("--decay-factor", type=rate, metavar="F")
-    group.add_argument("--warmup-steps", type=positive, metavar="N")
+    group.add_argument("--decay-steps", type=COUNT, metavar="N")
+    group.add_argument("--decay-factor", type=RATE, metavar="F")
+    group.add_argument("--warmup-steps", type=COUNT, metavar="N")
     group.add_argument("--optimizer", choices=pipeline_options.OPTIMIZERS)
     group.add_argument("--augment", metavar="NAMES", help="comma-separated: %s" % ", ".join(pipeline_options.AUGMENTATIONS))
     group.add_argument("--freeze", metavar="REGEX", help="variables that training leaves alone; backbone is the feature extractor")
-    group.add_argument("--image-size", type=size, metavar="HxW", help="of a model with a fixed input")
-    group.add_argument("--min-size", type=positive, metavar="N", help="of a model that keeps the aspect")
-    group.add_argument("--max-size", type=positive, metavar="N")
-    group.add_argument("--pad-to-multiple", type=positive, metavar="N")
-    group.add_argument("--quantization-delay", type=natural, metavar="N", help="steps before quantization begins (default: a tenth)")
-    group.add_argument("--weight-bits", type=positive, metavar="8")
-    group.add_argument("--activation-bits", type=positive, metavar="8")
-    group.add_argument("--max-detections", type=positive, metavar="N", help="an image")
-    group.add_argument("--score-threshold", type=share, metavar="T", help="detections below it are left out of exported graphs")
-    group.add_argument("--eval-images", type=positive, metavar="N")
+    group.add_argument("--image-size", type=command.typed(Size()), metavar="HxW", help="of a model with a fixed input")
+    group.add_argument("--min-size", type=COUNT, metavar="N", help="of a model that keeps the aspect")
+    group.add_argument("--max-size", type=COUNT, metavar="N")
+    group.add_argument("--pad-to-multiple", type=COUNT, metavar="N")
+    group.add_argument(
+        "--quantization-delay",
+        type=command.typed(variables.Whole(0)),
+        metavar="N",
+        help="steps before quantization begins (default: a tenth)",
+    )
+    group.add_argument("--weight-bits", type=COUNT, metavar="8")
+    group.add_argument("--activation-bits", type=COUNT, metavar="8")
+    group.add_argument("--max-detections", type=COUNT, metavar="N", help="an image")
+    group.add_argument(
+        "--score-threshold",
+        type=command.typed(variables.Decimal(0, 1)),
+        metavar="T",
+        help="detections below it are left out of exported graphs",
+    )
+    group.add_argument("--eval-images", type=COUNT, metavar="N")
 
 
-def positive(text: str) -> int:
-    return _number(int, text, lambda value: value > 0, "a whole number above 0")
+class Size(variables.Like):
+    """HEIGHTxWIDTH, as (height, width)."""
 
+    def __init__(self) -> None:
+        super().__init__(r"[1-9]\d{0,4}x[1-9]\d{0,4}", "HEIGHTxWIDTH, such as 300x300")
 
-def natural(text: str) -> int:
-    return _number(int, text, lambda value: value >= 0, "a whole number")
-
-
-def rate(text: str) -> float:
-    return _number(float, text, lambda value: 0 < value < float("inf"), "a number above 0")
-
-
-def share(text: str) -> float:
-    return _number(float, text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
-
-
-def batch(text: str):
-    return text if text == "auto" else positive(text)
-
-
-def size(text: str):
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if not match:
-        raise argparse.ArgumentTypeError("%r is not HEIGHTxWIDTH, such as 300x300" % text)
-    return int(match.group(1)), int(match.group(2))
-
-
-def _number(kind, text: str, holds, what: str):
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not holds(value):
-        raise argparse.ArgumentTypeError("%r is not %s" % (text, what))
-    return value
+    def read(self, text: str) -> Tuple[int, int]:
+        height, width = super().read(text).split("x")
+        return int(height), int(width)
 
 
 def main(argv=None) -> int:
@@ -123,9 +115,25 @@ def main(argv=None) -> int:
         limit=not arguments.no_limit,
         batch_auto=arguments.batch_size == "auto",
         options=options_of(arguments),
+        command=typed(arguments),
     )
     report(model, request, prepare.prepare(model, request, command.say))
     return 0
+
+
+def typed(arguments) -> List[str]:
+    """The arguments as a person can type them again, from any folder: short names where there are two, paths absolute."""
+    names = {"model": "-m", "dataset": "-d", "quantize": "-q", "name": "--as"}
+    words: List[str] = []
+    for dest, value in vars(arguments).items():
+        if value is None or value is False or dest in ("list", "summary", "variables"):
+            continue
+        words.append(names.get(dest, "--" + dest.replace("_", "-")))
+        if dest in ("archive", "config", "label_map") and "://" not in value:
+            value = os.path.abspath(os.path.expanduser(value))
+        if value is not True:
+            words.append("%dx%d" % value if isinstance(value, tuple) else str(value))
+    return words
 
 
 def options_of(arguments) -> pipeline_options.Options:

@@ -12,7 +12,7 @@ from todus.dataset import box_sizes
 from todus.dataset.records import reader, verify
 from todus.errors import TodusError
 from todus.evaluation import self_check
-from todus.machine import environment, gpus, memory
+from todus.machine import environment, gpus
 from todus.model import checkpoint_files, checkpoints, pipeline, prepared, resources
 from todus.paths import Dataset, Model
 from todus.text import one_line, shortened
@@ -78,16 +78,9 @@ def convert(*modules: str) -> None:
             raise TodusError("%s is not installed; run: make install" % module)
 
 
-def convert_tflite() -> None:
-    """TensorFlow's converter is a program of its own. Raises TodusError where PATH has it not."""
-    convert()
-    if not shutil.which("toco_from_protos"):
-        raise TodusError("toco_from_protos, which comes with TensorFlow, is not on PATH; run: source .venv/bin/activate")
-
-
 def checkpoint_is_whole(prefix: Path) -> None:
     """Raises TodusError, with the way to another one, for a checkpoint that is cut short or damaged."""
-    of_model = prefix.parent.name in ("limited", "pretrained")
+    of_model = checkpoints.is_slice(prefix) or prefix.parent.name == "pretrained"
     checkpoint_files.check(prefix, "run python -m model again" if of_model else "take another one with CHECKPOINT_PREFIX")
 
 
@@ -160,14 +153,9 @@ def _memory(model: Model, config: pipeline.Config) -> Iterator[str]:
     if not measured:
         return
     cost = resources.Costs(measured["parameters"], 0, measured["activations"], None, [], [])
-    batch, places = config.train_config.batch_size, memory.devices()
-    name, free = max(places[1:], key=lambda place: place[1]) if len(places) > 1 else places[0]
-    needed = resources.training_bytes(cost, batch)
-    if needed > free:
-        fits = resources.largest_batch(cost, int(0.9 * free), batch)
-        yield "batch size %d needs about %.1f GB, and %s has %.1f GB free; if it ends for want of memory, take BATCH_SIZE=%d" % (
-            (batch, needed / 1e9, name, free / 1e9, fits)
-        )
+    doubt = resources.memory_doubt(cost, config.train_config.batch_size, "BATCH_SIZE=")
+    if doubt:
+        yield doubt
 
 
 def tiny_boxes(dataset: Dataset, config: pipeline.Config) -> Iterator[str]:

@@ -9,21 +9,18 @@ network's input, 300x300 unless given; -m takes it from a prepared model's pipel
 import sys
 from typing import List, Optional
 
-from todus import command, paths
+from todus import command, paths, variables
 from todus.command import Parser
-from todus.errors import UsageError
 from todus.preview.preview import input_size, preview
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser("todus.commands.preview", __doc__)
     parser.add_argument("dataset", metavar="DATASET")
-    parser.add_argument("--images", metavar="N", type=int, default=24)
+    parser.add_argument("--images", metavar="N", type=command.typed(variables.Whole(1, 400)), default=24)
     parser.add_argument("--size", metavar="WxH", default="300x300")
     parser.add_argument("-m", "--model", metavar="MODEL", default="")
     arguments = parser.parse_args(argv)
-    if not 1 <= arguments.images <= 400:
-        raise UsageError("--images %d: give a number from 1 to 400" % arguments.images)
     preview(paths.dataset(arguments.dataset), arguments.images, input_size(arguments.size, arguments.model))
     return 0
 

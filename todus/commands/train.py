@@ -3,10 +3,10 @@
 import os
 import shlex
 import sys
-from typing import List, Optional
+from typing import Any, List, Optional
 
-from todus import command
-from todus.commands import choice, chosen_model, number, preflight
+from todus import command, variables
+from todus.commands import chosen_model, preflight
 from todus.errors import UsageError
 from todus.model import prepared
 from todus.text import one_line
@@ -18,35 +18,23 @@ SETTINGS = ("NUM_TRAIN_STEPS", "BATCH_SIZE", "LEARNING_RATE", "SAVE_STEPS", "KEE
 SETTINGS += ("EVAL_STEPS", "EVAL_SAMPLE", "EVAL_TRAIN", "TARGET_AP", "PATIENCE")
 
 
-def whole(name: str, default: int) -> int:
-    """An environment variable as a number of 0 or more."""
-    text = os.environ.get(name, "").strip()
-    return 0 if text == "0" else number(name, int, default)
-
-
-def target() -> str:
-    """TARGET_AP: "", a number above 0 and up to 1, or "pretrained"."""
-    text = os.environ.get("TARGET_AP", "").strip()
-    if text in ("", "pretrained"):
-        return text
-    if number("TARGET_AP", float, None) > 1:
-        raise UsageError("TARGET_AP=%s must be at most 1, or pretrained" % text)
-    return text
-
-
 def settings() -> trainer.Settings:
     """The settings in the environment."""
+
+    def value(name: str) -> Any:
+        return variables.value(name, "train")
+
     result = trainer.Settings(
-        num_steps=number("NUM_TRAIN_STEPS", int, None),
-        batch_size=number("BATCH_SIZE", int, None),
-        learning_rate=number("LEARNING_RATE", float, None),
-        save_steps=number("SAVE_STEPS", int, 500),
-        keep=number("KEEP", int, 5),
-        log_steps=number("LOG_STEPS", int, 10),
-        scoring=Scoring(whole("EVAL_STEPS", 1000), number("EVAL_SAMPLE", int, 1), choice("EVAL_TRAIN", ("0", "1"), "0") == "1"),
-        separate=choice("EVAL", ("inline", "separate"), "inline") == "separate",
-        target_ap=target(),
-        patience=whole("PATIENCE", 0),
+        num_steps=value("NUM_TRAIN_STEPS"),
+        batch_size=value("BATCH_SIZE"),
+        learning_rate=value("LEARNING_RATE"),
+        save_steps=value("SAVE_STEPS"),
+        keep=value("KEEP"),
+        log_steps=value("LOG_STEPS"),
+        scoring=Scoring(value("EVAL_STEPS"), value("EVAL_SAMPLE"), value("EVAL_TRAIN")),
+        separate=value("EVAL") == "separate",
+        target_ap="" if value("TARGET_AP") is None else str(value("TARGET_AP")),
+        patience=value("PATIENCE"),
     )
     if (result.target_ap or result.patience) and not result.scoring.every:
         raise UsageError("TARGET_AP and PATIENCE need evaluations; EVAL_STEPS=0 makes none")
@@ -84,7 +72,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         return evaluator(model, chosen)
     if arguments.hosts:
         cluster.read_hosts(arguments.hosts)
-    if arguments.background or choice("BACKGROUND", ("0", "1"), "0") == "1":
+    if arguments.background or variables.value("BACKGROUND", "train"):
         more = ["--hosts", os.path.abspath(arguments.hosts)] if arguments.hosts else []
         background.start(model, more, command.say)
         return 0

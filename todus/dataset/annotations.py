@@ -1,10 +1,10 @@
-"""The one in-memory form of a dataset: images, boxes, categories. Every source is read into it, every record is written from it."""
+"""Images, boxes and categories of a dataset in memory: every source is read into these classes, and records are written from them."""
 
 import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Collection, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 NOT_A_NUMBER = "box with a coordinate that is no number"
 OUTSIDE = "box outside the image"
@@ -27,8 +27,8 @@ class Box(NamedTuple):
     mask: Any = None  # COCO polygons or RLE, only where masks are asked for
 
 
-class Member(NamedTuple):
-    """A file inside a zip archive, found by its place, so that many processes can read it."""
+class ZipMember(NamedTuple):
+    """A file inside a zip archive, by its offset, so that each process can read it without the archive's directory."""
 
     archive: Path
     offset: int  # of its local header
@@ -38,8 +38,8 @@ class Member(NamedTuple):
     deflated: bool
 
 
-class Span(NamedTuple):
-    """An image inside another file, as it is, such as the one in a record."""
+class FileSpan(NamedTuple):
+    """An image inside another file, uncompressed, such as the one in a record."""
 
     file: Path
     offset: int
@@ -55,9 +55,9 @@ class Image:
     width: int
     height: int
     boxes: List[Box] = field(default_factory=list)
-    path: Optional[Path] = None  # where the bytes lie, once they are on disk
-    member: Union[Member, Span, None] = None  # or where they lie in an archive or a record
-    url: str = ""  # path on the source's server, where it is not what the file name says
+    path: Optional[Path] = None  # the image file, once it is on disk
+    member: Union[ZipMember, FileSpan, None] = None  # or the image's place in an archive or a record
+    url: str = ""  # on the source's server, where it does not follow from the file name
 
 
 @dataclass
@@ -80,26 +80,17 @@ def tally(images: List[Image]) -> Dict[int, Tuple[int, int]]:
     return {identity: (images_of[identity], boxes_of[identity]) for identity in sorted(boxes_of)}
 
 
-def limit(annotations: Annotations, wanted: Collection[int]) -> Annotations:
-    """The same images with only the boxes of the wanted category ids; images without one stay, without boxes."""
-    kept = {identity: name for identity, name in annotations.categories.items() if identity in wanted}
-    for image in annotations.images:
-        if image.boxes:
-            image.boxes = [box for box in image.boxes if box.category_id in kept]
-    return Annotations(kept, annotations.images, annotations.dropped)
-
-
 def clean(annotations: Annotations) -> Annotations:
-    """Clips boxes to their images and drops, counted by reason, those that have no area there; orders images and boxes by id."""
+    """Clips boxes to their images, drops those without area there, counted by reason, and orders images and boxes by id."""
     for image in annotations.images:
         if image.boxes:
-            fitted = (_fitted(box, image, annotations.dropped) for box in image.boxes)
-            image.boxes = sorted((box for box in fitted if box), key=_box_order)
-    annotations.images.sort(key=lambda image: order(image.id))
+            clipped = (_clip(box, image, annotations.dropped) for box in image.boxes)
+            image.boxes = sorted((box for box in clipped if box), key=_box_order)
+    annotations.images.sort(key=lambda image: id_order(image.id))
     return annotations
 
 
-def order(identity: Union[int, str]) -> Tuple[int, Union[int, str]]:
+def id_order(identity: Union[int, str]) -> Tuple[int, Union[int, str]]:
     """The sort key of an image id: numbers by value, before names."""
     return (0, identity) if isinstance(identity, int) else (1, identity)
 
@@ -108,7 +99,8 @@ def _box_order(box: Box) -> Tuple:
     return (box.id, box.category_id, box.ymin, box.xmin, box.ymax, box.xmax)
 
 
-def _fitted(box: Box, image: Image, dropped: Counter) -> Optional[Box]:
+def _clip(box: Box, image: Image, dropped: Counter) -> Optional[Box]:
+    """The part of the box inside the image; None, and counted in `dropped`, where there is none."""
     sides = (box.ymin, box.xmin, box.ymax, box.xmax)
     if not all(math.isfinite(side) for side in sides):
         dropped[NOT_A_NUMBER] += 1

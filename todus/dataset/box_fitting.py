@@ -1,17 +1,19 @@
-"""Boxes as an annotation has them, made to agree with the image they belong to."""
+"""Fits the boxes of an annotation to the image that is stored: scales, clips and drops them."""
 
 import math
 from collections import Counter
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from todus.dataset.annotations import EMPTY, NOT_A_NUMBER, OUTSIDE, Box
-from todus.dataset.image_conversion import Picture
+from todus.dataset.image_conversion import ImageInfo
 from todus.dataset.image_files import BadImage
 
 FRACTIONS = (-1.0, -1.0)  # the frame of boxes given as fractions of the image
 UNKNOWN = (0.0, 0.0)  # the frame of boxes in pixels of an image whose size the annotation does not give
-LEAST = 0.01  # pixels; what is narrower has no area
-SAME_SHAPE = 0.02  # width/height ratios that differ by less, in parts, are one picture at two sizes
+LEAST_SIDE = 0.01  # pixels; a narrower box has no area
+SAME_SHAPE = 0.02  # relative difference of two width/height ratios up to which they are one picture at two sizes
+SWAPPED = "box with swapped corners"
+CLIPPED = "box clipped to its image"
 
 
 class NamedBox(NamedTuple):
@@ -28,7 +30,7 @@ class NamedBox(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """How an annotation's frame lies on its image."""
+    """How an annotation's frame maps to its image."""
 
     upright: bool  # the image is to be turned as its EXIF says
     width: int  # of the image as it will be stored
@@ -37,29 +39,50 @@ class Fit(NamedTuple):
     scale_y: float
 
 
-def fit(frame: Tuple[float, float], picture: Picture, exif: str, default_upright: bool) -> Fit:
+class FittedBoxes(NamedTuple):
+    """The boxes of one image in pixels of the stored image, and what happened to them."""
+
+    boxes: List[Box]
+    dropped: Counter  # reason -> boxes that cannot be used
+    mended: Counter  # what was corrected -> boxes
+
+
+def number(text: str) -> float:
+    """The number that a text is, NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def frame_of(width: float, height: float) -> Tuple[float, float]:
+    """The frame of boxes in pixels of an image of this size; UNKNOWN for a size that no image has."""
+    return (width, height) if 0 < width < math.inf and 0 < height < math.inf else UNKNOWN
+
+
+def fit(frame: Tuple[float, float], image: ImageInfo, exif: str, default_upright: bool) -> Fit:
     """The image on which the boxes were drawn.
 
     Args:
       frame: width and height that the annotation gives, FRACTIONS or UNKNOWN.
-      picture: the image file.
+      image: the image file.
       exif: upright, stored, or auto: the one whose width and height are the frame's; where both or neither are, `default_upright`.
 
     Raises:
       BadImage: the annotation's width and height belong to another picture.
     """
     choices = {"upright": [True], "stored": [False], "auto": [default_upright, not default_upright]}[exif]
-    if frame in (FRACTIONS, UNKNOWN) or picture.orientation == 1:
+    if frame in (FRACTIONS, UNKNOWN) or image.orientation == 1:
         choices = choices[:1]
-    exact = [upright for upright in choices if frame == picture.size(upright)]
-    alike = [upright for upright in choices if frame in (FRACTIONS, UNKNOWN) or _same_shape(frame, picture.size(upright))]
+    exact = [upright for upright in choices if frame == image.size(upright)]
+    alike = [upright for upright in choices if frame in (FRACTIONS, UNKNOWN) or _same_shape(frame, image.size(upright))]
     if not (exact or alike):
         raise BadImage("annotation's width and height are not the image's")
     upright = (exact or alike)[0]
-    width, height = picture.size(upright)
+    width, height = image.size(upright)
     scales = {FRACTIONS: (float(width), float(height)), UNKNOWN: (1.0, 1.0)}
     scale_x, scale_y = scales.get(frame) or (width / frame[0], height / frame[1])
-    return Fit(upright and picture.orientation != 1, width, height, scale_x, scale_y)
+    return Fit(upright and image.orientation != 1, width, height, scale_x, scale_y)
 
 
 def _same_shape(frame: Tuple[float, float], size: Tuple[int, int]) -> bool:
@@ -67,35 +90,38 @@ def _same_shape(frame: Tuple[float, float], size: Tuple[int, int]) -> bool:
     return abs(left - right) <= SAME_SHAPE * max(left, right)
 
 
-def placed(boxes: List[NamedBox], ids: Dict[str, int], on: Fit, dropped: Counter, mended: Counter) -> List[Box]:
-    """The boxes in pixels of the stored image, inside it; what cannot be used is counted in `dropped`, what was corrected in `mended`."""
-    kept = []
+def fit_boxes(boxes: List[NamedBox], ids: Dict[str, int], to: Fit) -> FittedBoxes:
+    """The boxes in pixels of the stored image, clipped to it. `ids` is class name -> id."""
+    fitted = FittedBoxes([], Counter(), Counter())
     for named in boxes:
-        corners = _inside(named, on, dropped, mended)
-        if corners:
-            xmin, ymin, xmax, ymax = corners
+        found = _fitted_corners(named, to)
+        fitted.mended.update(found.mended)
+        if found.fault:
+            fitted.dropped[found.fault] += 1
+        else:
+            xmin, ymin, xmax, ymax = found.corners
             area = (xmax - xmin) * (ymax - ymin)
-            kept.append(Box(ids[named.name], ymin, xmin, ymax, xmax, area, named.is_crowd, named.difficult, named.truncated))
-    return kept
+            fitted.boxes.append(Box(ids[named.name], ymin, xmin, ymax, xmax, area, named.is_crowd, named.difficult, named.truncated))
+    return fitted
 
 
-def _inside(named: NamedBox, on: Fit, dropped: Counter, mended: Counter) -> Optional[Tuple[float, float, float, float]]:
-    xs = [named.xmin * on.scale_x, named.xmax * on.scale_x]
-    ys = [named.ymin * on.scale_y, named.ymax * on.scale_y]
+class _FittedCorners(NamedTuple):
+    corners: Optional[Tuple[float, float, float, float]]  # xmin, ymin, xmax, ymax
+    fault: str  # why there are none
+    mended: List[str]
+
+
+def _fitted_corners(named: NamedBox, to: Fit) -> _FittedCorners:
+    xs = [named.xmin * to.scale_x, named.xmax * to.scale_x]
+    ys = [named.ymin * to.scale_y, named.ymax * to.scale_y]
     if not all(math.isfinite(value) for value in xs + ys):
-        dropped[NOT_A_NUMBER] += 1
-        return None
-    if xs[0] > xs[1] or ys[0] > ys[1]:
-        mended["box with swapped corners"] += 1
+        return _FittedCorners(None, NOT_A_NUMBER, [])
+    mended = [SWAPPED] if xs[0] > xs[1] or ys[0] > ys[1] else []
     xmin, xmax = sorted(xs)
     ymin, ymax = sorted(ys)
-    if xmax - xmin < LEAST or ymax - ymin < LEAST:
-        dropped[EMPTY] += 1
-        return None
-    inside = max(xmin, 0.0), max(ymin, 0.0), min(xmax, float(on.width)), min(ymax, float(on.height))
-    if inside[2] - inside[0] < LEAST or inside[3] - inside[1] < LEAST:
-        dropped[OUTSIDE] += 1
-        return None
-    if inside != (xmin, ymin, xmax, ymax):
-        mended["box clipped to its image"] += 1
-    return inside
+    if xmax - xmin < LEAST_SIDE or ymax - ymin < LEAST_SIDE:
+        return _FittedCorners(None, EMPTY, mended)
+    inside = max(xmin, 0.0), max(ymin, 0.0), min(xmax, float(to.width)), min(ymax, float(to.height))
+    if inside[2] - inside[0] < LEAST_SIDE or inside[3] - inside[1] < LEAST_SIDE:
+        return _FittedCorners(None, OUTSIDE, mended)
+    return _FittedCorners(inside, "", mended + ([CLIPPED] if inside != (xmin, ymin, xmax, ymax) else []))

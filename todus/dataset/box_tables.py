@@ -1,4 +1,4 @@
-"""Boxes as CSV text in the columns that people pass around, a row a box."""
+"""Boxes as CSV text in the usual columns, a row a box."""
 
 import csv
 import io
@@ -9,16 +9,16 @@ COLUMNS = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax
 
 
 def table_text(split: Annotations) -> str:
-    """A split's boxes in COLUMNS, in pixels of the stored images, as other tools read them; images without a box have no row."""
+    """A split's boxes in COLUMNS, in pixels of the stored images; images without a box have no row."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for image in split.images:
         for box in image.boxes:
-            corners = [_short(value) for value in (box.xmin, box.ymin, box.xmax, box.ymax)]
+            corners = [_number_text(value) for value in (box.xmin, box.ymin, box.xmax, box.ymax)]
             writer.writerow([image.file_name, image.width, image.height, split.categories[box.category_id]] + corners)
     return out.getvalue()
 
 
-def _short(value: float) -> str:
+def _number_text(value: float) -> str:
     return str(int(value)) if value == int(value) else "%.3f" % value

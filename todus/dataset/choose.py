@@ -1,12 +1,14 @@
 """Which images of a split become the dataset: those with a wanted class, at most so many, and some without."""
 
-import hashlib
 from collections import Counter
-from typing import Dict, List, Sequence, Union
+from typing import Callable, Collection, Dict, Iterable, List, Sequence, TypeVar, Union
 
-from todus.dataset.annotations import Annotations, Image, order, tally
+from todus.dataset.annotations import Annotations, Image, id_order
+from todus.dataset.seeded_order import sort_key
 
 ALL = "all"
+
+Item = TypeVar("Item")
 
 
 def choose(annotations: Annotations, most: int, negatives: Union[int, str], seed: int) -> Annotations:
@@ -19,23 +21,28 @@ def choose(annotations: Annotations, most: int, negatives: Union[int, str], seed
     if most and len(positive) > most:
         positive = proportional(positive, most, seed)
     if negatives != ALL:
-        empty = _drawn(empty, seed)[: int(negatives)]
-    chosen = sorted(positive + empty, key=lambda image: order(image.id))
+        empty = _shuffled(empty, seed)[: int(negatives)]
+    chosen = sorted(positive + empty, key=lambda image: id_order(image.id))
     return Annotations(annotations.categories, chosen, annotations.dropped)
 
 
 def proportional(images: Sequence[Image], most: int, seed: int) -> List[Image]:
-    """`most` of the images, so that every class keeps about its share.
+    """`most` of the images, in which every class keeps about its share. Each image has a box."""
+    return pick_in_proportion(_shuffled(images, seed), lambda image: [box.category_id for box in image.boxes], most)
 
-    Each image counts for its rarest class; classes get places in proportion (largest remainder), each at least one while there are enough.
+
+def pick_in_proportion(items: Iterable[Item], classes_of: Callable[[Item], Collection[int]], most: int) -> List[Item]:
+    """`most` of the items, in which every class keeps about its share; of each class the first ones.
+
+    Each item counts for its rarest class; classes get places in proportion (largest remainder), each at least one while there are enough.
     """
-    rarity = {category: number for category, (number, _) in tally(list(images)).items()}
-    groups: Dict[int, List[Image]] = {}
-    for image in _drawn(images, seed):
-        rarest = min((box.category_id for box in image.boxes), key=lambda category: (rarity[category], category))
-        groups.setdefault(rarest, []).append(image)
+    classes = [(item, set(classes_of(item))) for item in items]
+    frequency = Counter(category for _, found in classes for category in found)
+    groups: Dict[int, List[Item]] = {}
+    for item, found in classes:
+        groups.setdefault(min(found, key=lambda category: (frequency[category], category)), []).append(item)
     places = shares({category: len(group) for category, group in groups.items()}, most)
-    return [image for category, group in groups.items() for image in group[: places[category]]]
+    return [item for category, group in groups.items() for item in group[: places[category]]]
 
 
 def shares(sizes: Dict[int, int], most: int) -> Counter:
@@ -54,10 +61,5 @@ def shares(sizes: Dict[int, int], most: int) -> Counter:
     return places
 
 
-def _drawn(images: Sequence[Image], seed: int) -> List[Image]:
-    """The images in an order drawn by the seed."""
-
-    def key(image: Image) -> bytes:
-        return hashlib.sha256(("%d/choose/%s" % (seed, image.id)).encode("utf-8")).digest()
-
-    return sorted(images, key=key)
+def _shuffled(images: Sequence[Image], seed: int) -> List[Image]:
+    return sorted(images, key=lambda image: sort_key(seed, "choose", image.id))

@@ -1,4 +1,4 @@
-"""Which classes a person's own images have, what they are called, and their ids."""
+"""The classes of a person's own images: their names and their ids in the label map."""
 
 import difflib
 from collections import Counter
@@ -16,26 +16,28 @@ HIGHEST_ID = 10_000  # the class predictor has a column for every id up to the h
 
 @dataclass
 class Classes:
+    """The classes of a dataset."""
+
     names: Dict[int, str]  # id -> name: the label map
-    ids: Dict[str, int]  # a name as boxes have it -> id; names that nobody wants are absent
-    unused: List[str]  # wanted, known to the source or to LABEL_MAP, but without a box
+    ids: Dict[str, int]  # a name as boxes have it -> id; classes that CATEGORIES leaves out are absent
+    unused: List[str]  # classes of LABEL_MAP or the source's own list that no box has
+    mended: Counter  # what was corrected -> boxes
 
 
-def assign(seen: Dict[str, int], order: List[str], settings: Settings, mended: Counter) -> Classes:
+def assign(seen: Dict[str, int], order: List[str], settings: Settings) -> Classes:
     """Applies RENAME, LABEL_MAP and CATEGORIES.
 
     Args:
       seen: a name as boxes have it -> how many boxes.
-      order: names in the source's own order, where it has one; the others follow in the alphabet's.
+      order: names in the source's own order, where it has one; the others follow alphabetically.
       settings: the variables.
-      mended: gets a count of the boxes whose class is spelled otherwise in the label map.
 
     Raises:
       UsageError: CATEGORIES names an unknown class, or a class is not in LABEL_MAP.
     """
     renamed = {name: one_line(settings.rename.get(canonical(name), name)) for name in order + sorted(seen)}
     typed = {canonical(new): one_line(new) for new in settings.rename.values()}
-    known = _own_ids(settings.label_map) if settings.label_map else _in_order(renamed, order, typed)
+    known = _read_own_ids(settings.label_map) if settings.label_map else _in_order(renamed, order, typed)
     chosen = known
     if settings.categories:
         chosen = categories.choose(settings.categories, known, settings.label_map or "the annotations")
@@ -45,14 +47,15 @@ def assign(seen: Dict[str, int], order: List[str], settings: Settings, mended: C
     names = chosen if settings.label_map else categories.renumbered({key: name for key, name in chosen.items() if canonical(name) in used})
     numbers = {canonical(name): identity for identity, name in names.items()}
     ids = {name: numbers[canonical(renamed[name])] for name in seen if canonical(renamed[name]) in numbers}
+    mended: Counter = Counter()
     for name, identity in sorted(ids.items()):
         if name != names[identity]:
             mended["box of class %s taken as %s" % (one_line(name), names[identity])] += seen[name]
-    return Classes(names, ids, [name for name in chosen.values() if canonical(name) not in used])
+    return Classes(names, ids, [name for name in chosen.values() if canonical(name) not in used], mended)
 
 
 def _in_order(renamed: Dict[str, str], order: List[str], typed: Dict[str, str]) -> Dict[int, str]:
-    """1..N in the source's order, then the alphabet's; of several spellings of one class RENAME's is kept, else the first."""
+    """1..N in the source's order, then alphabetically; of several spellings of one class RENAME's is kept, else the first."""
     rest = sorted((renamed[name] for name in renamed if name not in set(order)), key=lambda name: (canonical(name), name))
     spelled: Dict[str, str] = {}
     for name in [renamed[name] for name in order] + rest:
@@ -60,7 +63,7 @@ def _in_order(renamed: Dict[str, str], order: List[str], typed: Dict[str, str]) 
     return dict(enumerate(spelled.values(), start=1))
 
 
-def _own_ids(path: str) -> Dict[int, str]:
+def _read_own_ids(path: str) -> Dict[int, str]:
     names = categories.read_label_map(path)
     if max(names) > HIGHEST_ID:
         raise UsageError("LABEL_MAP=%s has id %d; ids up to %d are usable" % (path, max(names), HIGHEST_ID))

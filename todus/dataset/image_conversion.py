@@ -1,4 +1,4 @@
-"""Image files of any origin, told by their content, to what TensorFlow decodes the same everywhere: 8-bit RGB JPEG or PNG.
+"""Converts image files of any format, recognised by content, to 8-bit RGB JPEG or PNG, which TensorFlow decodes the same everywhere.
 
 EXIF orientation: TensorFlow ignores it, viewers and most annotation tools obey it. `upright` says which of the two the boxes were drawn on;
 where it is True the pixels are turned, so that pixels and boxes agree; where it is False both stay as they are stored.
@@ -14,21 +14,23 @@ from typing import Iterator, NamedTuple, Tuple
 from PIL import Image as PIL
 from PIL import ImageOps, UnidentifiedImageError
 
-from todus.dataset.image_files import MOST_PIXELS, BadImage, looks_like_html
+from todus.dataset.image_files import MOST_PIXELS, TOO_LARGE, BadImage
+from todus.fetching.web_pages import looks_like_html
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")  # no format whose reader starts another program
 JPEG_QUALITY = 95
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+DEEP = "image has 16 bits a channel (convert it to 8)"
 _ORIENTATION = 0x0112
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
-class Picture(NamedTuple):
-    """What an image file is, from its header alone."""
+class ImageInfo(NamedTuple):
+    """What the header of an image file says."""
 
     width: int  # pixels, as stored
     height: int
-    format: str  # jpeg, png, bmp, gif, tiff or webp, whatever the file is called
+    format: str  # jpeg, png, bmp, gif, tiff or webp, by content
     mode: str  # Pillow's: RGB, L, CMYK, P ...
     orientation: int  # EXIF's, 1 to 8; 1 is upright
 
@@ -38,38 +40,38 @@ class Picture(NamedTuple):
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
-def look(path: Path) -> Picture:
-    """Reads an image's header. Raises BadImage for what is no image, has 16 bits a channel or too many pixels; OSError as open does."""
+def read_header(path: Path) -> ImageInfo:
+    """Reads an image's header. Raises BadImage for a file that is no image, has 16 bits a channel or too many pixels; OSError as open."""
     with open(str(path), "rb") as file:
         head = file.read(512)
         file.seek(0)
         if _is_deep_png(head):
-            raise BadImage("image has 16 bits a channel (convert it to 8)")
+            raise BadImage(DEEP)
         if looks_like_html(head):
             raise BadImage("image is a web page")
         with _quietly():
             image = _open(file)
             if image.mode in _DEEP_MODES:
-                raise BadImage("image has 16 bits a channel (convert it to 8)")
+                raise BadImage(DEEP)
             orientation = _orientation(image)
     kind = {"MPO": "jpeg"}.get(image.format, image.format.lower())
-    return Picture(image.width, image.height, kind, image.mode, orientation)
+    return ImageInfo(image.width, image.height, kind, image.mode, orientation)
 
 
-def change(picture: Picture, upright: bool) -> str:
-    """Why the file cannot go into a record as it is ("GIF to JPEG", "grey to RGB", "turned upright"); empty when it can."""
+def needed_conversion(image: ImageInfo, upright: bool) -> str:
+    """What must be changed before the file can go into a record, such as "GIF to JPEG, palette to RGB"; "" for nothing."""
     changes = []
-    if picture.format not in ("jpeg", "png"):
-        changes.append("%s to JPEG" % picture.format.upper())
-    if picture.mode != "RGB":
+    if image.format not in ("jpeg", "png"):
+        changes.append("%s to JPEG" % image.format.upper())
+    if image.mode != "RGB":
         names = {"L": "grey", "1": "black and white", "LA": "grey with alpha", "P": "palette", "RGBA": "alpha"}
-        changes.append("%s to RGB" % names.get(picture.mode, picture.mode))
-    if upright and picture.orientation != 1:
+        changes.append("%s to RGB" % names.get(image.mode, image.mode))
+    if upright and image.orientation != 1:
         changes.append("turned upright")
     return ", ".join(changes)
 
 
-def converted(path: Path, upright: bool) -> Tuple[bytes, str]:
+def convert(path: Path, upright: bool) -> Tuple[bytes, str]:
     """The image as 8-bit RGB and its format: png for a PNG, JPEG of quality 95 for anything else. Raises BadImage."""
     with open(str(path), "rb") as file, _quietly():
         image = _open(file)
@@ -109,7 +111,7 @@ def _open(file: io.BufferedReader) -> PIL.Image:
     try:
         image = PIL.open(file, formats=FORMATS)
     except PIL.DecompressionBombError:
-        raise BadImage("image has more than %d megapixels" % (MOST_PIXELS // 1000000))
+        raise BadImage(TOO_LARGE)
     except UnidentifiedImageError:
         raise BadImage("not a JPEG, PNG, BMP, GIF, TIFF or WebP image")
     except _DAMAGE:
@@ -117,7 +119,7 @@ def _open(file: io.BufferedReader) -> PIL.Image:
     if image.width < 1 or image.height < 1:
         raise BadImage("image cannot be decoded")
     if image.width * image.height > MOST_PIXELS:
-        raise BadImage("image has more than %d megapixels" % (MOST_PIXELS // 1000000))
+        raise BadImage(TOO_LARGE)
     return image
 
 
@@ -135,7 +137,7 @@ def _is_deep_png(head: bytes) -> bool:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keeps Pillow's warnings about strangers' files off the terminal."""
+    """Suppresses Pillow's warnings about the files that it reads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""What an image file is, from its bytes and without decoding its pixels: JPEG or PNG, its size, and whether it is whole."""
+"""Reads JPEG and PNG files: format, size and completeness without decoding the pixels; and the pixels."""
 
 import io
 import struct
@@ -7,31 +7,34 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 
-from todus.fetching.archives import looks_like_html
+from todus.fetching.web_pages import looks_like_html
 
 MOST_PIXELS = 100000000
+TOO_LARGE = "image has more than %d megapixels" % (MOST_PIXELS // 1000000)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _END_OF_IMAGE = b"\xff\xd9"
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15 without DHT, JPG and DAC (ITU T.81, table B.1)
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15 without DHT, JPG and DAC (ITU T.81, table B.1)
 _START_OF_SCAN = 0xDA
-_ALONE = frozenset(range(0xD0, 0xD8)) | {0x01}  # RST0..RST7 and TEM have no length
+_WITHOUT_LENGTH = frozenset(range(0xD0, 0xD8)) | {0x01}  # RST0..RST7 and TEM
 
 
 class BadImage(Exception):
-    """The bytes are not one whole JPEG or PNG; the message is the reason, without the file's name."""
+    """The file is not an image that can be used; the message is the reason, without the file's name."""
 
 
 class Header(NamedTuple):
+    """What a JPEG or PNG says about itself."""
+
     format: str  # jpeg or png, as image/format says it
     height: int
     width: int
 
 
 def inspect(data: bytes) -> Header:
-    """Format and size of a whole JPEG or PNG file.
+    """Format and size of a complete JPEG or PNG file.
 
-    The structure is walked, not the pixels: a JPEG has its frame header, a scan and an end of image after it; each PNG chunk has its CRC.
+    The structure is checked, not the pixels: a JPEG has a frame header, a scan and an end of image after it; each PNG chunk has its CRC.
 
     Raises:
       BadImage: it is something else, or ends too early.
@@ -45,8 +48,17 @@ def inspect(data: bytes) -> Header:
     if not header.height or not header.width:
         raise BadImage("image has no pixels")
     if header.height * header.width > MOST_PIXELS:
-        raise BadImage("image has more than %d megapixels" % (MOST_PIXELS // 1000000))
+        raise BadImage(TOO_LARGE)
     return header
+
+
+def fault_of(data: bytes) -> str:
+    """Why the bytes are no complete JPEG or PNG file, "" when they are one."""
+    try:
+        inspect(data)
+    except BadImage as error:
+        return str(error)
+    return ""
 
 
 def _unknown(data: bytes) -> str:
@@ -62,7 +74,7 @@ def _jpeg(data: bytes) -> Header:
     try:
         while True:
             marker, start, at = _segment(data, at)
-            if marker in _FRAMES:
+            if marker in _FRAME_HEADERS:
                 size = struct.unpack_from(">HH", data, start + 1)
             elif marker == _START_OF_SCAN:
                 break
@@ -82,7 +94,7 @@ def _segment(data: bytes, at: int) -> Tuple[int, int, int]:
     while data[at] == 0xFF:
         at += 1
     marker = data[at]
-    if marker in _ALONE:
+    if marker in _WITHOUT_LENGTH:
         return marker, at + 1, at + 1
     if marker == 0xD9:
         raise BadImage("JPEG has no scan")

@@ -1,4 +1,4 @@
-"""A person's folder of images: what lies in it, and which of its images an annotation means."""
+"""A person's folder of images: its files, and the image that an annotation names."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -7,13 +7,13 @@ from typing import Dict, Iterable, List, Optional, Tuple
 from todus.dataset.image_conversion import SUFFIXES
 from todus.errors import TodusError
 
-# Folders that sort files by kind and so say nothing about which image is meant.
+# Folders that sort files by kind, which do not count when an image is looked for beside its annotation.
 _KINDS = {"images", "image", "img", "imgs", "jpegimages", "annotations", "annotation", "annots", "xml", "xmls", "labels", "label", "data"}
-TRAIN, VAL, TEST = {"train", "training"}, {"val", "valid", "validation"}, {"test", "testing"}
+_SPLIT_NAMES = {"train": {"train", "training"}, "val": {"val", "valid", "validation"}, "test": {"test", "testing"}}
 
 
 def files_under(root: Path) -> List[Path]:
-    """Every file below `root`, in the order of their names; linked folders are followed once, hidden ones are not entered.
+    """Every file below `root`, ordered by name. Linked folders are followed once; hidden files and folders are left out.
 
     Raises TodusError when `root` is no folder.
     """
@@ -35,16 +35,22 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+def given_path(text: str) -> Path:
+    """The absolute path of a file or folder that a person typed."""
+    return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+def split_named(word: str) -> str:
+    """train, val or test for a word that means one of them, in any case; "" for any other."""
+    return next((split for split, names in _SPLIT_NAMES.items() if word.lower() in names), "")
+
+
 def split_of(relative: PurePosixPath) -> str:
-    """train, val or test when a folder of the path is called so; empty otherwise."""
-    for part in relative.parts[:-1]:
-        for split, names in (("train", TRAIN), ("val", VAL), ("test", TEST)):
-            if part.lower() in names:
-                return split
-    return ""
+    """train, val or test when a folder of the path is called so; "" otherwise."""
+    return next(filter(None, map(split_named, relative.parts[:-1])), "")
 
 
-class Images:
+class ImageFolder:
     """The images below a folder, found by path, name or stem, in any case."""
 
     def __init__(self, root: Path, paths: Iterable[Path]):
@@ -59,18 +65,18 @@ class Images:
     def relative(self, path: Path) -> PurePosixPath:
         return PurePosixPath(path.relative_to(self.root).as_posix())
 
-    def named(self, name: str, near: Optional[Path] = None) -> Optional[Path]:
-        """The image that an annotation calls `name` (a file name or a path of any system, of which only what lies below the folder counts).
+    def find_by_name(self, name: str, near: Optional[Path] = None) -> Optional[Path]:
+        """The image that an annotation calls `name`, which is a file name or a path of any system; None where there is none.
 
-        `near` is the annotation's own file: of several images with the name, the one in its folder, or in the folder beside, is meant.
-        None when there is none or it cannot be told which.
+        Of several images with the name it is the one whose folders agree best with those in `name`, then the one beside `near`, the
+        annotation's own file; None where that leaves several.
         """
         wanted = PurePosixPath(name.replace("\\", "/"))
         candidates = self._by_name.get(wanted.name.casefold(), [])
         return self._choose(candidates, wanted, near)
 
-    def with_stem(self, annotation: Path) -> Optional[Path]:
-        """The image whose name without ending is that of the annotation's file."""
+    def find_by_stem(self, annotation: Path) -> Optional[Path]:
+        """The image whose name without suffix is that of the annotation's file."""
         return self._choose(self._by_stem.get(annotation.stem.casefold(), []), PurePosixPath(annotation.name), annotation)
 
     def _choose(self, candidates: List[Path], wanted: PurePosixPath, near: Optional[Path]) -> Optional[Path]:

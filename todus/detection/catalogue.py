@@ -1,46 +1,45 @@
-"""The forms in which a model lies under model/NAME, and a detector for each."""
+"""Which forms of a model are there, and a detector for each."""
 
 from pathlib import Path
-from typing import List, NamedTuple, Optional
+from typing import Any, Callable, List, NamedTuple, Optional
 
-from todus import categories, files
+from todus import categories, files, forms
 from todus.errors import TodusError, UsageError
-from todus.model import artefacts, checkpoints, pipeline, prepared
+from todus.model import artefacts, checkpoint_files, checkpoints, pipeline, prepared
 from todus.paths import Model
 
-# What --format takes, beside tflite-FORMAT for a further TFLite file.
-NAMES = ("zoo", "checkpoint", "frozen_graph", "saved_model", "tflite", "onnx")
 
+class Present(NamedTuple):
+    """A form of a model that is there."""
 
-class Form(NamedTuple):
-    """One of them."""
-
-    name: str  # zoo, checkpoint, frozen_graph, saved_model, tflite, tflite-FORMAT or onnx
+    name: str  # of its row in todus.forms
     path: Path
     title: str  # as a person reads it: "TFLite float16"
 
 
-def present(model: Model, checkpoint: str = "") -> List[Form]:
-    """Every form of the limited model that is there, the checkpoint first; dummy-range files are left out, for they detect nothing."""
-    forms = [_checkpoint(model, checkpoint)]
-    if model.frozen_graph.exists():
-        forms.append(Form("frozen_graph", model.frozen_graph, "frozen graph"))
-    saved = model.inference_graph / "saved_model"
-    if (saved / "saved_model.pb").exists():
-        forms.append(Form("saved_model", saved, "SavedModel"))
-    for path in [model.converted("tflite")] + sorted(model.folder.glob("%s-*.tflite" % model.name)):
-        kind = artefacts.read(path).get("format") if path.exists() else None
-        if kind and kind != "dummy":
-            name = "tflite" + path.stem[len(model.name) :]
-            forms.append(Form(name, path, _tflite_title(path)))
-    if model.converted("onnx").exists():
-        forms.append(Form("onnx", model.converted("onnx"), "ONNX"))
-    return forms
+def present(model: Model, checkpoint: str = "", say: Callable[[str], None] = lambda line: None) -> List[Present]:
+    """Every form of the limited model that is there and that a detector here runs, the checkpoint first.
 
-
-def _checkpoint(model: Model, checkpoint: str) -> Form:
-    prefix = checkpoints.choose(model, checkpoint)
-    return Form("checkpoint", prefix, "checkpoint %s" % ("pretrained" if prefix.parent.name == "limited" else prefix.name))
+    Args:
+      model: a prepared model.
+      checkpoint: as CHECKPOINT_PREFIX.
+      say: is told of each form that is left out because it has other classes or another input size, and of files made from another graph.
+    """
+    found = [find(model, "checkpoint", checkpoint)]
+    for form in forms.runnable():
+        if form.name in ("zoo", "checkpoint") or not form.path(model.folder).exists():
+            continue
+        if form.made_from and not artefacts.read(form.path(model.folder)).get("format"):
+            continue  # a file of the person's own
+        try:
+            found.append(find(model, form.name))
+        except TodusError as error:
+            say("left out: %s" % error)
+            continue
+        if artefacts.is_outdated(model, form):
+            text = "%s was made from another graph than the one that is there; %s makes it anew"
+            say(text % (form.path(model.folder), artefacts.command(model, form)))
+    return found
 
 
 def exported_from(model: Model) -> str:
@@ -54,70 +53,69 @@ def exported_from(model: Model) -> str:
     return prefix
 
 
-def find(model: Model, name: str, checkpoint: str = "") -> Form:
-    """The form of that name. Raises UsageError for an unknown one, TodusError, with the command that makes it, for one that is missing."""
+def find(model: Model, name: str, checkpoint: str = "") -> Present:
+    """The form of that name.
+
+    Raises:
+      UsageError: there is no such form.
+      TodusError: its file is missing, or of other classes than the model is prepared for; the message has the command that makes it.
+    """
+    try:
+        form = forms.find(name)
+    except UsageError as error:
+        raise UsageError("--format: %s" % error)
     if name == "zoo":
-        path = model.zoo_frozen_graph if model.zoo_frozen_graph.exists() else model.zoo_checkpoint
-        return Form("zoo", path, "zoo model")
+        return Present(name, model.zoo_frozen_graph if model.zoo_frozen_graph.exists() else model.zoo_checkpoint, form.title)
     if name == "checkpoint":
-        return _checkpoint(model, checkpoint)
-    base, _, kind = name.partition("-")
-    places = {
-        "frozen_graph": (model.frozen_graph, "frozen graph", "./export.sh"),
-        "saved_model": (model.inference_graph / "saved_model", "SavedModel", "./export.sh"),
-        "tflite": (model.converted("tflite", kind), "TFLite", "./export-tflite.sh and ./convert-tflite.sh"),
-        "onnx": (model.converted("onnx"), "ONNX", "./convert-onnx.sh"),
-    }
-    if base not in places or (kind and base != "tflite"):
-        raise UsageError("--format %s is unknown; there is: %s, tflite-float16 and the like" % (name, ", ".join(NAMES)))
-    path, title, command = places[base]
+        prefix = checkpoints.choose(model, checkpoint)
+        return Present(name, prefix, "%s %s" % (form.title, checkpoints.name_of(prefix)))
+    path = form.path(model.folder)
+    if not form.detector:
+        raise UsageError("--format %s: no runtime here runs %s; there is: %s" % (name, form.title, forms.names()))
     if not path.exists():
-        raise TodusError(
-            "%s is missing; run %s" % (path, command.replace("./convert-tflite", "FORMAT=%s ./convert-tflite" % kind) if kind else command)
-        )
-    return Form(name, path, _tflite_title(path) if base == "tflite" else title)
+        raise TodusError("%s is missing; run: %s" % (path, artefacts.command(model, form)))
+    artefacts.check_file(model, form)
+    return Present(name, path, _title(form, path))
 
 
-def _tflite_title(path: Path) -> str:
-    about = artefacts.read(path)
+def _title(form: forms.Form, path: Path) -> str:
+    """The row's title; of a TFLite file with its format and its kind of non-max suppression."""
+    about = artefacts.read(path) if form.made_from == "tflite_graph" else {}
+    words = [form.title, about.get("format", "")] if about else [form.title]
     fast = (about.get("exported") or {}).get("nms") == "fast"
-    return "TFLite %s%s" % (about.get("format", ""), ", fast NMS" if fast else "")
+    return "%s%s" % (" ".join(word for word in words if word), ", fast NMS" if fast else "")
 
 
-def open_form(model: Model, form: Form, threads: Optional[int] = None, score_threshold: Optional[float] = None):
+def open_form(model: Model, form: Present, threads: Optional[int] = None, score_threshold: Optional[float] = None) -> Any:
     """The detector of a form.
 
     Args:
       model: a prepared model.
       form: from `present` or `find`.
-      threads: as in todus.detection.detectors: None leaves it to the runtime, 1 lets one call run on each core.
+      threads: None leaves them to the runtime, 1 lets one call run on each core.
       score_threshold: of a checkpoint; None is 1e-8, where each detection counts.
     """
-    from todus.detection import checkpoint, frozen_graph, onnx, saved_model, tflite
-
-    if form.name == "zoo":
-        names = categories.read_label_map(model.zoo_label_map)
-        if form.path == model.zoo_frozen_graph:
-            return frozen_graph.FrozenGraph(form.path, names, threads)
-        config = pipeline.read(model.zoo_pipeline)
-        return checkpoint.Checkpoint(form.path, config, names, pipeline.non_max_suppression(config).score_threshold, threads)
+    row = forms.find(form.name)
     if form.name == "checkpoint":
         names = categories.read_label_map(model.limited_label_map)
         threshold = 1e-8 if score_threshold is None else score_threshold
-        return checkpoint.Checkpoint(form.path, prepared.resolved(model), names, threshold, threads)
-    kinds = {"frozen_graph": frozen_graph.FrozenGraph, "saved_model": saved_model.SavedModel, "onnx": onnx.Onnx}
-    kind = kinds.get(form.name, tflite.TFLite)
-    return kind(form.path, categories.read_label_map(model.exported_label_map), threads)
+        return forms.loaded(row.detector)(form.path, prepared.resolved(model), names, threshold, threads)
+    if form.name == "zoo":
+        names = categories.read_label_map(model.zoo_label_map)
+        if form.path == model.zoo_frozen_graph:
+            return forms.loaded(row.detector)(form.path, names, threads)
+        config = pipeline.read(model.zoo_pipeline)
+        threshold = pipeline.non_max_suppression(config).score_threshold
+        return forms.loaded(forms.find("checkpoint").detector)(form.path, config, names, threshold, threads)
+    return forms.loaded(row.detector)(form.path, artefacts.labels_of(model, row), threads)
 
 
-def bytes_of(form: Form) -> int:
+def bytes_of(form: Present) -> int:
     """The size of a form on disk; a checkpoint's is that of its weights."""
-    if form.path.exists():
-        return files.size_of(form.path)
-    return sum(path.stat().st_size for path in form.path.parent.glob(form.path.name + ".*") if not path.name.endswith(".meta"))
+    return files.size_of(form.path) if form.path.exists() else checkpoint_files.size(form.path)
 
 
-def score_threshold(model: Model, form: Form) -> Optional[float]:
+def score_threshold(model: Model, form: Present) -> Optional[float]:
     """The score below which the form itself leaves detections out; None where that is not known."""
     if form.name == "checkpoint":
         return 1e-8

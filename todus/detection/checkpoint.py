@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Dict, Optional
 
-from todus.detection.graph import GraphDetector, first_line, open_by_name
+from todus.detection.graph import GraphDetector, open_by_name
 from todus.errors import TodusError
 from todus.model import checkpoint_values, pipeline
+from todus.text import first_line
 
 
 class Checkpoint(GraphDetector):
@@ -61,8 +62,7 @@ def quantizes(config: pipeline.Config, prefix: Path) -> bool:
     from todus.model import checkpoints
 
     names = checkpoint_values.variable_names(prefix) or []
-    trained = prefix.parent.name != "limited"
-    late_enough = not trained or checkpoints.step_of(prefix) >= config.graph_rewriter.quantization.delay
+    late_enough = checkpoints.is_slice(prefix) or checkpoints.step_of(prefix) >= config.graph_rewriter.quantization.delay
     return checkpoint_values.has_ranges(names) and late_enough
 
 

@@ -5,6 +5,9 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+# The outputs of a detection model, in the OD API's names: boxes, classes, scores and how many of them count.
+DETECTIONS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
+
 
 class Detections(NamedTuple):
     """The detections in one image, best first."""

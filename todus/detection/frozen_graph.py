@@ -4,8 +4,9 @@ import warnings
 from pathlib import Path
 from typing import Dict, Optional
 
-from todus.detection.graph import GraphDetector, first_line, open_by_name
+from todus.detection.graph import GraphDetector, open_by_name
 from todus.errors import TodusError
+from todus.text import first_line
 
 
 class FrozenGraph(GraphDetector):

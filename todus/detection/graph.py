@@ -5,12 +5,9 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from todus.detection.detector import Detections, Detector
+from todus.detection.detector import DETECTIONS, Detections, Detector
 from todus.detection.resizer import Resizer
 from todus.machine.cores import cores
-
-OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
-
 
 INPUTS = ("image_tensor", "encoded_image_string_tensor", "tf_example")
 
@@ -77,7 +74,7 @@ def open_by_name(detector: GraphDetector, graph, session) -> None:
     inputs = [name for name in INPUTS if name in there]
     if not inputs:
         raise KeyError("no input named %s" % " or ".join(INPUTS))
-    detector._open(session, graph.get_tensor_by_name(inputs[0] + ":0"), [graph.get_tensor_by_name(name + ":0") for name in OUTPUTS])
+    detector._open(session, graph.get_tensor_by_name(inputs[0] + ":0"), [graph.get_tensor_by_name(name + ":0") for name in DETECTIONS])
 
 
 def _resized_to(graph) -> Optional[Tuple[int, int]]:
@@ -112,7 +109,3 @@ def _as_example(image: np.ndarray) -> np.ndarray:
 
 
 _ENCODERS = {"encoded_image_string_tensor": lambda image: np.array(_png(image), object), "tf_example": _as_example}
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).strip().split("\n") or [""])[0][:200]

@@ -5,10 +5,10 @@ from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
-from todus.detection.detector import Detections, Detector
-from todus.detection.graph import OUTPUTS, first_line
+from todus.detection.detector import DETECTIONS, Detections, Detector
 from todus.errors import TodusError
 from todus.machine.cores import cores
+from todus.text import first_line
 
 
 class Onnx(Detector):
@@ -35,9 +35,9 @@ class Onnx(Detector):
         except Exception as error:  # the runtime's exceptions share no class of their own
             raise TodusError("%s is not an ONNX file that runs here (%s); run ./convert-onnx.sh again" % (path, first_line(error)))
         there = [output.name for output in self._session.get_outputs()]
-        self._outputs = [next((name for name in there if name.split(":")[0] == wanted), None) for wanted in OUTPUTS]
+        self._outputs = [next((name for name in there if name.split(":")[0] == wanted), None) for wanted in DETECTIONS]
         if None in self._outputs:
-            raise TodusError("%s has not the outputs %s; run ./convert-onnx.sh without NMS" % (path, ", ".join(OUTPUTS)))
+            raise TodusError("%s has not the outputs %s; run ./convert-onnx.sh without LAYOUT" % (path, ", ".join(DETECTIONS)))
         self._input = self._session.get_inputs()[0]
         self.takes_batches = self._input.shape[0] != 1
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Dict, Optional
 
-from todus.detection.graph import OUTPUTS, GraphDetector, first_line
+from todus.detection.detector import DETECTIONS
+from todus.detection.graph import GraphDetector
 from todus.errors import TodusError
+from todus.text import first_line
 
 
 class SavedModel(GraphDetector):
@@ -22,7 +24,7 @@ class SavedModel(GraphDetector):
             session = self._session_of(graph)
             try:
                 signature = tf.saved_model.loader.load(session, ["serve"], str(path)).signature_def["serving_default"]
-                outputs = [graph.get_tensor_by_name(signature.outputs[name].name) for name in OUTPUTS]
+                outputs = [graph.get_tensor_by_name(signature.outputs[name].name) for name in DETECTIONS]
                 self._open(session, graph.get_tensor_by_name(signature.inputs["inputs"].name), outputs)
             except (KeyError, ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
                 raise TodusError("%s is no detection model this TensorFlow can run (%s); run ./export.sh" % (path, first_line(error)))

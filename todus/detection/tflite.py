@@ -7,11 +7,11 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 
 from todus.detection.detector import Detections, Detector
-from todus.detection.graph import first_line
 from todus.detection.resizer import Resizer
 from todus.errors import TodusError
 from todus.machine.cores import cores
 from todus.model import artefacts
+from todus.text import first_line
 
 
 class TFLite(Detector):

@@ -1,7 +1,6 @@
 """The datasets and models under TODUS_HOME: whole, and agreeing with each other."""
 
 import shlex
-from pathlib import Path
 from typing import Iterator
 
 from todus import sources
@@ -83,7 +82,7 @@ def of_model(model) -> Iterator[Finding]:
     names = categories.read_label_map(model.limited_label_map)
     yield from of_its_dataset(model, source, names, again)
     yield from of_training(model, names)
-    yield from of_exports(model, names)
+    yield from of_exports(model)
 
 
 def of_its_dataset(model, source, names, again: str) -> Iterator[Finding]:
@@ -136,33 +135,30 @@ def of_training(model, names) -> Iterator[Finding]:
         yield Finding("info", "models", text, "%s makes up for it when it goes on" % script)
 
 
-def of_exports(model, names) -> Iterator[Finding]:
-    from todus import categories
-
-    if not model.inference_graph.is_dir():
-        return
-    script = "MODEL_DIR=%s ./export.sh" % shlex.quote(str(model.folder))
-    missing = [path.name for path in (model.exported_label_map, model.exported_pipeline) if not path.exists()]
-    if missing:
-        yield Finding("error", "models", "%s has no %s" % (model.inference_graph, " and no ".join(missing)), script)
-        return
-    if categories.read_label_map(model.exported_label_map) != names:
-        text = "the exported graphs of %s have other classes than the model now has" % model.name
-        yield Finding("warning", "models", text, script)
-    yield from of_converted(model)
-
-
-def of_converted(model) -> Iterator[Finding]:
-    """Converted files that are older than the graph that they were made from, or have lost the file that describes them."""
+def of_exports(model) -> Iterator[Finding]:
+    """Exported and converted files of other classes, made from another graph, or without their description."""
+    from todus import forms
+    from todus.model import artefacts
     from todus.paths import beside_json
 
-    commands = {".tflite": "./convert-tflite.sh", ".onnx": "./convert-onnx.sh"}
-    for path in sorted(Path(model.folder).glob(model.name + "*")):
-        command = commands.get(path.suffix)
-        if not command or path.stem.endswith("_edgetpu"):
+    missing = [path.name for path in (model.exported_label_map, model.exported_pipeline) if not path.exists()]
+    if model.inference_graph.is_dir() and missing:
+        again = artefacts.command(model, forms.find("frozen_graph"))
+        yield Finding("error", "models", "%s has no %s" % (model.inference_graph, " and no ".join(missing)), again)
+        return
+    for form in forms.FORMS:
+        path = form.path(model.folder)
+        if form.name in ("zoo", "checkpoint") or not path.exists():
             continue
-        script = "MODEL_DIR=%s %s" % (shlex.quote(str(model.folder)), command)
-        if not beside_json(path).exists():
-            yield Finding("warning", "models", "%s has no %s beside it" % (path, beside_json(path).name), script)
-        elif model.is_older_than_its_graph(path):
-            yield Finding("info", "models", "%s is older than the graph it comes from" % path, script)
+        again = artefacts.command(model, form)
+        if form.made_from and not beside_json(path).exists():
+            yield Finding("warning", "models", "%s has no %s beside it" % (path, beside_json(path).name), again)
+            continue
+        try:
+            artefacts.check_file(model, form)
+        except TodusError as error:
+            text, _, remedy = str(error).partition("; run: ")
+            yield Finding("warning", "models", text, remedy or again)
+            continue
+        if artefacts.is_outdated(model, form):
+            yield Finding("info", "models", "%s was made from another graph than the one that is there" % path, again)

@@ -1,16 +1,22 @@
 """Whether the servers that datasets and models come from answer. All are asked at once, for a few seconds at most."""
 
-import os
 import threading
 import time
 from typing import Callable, Dict, List, NamedTuple
 from urllib.parse import urlsplit
 
+from todus import variables
 from todus.doctor.findings import Finding
 
 SECONDS = 2.0
-MODEL = "ssd_mobilenet_v1_coco_2018_01_28"
-ARCHIVE = "annotations/annotations_trainval2017.zip"
+
+# A small file or an archive that each server must have: variable, file, what it is a mirror of.
+FILES = (
+    ("COCO_URL", "annotations/annotations_trainval2017.zip", "COCO"),
+    ("ZOO_URL", "ssd_mobilenet_v1_coco_2018_01_28.tar.gz", "the detection zoo"),
+    ("OPENIMAGES_URL", "v5/validation-annotations-bbox.csv", "Open Images"),
+)
+PUBLIC = {"OPENIMAGES_URL": "https://storage.googleapis.com/openimages"}  # of the variables without a default
 
 
 class Mirror(NamedTuple):
@@ -23,16 +29,10 @@ class Mirror(NamedTuple):
 
 def mirrors() -> List[Mirror]:
     """Those that the environment names, else the public ones. OPENIMAGES_URL may be a folder, which is not asked."""
-    from todus.dataset.sources import coco_settings, openimages
-    from todus.model import zoo
-
-    coco = (os.environ.get("COCO_URL") or coco_settings.DEFAULT_URL).rstrip("/")
-    boxes = openimages.BOXES["7"]["validation"]
-    found = [
-        Mirror("COCO_URL", "%s/%s" % (coco, ARCHIVE), "COCO"),
-        Mirror("ZOO_URL", zoo.archive_url(MODEL), "the detection zoo"),
-        Mirror("OPENIMAGES_URL", "%s/%s" % ((os.environ.get("OPENIMAGES_URL") or openimages.METADATA).rstrip("/"), boxes), "Open Images"),
-    ]
+    found = []
+    for name, file, what in FILES:
+        url = variables.value(name, "doctor") or PUBLIC[name]
+        found.append(Mirror(name, "%s/%s" % (url.rstrip("/"), file), what))
     return [mirror for mirror in found if mirror.url.startswith(("http://", "https://"))]
 
 

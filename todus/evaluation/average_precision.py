@@ -18,7 +18,6 @@ from todus.errors import TodusError, UsageError
 from todus.paths import Dataset
 
 BATCH = 2  # more fall out of the caches of a small machine
-METRICS = ("coco", "pascal", "openimages")
 
 # COCOeval.stats, in its order (pycocotools/cocoeval.py, summarize).
 STATS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
@@ -174,7 +173,7 @@ def evaluate(
       first: only the first N images.
       score_threshold: detections below it are left out, so that a checkpoint can be compared with an exported graph that cuts there.
       tick: called with the number of images done.
-      metrics: one of METRICS.
+      metrics: coco, pascal or openimages.
 
     Raises:
       TodusError: no records. UsageError: a class that the dataset has not.

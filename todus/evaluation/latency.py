@@ -109,14 +109,16 @@ def expected_gain(rows: List[Dict]) -> Optional[float]:
 
 
 def print_table(result: Dict) -> None:
-    print("%d rounds, %s threads, ms an image" % (result["rounds"], result["threads"] or "all"))
+    """Prints what `run` returns: a row for each form, in ms an image, and the expected gain."""
+    from tabulate import tabulate
+
     columns = ("median", "p90", "preprocess", "network", "decode", "nms")
-    width = max(len(row["title"]) for row in result["rows"])
-    print("%-*s %7s %s %6s %7s" % (width, "", "classes", " ".join("%10s" % name for name in columns), "gain", "MB"))
+    rows = [["", "classes", *columns, "gain", "MB"]]
     for row in result["rows"]:
-        values = ["-" if row[name + "_ms"] is None else "%.1f" % row[name + "_ms"] for name in columns]
-        cells = " ".join("%10s" % value for value in values)
-        print("%-*s %7d %s %5.2fx %7.1f" % (width, row["title"], row["classes"], cells, row["gain"], row["bytes"] / 1e6))
+        times = ["-" if row[name + "_ms"] is None else "%.1f" % row[name + "_ms"] for name in columns]
+        rows.append([row["title"], "%d" % row["classes"], *times, "%.2fx" % row["gain"], "%.1f" % (row["bytes"] / 1e6)])
+    print("%d rounds, %s threads, ms an image" % (result["rounds"], result["threads"] or "all"))
+    print(tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=["left"] + ["right"] * (len(rows[0]) - 1)))
     limited = next((row for row in result["rows"] if row["format"] == "frozen_graph"), None)
     if limited and result["expected_gain"]:
         print("fewer classes in the frozen graph: expected %.2fx, measured %.2fx" % (result["expected_gain"], limited["gain"]))

@@ -2,19 +2,20 @@
 
 import zlib
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
-from todus import categories, files
+from todus import files, variables
+from todus.detection.detector import DETECTIONS
 from todus.detection.frozen_graph import read_graph
 from todus.errors import TodusError, UsageError
 from todus.model import artefacts, normalization, pipeline
-from todus.paths import Model, beside_json
+from todus.paths import Model
 
+NEEDS = ("onnx", "tf2onnx")  # packages beside TensorFlow
 OPSET = 11
-ENDS = ("graph", "tensorrt")
-OUTPUTS = ["detection_boxes", "detection_classes", "detection_scores", "num_detections"]
+LAYOUTS = ("todus", "tensorrt")
 
 # tflite_graph.pb without its last operator: the image normalised, the encoded boxes, the score of each class with the background's first.
 RAW_INPUT = "normalized_input_image_tensor"
@@ -24,30 +25,41 @@ ANCHORS = "anchors"
 _TENSORRT_OUTPUTS = (("num_dets", "INT32"), ("det_boxes", "FLOAT"), ("det_scores", "FLOAT"), ("det_classes", "INT32"))
 
 
-def convert(model: Model, end: str = "graph", opset: int = OPSET) -> Tuple[Path, Dict]:
+def run(model: Model, say: Callable[[str], None]) -> List[str]:
+    """./convert-onnx.sh: converts as the environment says; returns what was made and the next command."""
+    layout = variables.value("LAYOUT", "convert-onnx")
+    path, about = convert(model, layout, variables.value("OPSET", "convert-onnx"))
+    say(about["labels_note"])
+    made = "%s  %.1f MB, opset %d, checked" % (path, path.stat().st_size / 1e6, about["opset"])
+    if layout == "todus":
+        return [made, "next: python -m eval -m %s --format onnx" % model.name]
+    return [made, "next, where TensorRT is: trtexec --onnx=%s --fp16 --saveEngine=%s.engine" % (path.name, model.name)]
+
+
+def convert(model: Model, layout: str = "todus", opset: int = OPSET) -> Tuple[Path, Dict]:
     """Writes model/MODEL/MODEL.onnx, or MODEL-tensorrt.onnx, checked by ONNX's own checker, and its .json.
 
     Args:
       model: with an inference graph; for "tensorrt" with a TFLite graph, whose parts before its last operator have no loops.
-      end: "graph" keeps the graph's own non-max suppression; "tensorrt" ends in the plugin EfficientNMS_TRT.
+      layout: "todus" keeps the graph's own non-max suppression; "tensorrt" ends in the plugin EfficientNMS_TRT.
       opset: 11 or newer.
 
     Raises:
       TodusError: no graph, or one that tf2onnx or the checker refuses.
     """
-    if end not in ENDS:
-        raise UsageError("NMS=%s is unknown; there is: %s" % (end, ", ".join(ENDS)))
+    if layout not in LAYOUTS:
+        raise UsageError("LAYOUT=%s is unknown; there is: %s" % (layout, ", ".join(LAYOUTS)))
     if opset < 11:
         raise UsageError("OPSET=%d: must be 11 or newer" % opset)
-    converted, about = (_graph if end == "graph" else _tensorrt)(model, opset)
+    graph = "inference_graph" if layout == "todus" else "tflite_graph"
+    found = artefacts.graph_of(model, graph)
+    converted, about = (_graph if layout == "todus" else _tensorrt)(model, opset)
     _check(converted)
-    path = model.converted("onnx", "" if end == "graph" else "tensorrt")
+    path = model.converted("onnx", "" if layout == "todus" else layout)
     with files.replacing(path) as part:
         part.write_bytes(converted.SerializeToString())
-    names = categories.labels(categories.read_label_map(model.exported_label_map))
-    about.update({"opset": opset, "bytes": path.stat().st_size, "operators": _counted(converted), "labels": names})
-    files.write_json(beside_json(path), about)
-    return path, about
+    about.update({"opset": opset, "operators": _counted(converted), "labels": list(found.labels)})
+    return path, artefacts.write(model, path, model.frozen_graph if layout == "todus" else model.tflite_graph, found, about)
 
 
 def _library():
@@ -89,7 +101,7 @@ def _graph(model: Model, opset: int) -> Tuple:
     exported = artefacts.exported(model.inference_graph).get("inference_graph", {})
     if not any(node.name == "image_tensor" for node in graph_def.node):
         raise TodusError("%s takes encoded images, which ONNX cannot decode; run INPUT_TYPE=image_tensor ./export.sh" % model.frozen_graph)
-    outputs = [name + ":0" for name in OUTPUTS]
+    outputs = [name + ":0" for name in DETECTIONS]
     converted = _converted(graph_def, ["image_tensor:0"], outputs, opset, model.name)
     return converted, {
         "format": "onnx",
@@ -106,8 +118,6 @@ def _tensorrt(model: Model, opset: int) -> Tuple:
     The plugin: github.com/NVIDIA/TensorRT, plugin/efficientNMSPlugin. Boxes [batch, anchors, 4] and scores [batch, anchors, classes] in;
     box_coding 0 is two corners; class -1 as background means that there is none.
     """
-    if not model.tflite_graph.exists():
-        raise TodusError("%s is missing; NMS=tensorrt starts from it: run ./export-tflite.sh" % model.tflite_graph)
     config = pipeline.read(model.exported_pipeline)
     coder = config.model.ssd.box_coder.faster_rcnn_box_coder
     graph_def = read_graph(model.tflite_graph)

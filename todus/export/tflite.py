@@ -3,39 +3,71 @@
 import contextlib
 import os
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from todus import categories, files
+from todus import files, forms, variables
 from todus.dataset.records import reader
 from todus.detection import frozen_graph
+from todus.detection.detector import DETECTIONS
 from todus.errors import TodusError, UsageError
 from todus.export import reproducible, tflite_metadata, tflite_operators
 from todus.model import artefacts, normalization, pipeline, prepared
-from todus.paths import Model, beside_json
+from todus.paths import Model
 
 INPUT = "normalized_input_image_tensor"
 OUTPUTS = ["TFLite_Detection_PostProcess"] + ["TFLite_Detection_PostProcess:%d" % number for number in (1, 2, 3)]
-OUTPUT_NAMES = ["detection_boxes", "detection_classes", "detection_scores", "num_detections"]
-FORMATS = ("uint8", "float", "float16", "dynamic", "int8", "dummy")
+NEEDS = ()  # packages beside TensorFlow
 CALIBRATION = 100
 
 Say = Callable[[str], None]
 
 
+def run(model: Model, say: Say) -> List[str]:
+    """./convert-tflite.sh: converts as the environment says; returns what was made and the next command."""
+    if not shutil.which("toco_from_protos"):
+        raise TodusError("toco_from_protos, which comes with TensorFlow, is not on PATH; run: source .venv/bin/activate")
+    wanted, calibration = (variables.value(name, "convert-tflite") for name in ("FORMAT", "CALIBRATION"))
+    path, about = convert(model, wanted, calibration, say)
+    for line in _notes(about):
+        say(line)
+    form = path.stem.replace(model.name, "tflite", 1)
+    made = "%s  %.1f MB, %s" % (path, path.stat().st_size / 1e6, about["format"])
+    return [made, "next: python -m eval -m %s --format %s" % (model.name, form)]
+
+
+def _notes(about: Dict[str, Any]) -> Iterator[str]:
+    """What is in the file, and what of it an EdgeTPU takes."""
+    graph = about["graph"]
+    counted = ", ".join("%d %s" % (count, name) for name, count in sorted(graph["operators"].items()))
+    yield "%d operators (%s), %d tensors" % (sum(graph["operators"].values()), counted, graph["tensors"])
+    yield about["labels_note"]
+    compiled, edgetpu = about.get("edgetpu_compiler"), graph["edgetpu"]
+    if compiled:
+        yield "edgetpu_compiler wrote %s: %s operators mapped, %s on the CPU" % (compiled["file"], compiled["mapped"], compiled["cpu"])
+        left = [(row["count"], row["operator"], row["status"]) for row in compiled["operators"] if not row["status"].startswith("Mapped")]
+    else:
+        yield "an EdgeTPU compiler would map %d operators and leave %d on the CPU" % (edgetpu["mapped"], edgetpu["cpu"])
+        left = [(row["count"], row["operator"], row["reason"]) for row in edgetpu["left_on_cpu"][:6]]
+    for row in left:
+        yield "  on the CPU: %d %s: %s" % row
+
+
 def convert(model: Model, wanted: Optional[str] = None, calibration: int = CALIBRATION, say: Say = lambda line: None) -> Tuple[Path, Dict]:
-    """Writes model/MODEL/MODEL.tflite, or MODEL-FORMAT.tflite where `wanted` is not the graph's own format, and its .json; -fast at the
-    end where the graph was exported with fast non-max suppression.
+    """Writes model/MODEL/MODEL.tflite, or MODEL-FORMAT.tflite where `wanted` is not the graph's own format, and its .json.
+
+    The name has -fast at its end where the graph was exported with fast non-max suppression.
 
     Args:
       model: with an exported TFLite graph.
-      wanted: one of FORMATS; None is uint8 for a quantization-aware graph, else float. float16 halves the file; dynamic has 8-bit weights
-        and float activations; int8 is quantized after training, with the ranges that images of the dataset's train records show; dummy
-        is uint8 with ranges of 0 to 6 everywhere, good for measuring speed alone.
+      wanted: one of forms.TFLITE_FORMATS; None is uint8 for a quantization-aware graph, else float. float16 halves the file; dynamic has
+        8-bit weights and float activations; int8 is quantized after training, with the ranges that images of the dataset's train
+        records show; dummy is uint8 with ranges of 0 to 6 everywhere, good for measuring speed alone.
       calibration: how many images int8 looks at.
       say: called with what a person has to know.
 
@@ -45,10 +77,9 @@ def convert(model: Model, wanted: Optional[str] = None, calibration: int = CALIB
     Raises:
       TodusError: no TFLite graph, one without the ranges that the format needs, or one that the converter refuses.
     """
-    if not model.tflite_graph.exists():
-        raise TodusError("%s is missing; run ./export-tflite.sh" % model.tflite_graph)
-    if wanted and wanted not in FORMATS:
-        raise UsageError("FORMAT=%s is unknown; there is: %s" % (wanted, ", ".join(FORMATS)))
+    found = artefacts.graph_of(model, "tflite_graph")
+    if wanted and wanted not in forms.TFLITE_FORMATS:
+        raise UsageError("FORMAT=%s is unknown; there is: %s" % (wanted, ", ".join(forms.TFLITE_FORMATS)))
     exported = artefacts.tflite_graph(model)
     config = pipeline.read(model.exported_pipeline)
     own = "uint8" if exported["quantized"] else "float"
@@ -63,22 +94,19 @@ def convert(model: Model, wanted: Optional[str] = None, calibration: int = CALIB
     height, width = pipeline.input_size(config)
     images = calibration_images(model, (height, width), config, calibration) if wanted == "int8" else None
     mean, std = normalization.normalization(config)
-    names = categories.labels(categories.read_label_map(model.exported_label_map))
     with files.scratch(path) as folder:
         data = reproducible.settle_options(_converted(model.tflite_graph, config, wanted, images, folder))
-        packed = tflite_metadata.pack(data, model.name, names, mean, std, folder)
+        packed = tflite_metadata.pack(data, model.name, list(found.labels), mean, std, folder)
         with files.replacing(path) as part:
             part.write_bytes(packed)
-    about = description(model, config, wanted, exported)
-    about.update(bytes=path.stat().st_size, sha256=files.sha256(path))
+    about = description(config, wanted, exported, found)
     about["graph"] = tflite_operators.report(data).as_dict()
     if images is not None:
         about["calibration_images"] = len(images)
     compiled = tflite_operators.compile_for_edgetpu(path) if wanted in ("uint8", "int8", "dummy") else None
     if compiled:
         about["edgetpu_compiler"] = compiled
-    files.write_json(beside_json(path), about)
-    return path, about
+    return path, artefacts.write(model, path, model.tflite_graph, found, about)
 
 
 def _check(model: Model, wanted: Optional[str], own: str, exported: Dict) -> None:
@@ -153,7 +181,7 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def description(model: Model, config: pipeline.Config, wanted: str, exported: Dict) -> Dict:
+def description(config: pipeline.Config, wanted: str, exported: Dict, found: artefacts.Identity) -> Dict:
     """What a program on a device has to know of the file."""
     height, width = pipeline.input_size(config)
     mean, std = normalization.normalization(config)
@@ -171,10 +199,10 @@ def description(model: Model, config: pipeline.Config, wanted: str, exported: Di
         "outputs": [
             {"name": name, "shape": shape}
             for name, shape in zip(
-                OUTPUT_NAMES, ([1, exported["max_detections"], 4], [1, exported["max_detections"]], [1, exported["max_detections"]], [1])
+                DETECTIONS, ([1, exported["max_detections"], 4], [1, exported["max_detections"]], [1, exported["max_detections"]], [1])
             )
         ],
-        "labels": categories.labels(categories.read_label_map(model.exported_label_map)),
+        "labels": list(found.labels),
         "labels_note": tflite_metadata.LABELS_NOTE,
         "exported": exported,
     }

@@ -1,4 +1,4 @@
-"""Many small files over many connections that are kept alive."""
+"""Downloads many small files in parallel, over connections that are kept alive."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Callable, List, NamedTuple, Optional, Sequence
 from todus import files
 from todus.errors import TodusError
 from todus.fetching import transport
-from todus.fetching.archives import looks_like_html
+from todus.fetching.web_pages import looks_like_html
 from todus.progress import Progress
 
 if TYPE_CHECKING:
@@ -21,12 +21,14 @@ LARGEST = 256 << 20  # bytes of one file, which is held in memory
 
 
 class Wanted(NamedTuple):
+    """A file to download."""
+
     url: str
     path: Path
 
 
 class Missing(NamedTuple):
-    """A file that the server does not have, or that arrives damaged every time."""
+    """A file that the server does not have, or sends damaged each time."""
 
     path: Path
     reason: str
@@ -40,25 +42,25 @@ def download_many(
     most_missing: int,
     policy: Optional[transport.Policy] = None,
 ) -> List[Missing]:
-    """Fetches every file, each written beside its place and renamed.
+    """Downloads every file, each to a temporary file that is then renamed.
 
     Args:
       wanted: the files; their folders exist.
-      check: what is wrong with a file's bytes, "" for nothing; a file that is wrong is fetched again, a few times.
+      check: what is wrong with a file's bytes, "" for nothing; such a file is fetched again, a few times.
       connections: how many at once.
       progress: is told each file's bytes.
-      most_missing: more missing files than this end it.
-      policy: patience; default the environment's.
+      most_missing: more missing files are an error.
+      policy: timeouts and retries; default the environment's.
 
     Returns:
-      What could not be had, in the order of `wanted`.
+      The missing files, in the order of `wanted`.
 
     Raises:
-      TodusError: the server cannot be reached for long, sends web pages, or has too few of the files.
+      TodusError: the server cannot be reached, sends web pages, or lacks too many of the files.
     """
-    crew = _Crew(wanted, check, progress, most_missing, policy or transport.Policy.from_environment())
+    batch = _Batch(wanted, check, progress, most_missing, policy or transport.Policy.from_environment())
     with transport.session(connections) as connection:
-        threads = [threading.Thread(target=crew.work, args=(connection,), daemon=True) for _ in range(min(connections, len(wanted)))]
+        threads = [threading.Thread(target=batch.work, args=(connection,), daemon=True) for _ in range(min(connections, len(wanted)))]
         for thread in threads:
             thread.start()
         try:
@@ -66,14 +68,14 @@ def download_many(
                 while thread.is_alive():
                     thread.join(0.5)
         finally:
-            crew.stop.set()
-    if crew.failure:
-        raise crew.failure
-    return [missing for _, missing in sorted(crew.missing)]
+            batch.stop.set()
+    if batch.failure:
+        raise batch.failure
+    return [missing for _, missing in sorted(batch.missing)]
 
 
-class _Crew:
-    """What the threads share."""
+class _Batch:
+    """The state that the threads share."""
 
     def __init__(self, wanted: Sequence[Wanted], check: Check, progress: Progress, most_missing: int, policy: transport.Policy):
         self.check, self.progress, self.most_missing, self.policy = check, progress, most_missing, policy
@@ -84,30 +86,31 @@ class _Crew:
         self.failure: Optional[BaseException] = None
         self.stop = threading.Event()
         self.mutex = threading.Lock()
-        self.arrived = 0
+        self.arrived = 0  # files
 
     def work(self, connection: "requests.Session") -> None:
+        """Downloads files until none is left or a thread has failed."""
         try:
             while not self.stop.is_set():
                 try:
                     index, wanted = self.todo.get_nowait()
                 except queue.Empty:
                     return
-                self.one(connection, index, wanted)
+                self._download(connection, index, wanted)
         except BaseException as error:
             with self.mutex:
                 self.failure = self.failure or error
             self.stop.set()
 
-    def one(self, connection: "requests.Session", index: int, wanted: Wanted) -> None:
+    def _download(self, connection: "requests.Session", index: int, wanted: Wanted) -> None:
         try:
-            data = transport.patiently(
-                lambda: self.attempt(connection, wanted), wanted.url, self.policy, lambda: self.arrived, self.progress.note, self.stop
+            data = transport.retry(
+                lambda: self._fetch(connection, wanted), wanted.url, self.policy, lambda: self.arrived, self.progress.note, self.stop
             )
         except transport.NotFound:
-            self.miss(index, Missing(wanted.path, "the server does not have it"))
+            self._add_missing(index, Missing(wanted.path, "the server does not have it"))
         except _Damaged as damage:
-            self.miss(index, Missing(wanted.path, str(damage)))
+            self._add_missing(index, Missing(wanted.path, str(damage)))
         else:
             part = files.beside(wanted.path, "part")
             part.write_bytes(data)
@@ -116,7 +119,7 @@ class _Crew:
                 self.arrived += 1
             self.progress.add(len(data))
 
-    def miss(self, index: int, missing: Missing) -> None:
+    def _add_missing(self, index: int, missing: Missing) -> None:
         with self.mutex:
             self.missing.append((index, missing))
             if len(self.missing) > self.most_missing and self.failure is None:
@@ -128,24 +131,25 @@ class _Crew:
         if self.failure:
             self.stop.set()
 
-    def attempt(self, connection: "requests.Session", wanted: Wanted) -> bytes:
+    def _fetch(self, connection: "requests.Session", wanted: Wanted) -> bytes:
+        """The file's bytes, in one try."""
         with contextlib.closing(transport.get(connection, wanted.url, self.policy)) as answer:
             promised = transport.length_of(answer.headers)
             data = _body(answer, promised)
         if promised is not None and len(data) < promised:
-            raise transport.Again("the connection was cut")
+            raise transport.RetryableError(transport.CUT)
         if looks_like_html(data):
-            raise transport.Again("a web page came in place of the file (a captive portal, or a wrong URL)", hopeless=True)
+            raise transport.WebPage()
         problem = self.check(data)
         if problem:
-            raise transport.Again(problem, gives_up=_Damaged(problem))
+            raise transport.RetryableError(problem, final=_Damaged(problem))
         return data
 
 
 def _body(answer: "requests.Response", promised: Optional[int]) -> bytes:
-    """What comes, in one piece where the length is promised. Raises Again when the connection fails or far too much comes."""
+    """The body, read at once where its length is known. Raises RetryableError when the connection fails or the body is too long."""
     if promised is not None and promised > LARGEST:
-        raise transport.Again("a file of %d bytes came" % promised, hopeless=True)
+        raise transport.RetryableError("a file of %d bytes came" % promised, hopeless=True)
     parts: List[bytes] = []
     while True:
         part = transport.read(answer, promised or transport.BLOCK)
@@ -155,8 +159,8 @@ def _body(answer: "requests.Response", promised: Optional[int]) -> bytes:
         if len(part) == promised:
             return part
         if promised is None and len(parts) * transport.BLOCK > LARGEST:
-            raise transport.Again("the file does not end", hopeless=True)
+            raise transport.RetryableError("the file does not end", hopeless=True)
 
 
 class _Damaged(Exception):
-    """The same damage every time: the server's own file is bad."""
+    """The server sends the file damaged each time; the message is the damage."""

@@ -31,3 +31,9 @@ def devices() -> List[Tuple[str, int]]:
     build = environment.tensorflow()
     usable = [gpu for gpu in gpus.found() if build and not gpus.hidden() and not gpus.why_not(gpu, build)]
     return [("this machine", free_memory())] + [(gpu.name, gpu.free) for gpu in usable]
+
+
+def training_device() -> Tuple[str, int]:
+    """(name, free bytes) of where a training would run: the GPU with the most free memory, else this machine."""
+    places = devices()
+    return max(places[1:], key=lambda place: place[1]) if len(places) > 1 else places[0]

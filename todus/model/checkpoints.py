@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from todus.errors import TodusError, UsageError
-from todus.model import prepared
+from todus.model import artefacts, prepared
 from todus.paths import Model
 
 
@@ -38,7 +38,15 @@ def choose(model: Model, prefix: str = "") -> Path:
 
     Raises:
       UsageError: there is none of that name; the message lists those there are.
+      TodusError: it was trained for other classes than the model is prepared for.
     """
+    chosen = _choose(model, prefix)
+    if not is_slice(chosen):
+        artefacts.check_run(model, chosen)
+    return chosen
+
+
+def _choose(model: Model, prefix: str) -> Path:
     slice_prefix = model.limited_checkpoint
     newest = latest(model)
     if prefix == "pretrained" or (not prefix and not newest):
@@ -56,6 +64,21 @@ def choose(model: Model, prefix: str = "") -> Path:
             return path
     there = ["pretrained"] + [path.name for _, path in trained(model)] + (["best"] if best(model) else [])
     raise UsageError("CHECKPOINT_PREFIX=%s is not in %s; there is: %s" % (prefix, model.training, ", ".join(there)))
+
+
+def is_slice(prefix: Path) -> bool:
+    """Whether a checkpoint is the zoo's weights limited to the model's classes, which nothing has trained yet."""
+    return prefix.parent.name == "limited"
+
+
+def name_of(prefix: Path) -> str:
+    """What CHECKPOINT_PREFIX calls a checkpoint: pretrained for the slice."""
+    return "pretrained" if is_slice(prefix) else prefix.name
+
+
+def described(prefix: Path) -> str:
+    """A checkpoint in a sentence."""
+    return "the slice" if is_slice(prefix) else prefix.name
 
 
 def step_of(prefix: Path) -> int:

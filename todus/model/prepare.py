@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +34,7 @@ class Request:
     limit: bool = True  # False: a fresh head on the zoo model's features
     batch_auto: bool = False
     options: pipeline_options.Options = field(default_factory=pipeline_options.Options)
+    command: List[str] = field(default_factory=list)  # the arguments that were typed, for messages that say how to prepare it again
 
 
 @dataclass
@@ -149,15 +149,7 @@ def _link_tree(source: Path, target: Path) -> None:
         if path.is_dir():
             (target / inside).mkdir(exist_ok=True)
         else:
-            with contextlib.suppress(FileExistsError):
-                _link(path, target / inside)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(str(source), str(target))
-    except OSError:
-        shutil.copy2(str(source), str(target))
+            files.link_or_copy(path, target / inside)
 
 
 def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) -> Prepared:
@@ -180,6 +172,7 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
     files.write_text(new / "pipeline.config", text)
     source.update(
         todus=__version__,
+        command=request.command,
         categories=[{"id": identity, "name": name} for identity, name in sorted(names.items())],
         dataset=request.dataset.name if request.dataset else None,
         fresh=sliced.fresh,
@@ -280,18 +273,11 @@ def _go_gently(config: pipeline.Config, request: Request, notes: List[str]) -> N
 def _fit_batch(config: pipeline.Config, auto: bool, notes: List[str]) -> resources.Costs:
     """Chooses the batch size for the memory there is, or warns of one that is too large for it."""
     cost = resources.costs(config)
-    places = memory.devices()
-    name, free = max(places[1:], key=lambda place: place[1]) if len(places) > 1 else places[0]
-    fits = resources.largest_batch(cost, int(0.9 * free), 512)
     if auto:
-        batch = min(fits, config.train_config.batch_size)
+        name, free = memory.training_device()
+        batch = min(resources.largest_batch(cost, int(resources.SHARE * free), 512), config.train_config.batch_size)
         pipeline.set_batch_size(config, batch)
         notes.append("batch size %d, for %.1f GB free on %s" % (batch, free / 1e9, name))
-        return cost
-    batch = config.train_config.batch_size
-    for name, free in places:
-        needed = resources.training_bytes(cost, batch)
-        if needed > free:
-            advice = "--batch-size %d" % resources.largest_batch(cost, int(0.9 * free), batch)
-            notes.append("batch size %d needs about %.1f GB, %s has %.1f GB free: %s" % (batch, needed / 1e9, name, free / 1e9, advice))
+    doubt = resources.memory_doubt(cost, config.train_config.batch_size, "--batch-size ")
+    notes += [doubt] if doubt else []
     return cost

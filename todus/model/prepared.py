@@ -2,9 +2,9 @@
 
 import shlex
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Dict, List, Optional, Sequence
 
-from todus import files, paths
+from todus import categories, files, paths
 from todus.dataset.records import reader
 from todus.errors import TodusError
 from todus.model import pipeline
@@ -69,9 +69,43 @@ def set_dataset(config: pipeline.Config, dataset: Dataset) -> None:
     pipeline.set_inputs(config, dataset.label_map, shards, manifest["splits"].get("val", {}).get("images", 0))
 
 
-def preparation(model: Model) -> str:
-    """The command that prepares a model again."""
+def preparation(model: Model, *more: str) -> str:
+    """The command that prepares a model again, as it was typed; with `more` options in the place of those that it had."""
+    words = _typed(model)
+    for option, value in zip(more[::2], more[1::2]):
+        words = _without(words, option) + [option, value]
+    return _command(words)
+
+
+def preparation_for(model: Model, classes: Sequence[str]) -> str:
+    """The command that prepares a model for other classes; "" where no dataset has them and the zoo model does not know them all."""
+    words = _without(_without(_typed(model), "-d"), "--categories")
+    for dataset in paths.datasets():
+        if dataset.label_map.exists() and list(categories.read_label_map(dataset.label_map).values()) == list(classes):
+            return _command(words + ["-d", dataset.name])
+    known = {categories.canonical(name) for name in categories.read_label_map(model.zoo_label_map).values()}
+    if not all(categories.canonical(name) in known for name in classes):
+        return ""
+    return _command(words + ["--categories", ",".join(classes)])
+
+
+def _command(words: Sequence[str]) -> str:
+    return " ".join(shlex.quote(word) for word in ["python", "-m", "model", *words])
+
+
+def _typed(model: Model) -> List[str]:
+    """The arguments of python -m model that prepared this model; with --as its folder's present name."""
     source = prepared_from(model) or {}
-    name = str(source.get("zoo") or model.name)
-    words = ["python", "-m", "model", "-m", name, "-d", str(source.get("dataset") or "limited")]
-    return " ".join(shlex.quote(word) for word in words + ([] if name == model.name else ["--as", model.name]))
+    words = source.get("command")
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        words = ["-m", str(source.get("zoo") or model.name), "-d", str(source.get("dataset") or "limited")]
+    words = _without(words, "--as")
+    return words if words[words.index("-m") + 1 :][:1] == [model.name] else words + ["--as", model.name]
+
+
+def _without(words: Sequence[str], option: str) -> List[str]:
+    """Arguments without an option and its value."""
+    if option not in words:
+        return list(words)
+    place = list(words).index(option)
+    return list(words[:place]) + list(words[place + 2 :])

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import List, Optional
 
+from todus.machine import memory
 from todus.model import pipeline
 
 BYTES = 4  # of a float32
+SHARE = 0.9  # of the free memory that a proposed batch size may take
 
 
 @dataclass
@@ -114,3 +116,20 @@ def largest_batch(cost: Costs, free: int, most: int) -> int:
     while batch * 2 <= most and training_bytes(cost, batch * 2) <= free:
         batch *= 2
     return batch
+
+
+def memory_doubt(cost: Costs, batch_size: int, option: str) -> str:
+    """A sentence where training at a batch size is likely not to fit into memory, with the size that does; "" where it fits.
+
+    Args:
+      cost: of the network.
+      batch_size: images a step.
+      option: how a person gives another size, such as BATCH_SIZE=.
+    """
+    name, free = memory.training_device()
+    needed = training_bytes(cost, batch_size)
+    if needed <= free:
+        return ""
+    fits = largest_batch(cost, int(SHARE * free), batch_size)
+    text = "batch size %d needs about %.1f GB, and %s has %.1f GB free: take %s%d"
+    return text % (batch_size, needed / 1e9, name, free / 1e9, option, fits)

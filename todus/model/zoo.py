@@ -10,15 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from todus import categories, files
+from todus import categories, files, variables
 from todus.errors import TodusError, UsageError
 from todus.fetching import archives, download, transport
 
 TABLE = categories.LABELS / "zoo.csv"
-DEFAULT_URL = "https://storage.googleapis.com/download.tensorflow.org/models/object_detection"
-
-# Members that pretrained/ has a use for; archives carry up to a gigabyte of others (graph.pbtxt, eval folders).
-MOST_UNPACKED_BYTES = 4 << 30
 
 
 @dataclass
@@ -55,7 +51,7 @@ def nearest(name: str) -> List[str]:
 
 
 def base_url() -> str:
-    return (os.environ.get("ZOO_URL") or DEFAULT_URL).rstrip("/")
+    return variables.value("ZOO_URL", "model").rstrip("/")
 
 
 def archive_url(name: str) -> str:
@@ -98,7 +94,7 @@ def fetch_archive(name: str, archive: Optional[str], folder: Path) -> Path:
         near = nearest(name) if not archive else []
         hint = "did you mean %s?" % " or ".join(near) if near else "see python -m model --list"
         raise TodusError("no model %s at %s; %s" % (name, url, hint))
-    if not archive and base_url() == DEFAULT_URL:
+    if not archive and base_url() == variables.defaults("model")["ZOO_URL"]:
         check_published(name, target)
     return target
 

@@ -1,7 +1,7 @@
-"""The page of counts that stands beside a dataset's contact sheet: one HTML file, no network."""
+"""The page of counts beside a dataset's contact sheet: one HTML file without network access."""
 
 from html import escape
-from typing import Dict, Iterator, List, Mapping, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 from todus.dataset.annotations import Image
 from todus.dataset.box_sizes import LEAST_PIXELS, SIZES, ClassCounts
@@ -16,22 +16,25 @@ th:first-child, td:first-child { text-align: left; padding-left: 0 }
 """
 
 
-def html(
-    title: str,
-    names: Mapping[int, str],
-    splits: Mapping[str, List[Image]],
-    counts: Mapping[str, Dict[int, ClassCounts]],
-    size: Tuple[int, int],
-    sheet: str,
-) -> str:
-    """The page's text; `counts` by split and category id."""
-    body = ["<h1>%s</h1>" % escape(title)]
-    body.append("<p>Sizes are in pixels of the network's input, %d x %d, to which every image is resized.</p>" % size)
-    for split, images in splits.items():
-        body += list(_split(split, images, names, counts[split]))
+class Statistics(NamedTuple):
+    """A dataset's images and boxes at the size of a network's input."""
+
+    title: str
+    names: Mapping[int, str]  # category id -> class name
+    splits: Mapping[str, List[Image]]
+    counts: Mapping[str, Dict[int, ClassCounts]]  # split -> category id -> its boxes
+    size: Tuple[int, int]  # width and height of the network's input
+
+
+def html(found: Statistics, sheet: str) -> str:
+    """The page's text. `sheet` is the file name of the contact sheet."""
+    body = ["<h1>%s</h1>" % escape(found.title)]
+    body.append("<p>Sizes are in pixels of the network's input, %d x %d, to which every image is resized.</p>" % found.size)
+    for split, images in found.splits.items():
+        body += list(_split(split, images, found.names, found.counts[split]))
     body.append('<h2>Images</h2><p><a href="%s"><img src="%s" alt="Images with their boxes"></a></p>' % (escape(sheet), escape(sheet)))
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>%s</title><style>%s</style>' % (
-        escape(title),
+        escape(found.title),
         STYLE,
     )
     return '<!DOCTYPE html>\n<html lang="en"><head>%s</head>\n<body>\n%s\n</body></html>\n' % (head, "\n".join(body))

@@ -1,7 +1,7 @@
-"""A look at a dataset before training: some of its images with their boxes, and what the network will see of them"""
+"""Draws some images of a dataset with their boxes, and counts the boxes of each class by their size at a network's input."""
 
 import re
-from typing import Dict, List, Mapping, Tuple
+from typing import Dict, Iterator, List, Mapping, Tuple
 
 from todus import files, paths
 from todus.dataset import choose
@@ -11,13 +11,12 @@ from todus.dataset.records import reader
 from todus.errors import TodusError, UsageError
 from todus.model import pipeline
 from todus.paths import Dataset
-from todus.preview import page as counts_page
-from todus.preview import sheet as contact_sheet
+from todus.preview import page, sheet
 from todus.text import one_line
 
 
-def shown(splits: Mapping[str, List[Image]], number: int, seed: int = 0) -> Dict[str, List[Image]]:
-    """The images of the contact sheet, two thirds of them from train; every class in its proportion, and one image without a box."""
+def choose_images(splits: Mapping[str, List[Image]], number: int, seed: int = 0) -> Dict[str, List[Image]]:
+    """About `number` images for the contact sheet: two thirds from train, classes in proportion, and one image without a box a split."""
     others = len(splits) - ("train" in splits)
     chosen = {}
     for split, images in splits.items():
@@ -30,7 +29,10 @@ def shown(splits: Mapping[str, List[Image]], number: int, seed: int = 0) -> Dict
 
 
 def preview(dataset: Dataset, number: int, size: Tuple[int, int]) -> None:
-    """Writes the sheet and the page and prints the counts. Raises TodusError for a damaged dataset."""
+    """Writes the contact sheet of `number` images and the page, and prints the counts. `size` is the network's input, width and height.
+
+    Raises TodusError for a damaged dataset, or one without images.
+    """
     manifest = reader.read_manifest(dataset)
     names = {entry["id"]: one_line(entry["name"]) for entry in manifest["categories"]}
     splits = {split: [found.image for found in reader.read_stored(dataset, split)] for split in manifest["splits"]}
@@ -38,29 +40,27 @@ def preview(dataset: Dataset, number: int, size: Tuple[int, int]) -> None:
     if not splits:
         raise TodusError("%s has no image; build it again" % dataset.name)
     counts = {split: measure(images, size) for split, images in splits.items()}
-    sheet = dataset.folder / "preview.png"
-    with files.replacing(sheet) as part:
-        contact_sheet.draw(shown(splits, number), names).save(str(part), "PNG")
-    page = dataset.folder / "preview.html"
-    files.write_text(page, counts_page.html(dataset.name, names, splits, counts, size, sheet.name))
-    for line in summary(dataset.name, names, splits, counts, size):
+    statistics = page.Statistics(dataset.name, names, splits, counts, size)
+    sheet_file, page_file = dataset.folder / "preview.png", dataset.folder / "preview.html"
+    with files.replacing(sheet_file) as part:
+        sheet.draw(choose_images(splits, number), names).save(str(part), "PNG")
+    files.write_text(page_file, page.html(statistics, sheet_file.name))
+    for line in _summary(statistics):
         print(line)
-    print("%s\n%s" % (sheet, page))
+    print("%s\n%s" % (sheet_file, page_file))
 
 
-def summary(
-    title: str, names: Mapping[int, str], splits: Mapping[str, List[Image]], counts: Mapping[str, Dict[int, ClassCounts]], size
-) -> List[str]:
-    lines = ["%s at an input of %dx%d" % (title, size[0], size[1])]
-    width = max([len("class")] + [len(name) for name in names.values()])
-    for split, images in splits.items():
+def _summary(found: page.Statistics) -> Iterator[str]:
+    """The counts as lines for the terminal."""
+    yield "%s at an input of %dx%d" % ((found.title,) + found.size)
+    width = max([len("class")] + [len(name) for name in found.names.values()])
+    for split, images in found.splits.items():
         empty = sum(not image.boxes for image in images)
-        lines.append("%s: %d images%s" % (split, len(images), ", %d without a box" % empty if empty else ""))
-        lines.append("  %-*s %8s %8s %16s %12s" % (width, "class", "images", "boxes", "median box", "under %d px" % LEAST_PIXELS))
-        for identity, name in names.items():
-            found = counts[split].get(identity, ClassCounts())
-            lines.append("  %-*s %8d %8d %16s %12d" % (width, name, found.images, found.boxes, found.typical(), found.tiny))
-    return lines
+        yield "%s: %d images%s" % (split, len(images), ", %d without a box" % empty if empty else "")
+        yield "  %-*s %8s %8s %16s %12s" % (width, "class", "images", "boxes", "median box", "under %d px" % LEAST_PIXELS)
+        for identity, name in found.names.items():
+            boxes = found.counts[split].get(identity, ClassCounts())
+            yield "  %-*s %8d %8d %16s %12d" % (width, name, boxes.images, boxes.boxes, boxes.typical(), boxes.tiny)
 
 
 def input_size(text: str, model: str) -> Tuple[int, int]:

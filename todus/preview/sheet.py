@@ -8,13 +8,13 @@ import matplotlib
 from PIL import Image as PIL
 from PIL import ImageDraw, ImageFont
 
+from todus.dataset import image_bytes
 from todus.dataset.annotations import Box, Image
-from todus.dataset.records import shards
 from todus.text import one_line
 
 CELL = (320, 240)
 CAPTION, HEADING, GAP, COLUMNS = 22, 34, 8, 4
-# Told apart on photographs and by most colour-blind eyes.
+# Distinct on photographs, and for most colour-blind people.
 COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000", "#000075", "#808000")
 INK, PAPER = "#202020", "#f4f4f4"
 
@@ -40,7 +40,7 @@ def draw(chosen: Mapping[str, List[Image]], names: Mapping[int, str]) -> PIL.Ima
 
 
 def _cell(sheet: PIL.Image, corner: Tuple[int, int], image: Image, names: Mapping[int, str]) -> None:
-    picture = PIL.open(io.BytesIO(shards.read(image))).convert("RGB")
+    picture = PIL.open(io.BytesIO(image_bytes.read(image))).convert("RGB")
     scale = min(CELL[0] / picture.width, CELL[1] / picture.height)
     picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), PIL.LANCZOS)
     pen = ImageDraw.Draw(picture)
@@ -52,7 +52,7 @@ def _cell(sheet: PIL.Image, corner: Tuple[int, int], image: Image, names: Mappin
 
 
 def _box(pen: ImageDraw.ImageDraw, box: Box, scale: float, names: Mapping[int, str], size: Tuple[int, int]) -> None:
-    """The box and its class; a crowd has a thin outline, for training leaves it out."""
+    """Draws the box and its class; a crowd has a thin outline, because training leaves it out."""
     color = COLORS[(box.category_id - 1) % len(COLORS)]
     left, top, right, bottom = (side * scale for side in (box.xmin, box.ymin, box.xmax, box.ymax))
     pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=color, width=1 if box.is_crowd else 3)

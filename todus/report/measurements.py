@@ -1,11 +1,14 @@
 """eval.json and benchmark.json, which the report shows: read and checked."""
 
+import shlex
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from todus import files
 from todus.errors import TodusError
+from todus.model import artefacts
 from todus.paths import Model
+from todus.text import shortened
 
 _AP = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop")
 _MILLISECONDS = ("median_ms", "p90_ms", "preprocess_ms", "network_ms", "decode_ms", "nms_ms")
@@ -16,6 +19,8 @@ def entries(model: Model) -> List[Dict[str, Any]]:
     found = _read(model.folder / "eval.json", [])
     if not isinstance(found, list) or not all(map(_is_entry, found)):
         raise TodusError("%s is not what an evaluation writes; run: python -m eval -m %s --all" % (model.folder / "eval.json", model.name))
+    for entry in found[:1]:
+        _check_classes(model, "eval.json", entry.get("classes"), "python -m eval -m %s --all" % model.name)
     return found
 
 
@@ -24,7 +29,18 @@ def benchmark(model: Model) -> Optional[Dict[str, Any]]:
     found = _read(model.folder / "benchmark.json", None)
     if found is not None and not _is_benchmark(found):
         raise TodusError("%s is not what ./benchmark.sh writes; run it again" % (model.folder / "benchmark.json"))
+    if found:
+        _check_classes(model, "benchmark.json", found.get("classes"), "MODEL_DIR=%s ./benchmark.sh" % shlex.quote(str(model.folder)))
     return found
+
+
+def _check_classes(model: Model, file: str, classes: Any, again: str) -> None:
+    """Raises TodusError where figures are of other classes than the model is prepared for; those of earlier versions do not tell."""
+    wanted = artefacts.of_model(model).classes
+    if isinstance(classes, list) and tuple(classes) != wanted:
+        theirs, ours = (shortened([str(name) for name in each], artefacts.MOST_NAMED) for each in (classes, wanted))
+        text = "%s is of a model for %s, and %s is prepared for %s; run: %s"
+        raise TodusError(text % (model.folder / file, theirs, model.name, ours, again))
 
 
 def _read(path: Path, default: Any) -> Any:

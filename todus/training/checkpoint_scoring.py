@@ -1,8 +1,6 @@
 """Evaluation while training: checkpoints wait in training/pending/, each is scored once, the best stays in training/best/."""
 
 import contextlib
-import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +54,7 @@ def put(model: Model, prefix: Path) -> None:
 def link_checkpoint(prefix: Path, folder: Path) -> None:
     """A checkpoint once more in `folder`, without its bytes where the disk can do that; the index comes last."""
     for path in sorted(prefix.parent.glob(prefix.name + ".*"), key=lambda path: path.suffix == ".index"):
-        target = folder / path.name
-        with contextlib.suppress(FileNotFoundError):
-            target.unlink()
-        try:
-            os.link(str(path), str(target))
-        except OSError:
-            shutil.copy2(str(path), str(target))
+        files.link_or_copy(path, folder / path.name)
 
 
 def _remove(prefix: Path) -> None:

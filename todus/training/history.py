@@ -91,6 +91,7 @@ def _moment(text: str) -> Optional[float]:
 
 
 def aligned(lines: List[List[str]]) -> str:
-    """The lines as columns."""
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+    """The lines as a table of columns, two spaces between them."""
+    from tabulate import tabulate
+
+    return tabulate(lines, tablefmt="plain", disable_numparse=True)

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional
 
 from todus import __version__, files
 from todus.errors import TodusError
-from todus.model import checkpoints, pipeline
+from todus.model import artefacts, checkpoints, pipeline
 from todus.paths import Model
 
 MOST_DIFFERENCES = 5
@@ -91,6 +91,7 @@ def begin(model: Model, config: pipeline.Config, manifest: Dict[str, Any], step:
     run.update(
         todus=__version__,
         classes=classes,
+        **artefacts.recorded(artefacts.identity({item["id"]: item["name"] for item in manifest["categories"]}, config)),
         dataset=manifest.get("name"),
         dataset_digest=manifest.get("digest"),
         config_digest=digest(config),

@@ -9,7 +9,7 @@ import numpy as np
 
 from todus import categories, files, locks, paths
 from todus.errors import TodusError
-from todus.model import pipeline, prepared
+from todus.model import artefacts, pipeline, prepared
 from todus.uff import scopes as scopes_of
 from todus.uff import settings as settings_of
 from todus.uff.settings import ELSEWHERE, Settings
@@ -61,6 +61,8 @@ def run(model: paths.Model, trained: bool, text: bool, say: Callable[[str], None
       TodusError: what is missing or cannot be held by UFF; nothing has been written then.
     """
     given = source(model, trained)
+    if trained and model.limited_label_map.exists() and model.frozen_graph.exists():
+        artefacts.graph_of(model, "inference_graph")
     config = None
     if given.pipeline.exists():
         config = pipeline.read(given.pipeline)
@@ -123,7 +125,6 @@ def _write(model: paths.Model, given: Source, settings: Settings, names: Dict[in
     description = {
         "format": "uff",
         "model": model.name,
-        "made_from": {"graph": str(given.graph.relative_to(model.folder)), "sha256": files.sha256(given.graph)},
         "writer": wrote,
         **describe(settings, names, scale, offset, sides, len(anchors)),
     }
@@ -134,7 +135,7 @@ def _write(model: paths.Model, given: Source, settings: Settings, names: Dict[in
         part.write_bytes(writer.to_bytes(meta))
     if text:
         files.write_text(model.converted("pbtxt"), writer.to_text(meta))
-    files.write_json(paths.beside_json(target), description)
+    artefacts.write(model, target, given.graph, artefacts.identity(names, pipeline.read(given.pipeline)), description)
     return target
 
 

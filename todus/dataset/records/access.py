@@ -1,4 +1,4 @@
-"""Who may touch a dataset: one build alone, or any number of readers, such as a running training."""
+"""Locks a dataset: for one build, or for any number of readers, such as a running training."""
 
 import contextlib
 from pathlib import Path
@@ -12,9 +12,9 @@ _held: Set[Path] = set()
 
 @contextlib.contextmanager
 def building(dataset: Dataset) -> Iterator[None]:
-    """Holds the dataset for a build; may be nested. Clears what a killed build left.
+    """Locks the dataset for a build; may be nested. Removes the temporary folders of a killed build.
 
-    Raises TodusError with the holder's PID when another process builds or reads it.
+    Raises TodusError with the PID of the process that builds or reads it.
     """
     if dataset.folder in _held:
         yield
@@ -29,13 +29,13 @@ def building(dataset: Dataset) -> Iterator[None]:
 
 
 def reading(dataset: Dataset, who: str = "a command") -> ContextManager[None]:
-    """Holds the dataset for reading, beside other readers: it is not rebuilt meanwhile.
+    """Locks the dataset for reading, beside other readers: it is not rebuilt meanwhile.
 
     Args:
       dataset: what is read.
-      who: what a refused build says holds it, such as "training of NAME"; the PID and the host are added.
+      who: the reader, for the message of a build that is refused, such as "training of NAME"; the PID and the host are added.
 
     Raises:
-      TodusError: a build has it.
+      TodusError: the dataset is being built.
     """
     return locks.shared(dataset.folder, who, "%s is being built by %%s: wait until it ends, and run this again" % dataset.folder)

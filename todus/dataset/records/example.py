@@ -11,11 +11,11 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
-warnings.filterwarnings("ignore", message="Unexpected end-group tag")  # said beside the count of parsed bytes, which is looked at
+warnings.filterwarnings("ignore", message="Unexpected end-group tag")  # the count of parsed bytes is checked instead
 
 
 class BadExample(Exception):
-    """The bytes are not an example of a detection dataset; the message says what is wrong with them."""
+    """The bytes are not an example of a detection dataset; the message is the reason."""
 
 
 class Example(NamedTuple):

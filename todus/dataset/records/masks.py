@@ -11,9 +11,9 @@ from todus.dataset.annotations import Box
 
 
 def png(box: Box, height: int, width: int) -> bytes:
-    """A one-bit PNG [height, width] of the box's polygons or RLE; the box itself where it has neither.
+    """A one-bit PNG [height, width] of the box's polygons or RLE; of the box itself where it has neither.
 
-    Raises BadImage for a segmentation that is neither, or is of another size.
+    Raises BadImage for any other segmentation, or one of another size.
     """
     bits = np.packbits(np.ascontiguousarray(pixels(box, height, width)), axis=1)
     image = PIL.Image.frombytes("1", (width, height), bits.tobytes())

@@ -1,9 +1,10 @@
-"""A dataset on disk, read back: its manifest, its examples, its images without their bytes."""
+"""Reads a dataset from disk: its manifest, its examples, its images without their bytes."""
 
-from typing import Any, Dict, Iterator, NamedTuple
+from pathlib import Path
+from typing import Any, Dict, Iterator, NamedTuple, Tuple
 
 from todus import files
-from todus.dataset.annotations import Box, Image, Span
+from todus.dataset.annotations import Box, FileSpan, Image
 from todus.dataset.records import example, tfrecord
 from todus.dataset.records.example import Example
 from todus.errors import TodusError
@@ -11,7 +12,7 @@ from todus.paths import Dataset
 
 
 def read_manifest(dataset: Dataset) -> Dict[str, Any]:
-    """What dataset.json says. Raises TodusError when there is no dataset or the file is damaged."""
+    """The content of dataset.json. Raises TodusError when there is no dataset or the file is damaged."""
     manifest = files.read_json(dataset.check().manifest)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("splits"), dict) or not isinstance(manifest.get("categories"), list):
         raise TodusError("%s is not a dataset's manifest; build the dataset again" % dataset.manifest)
@@ -27,33 +28,34 @@ def read_examples(dataset: Dataset, split: str) -> Iterator[Example]:
     if not found:
         raise TodusError('%s has no %s records; build it again with SPLITS="train val"' % (dataset.folder, split))
     for path in found:
-        for record in tfrecord.scan(path):
-            try:
-                if record.fault:
-                    raise example.BadExample(record.fault)
-                decoded = example.decode(record.data)
-            except example.BadExample as error:
-                hint = "see python -m todus.commands.verify %s, and build it again" % dataset.folder
-                raise TodusError("%s, offset %d: %s; %s" % (path, record.offset, error, hint))
+        for _, decoded in _decoded(path, "see python -m todus.commands.verify %s, and build it again" % dataset.folder):
             yield decoded
 
 
+def _decoded(path: Path, hint: str) -> Iterator[Tuple[tfrecord.Record, Example]]:
+    """Every record of a shard, decoded. Raises TodusError, with shard, offset and `hint`, for a damaged one."""
+    for record in tfrecord.scan(path):
+        try:
+            if record.fault:
+                raise example.BadExample(record.fault)
+            decoded = example.decode(record.data)
+        except example.BadExample as error:
+            raise TodusError("%s, offset %d: %s; %s" % (path, record.offset, error, hint))
+        yield record, decoded
+
+
 class Stored(NamedTuple):
+    """An image of a dataset."""
+
     sha256: str  # of the image file
-    image: Image  # its boxes have the ids of the dataset's label map; its bytes lie in the shard
+    image: Image  # its boxes have the ids of the dataset's label map; its bytes are in the shard
 
 
 def read_stored(dataset: Dataset, split: str) -> Iterator[Stored]:
     """Every image of a split, in the order of its shards. Raises TodusError, with shard and offset, for a damaged record."""
     for path in dataset.shards(split):
-        for record in tfrecord.scan(path):
-            try:
-                if record.fault:
-                    raise example.BadExample(record.fault)
-                found = example.decode(record.data)
-            except example.BadExample as error:
-                raise TodusError("%s, offset %d: %s; build %s again" % (path, record.offset, error, dataset.name))
-            span = Span(path, record.offset + tfrecord.HEADER + record.data.index(found.encoded), len(found.encoded))
+        for record, found in _decoded(path, "build %s again" % dataset.name):
+            span = FileSpan(path, record.offset + tfrecord.HEADER + record.data.index(found.encoded), len(found.encoded))
             boxes = list(_boxes(found))
             yield Stored(found.sha256, Image(found.source_id, found.file_name, found.width, found.height, boxes, member=span))
 

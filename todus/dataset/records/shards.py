@@ -1,4 +1,4 @@
-"""Annotations to TFRecord shards, in several processes: which image goes into which shard, and the writing of one shard."""
+"""Writes images as TFRecord shards, in several processes."""
 
 import concurrent.futures
 import contextlib
@@ -8,16 +8,16 @@ import hashlib
 import multiprocessing
 import os
 import signal
-import struct
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
-from todus.dataset import image_files
-from todus.dataset.annotations import Box, Image, Member, Span, order
+from todus.dataset import image_bytes, image_files
+from todus.dataset.annotations import Box, Image, id_order
 from todus.dataset.records import example, tfrecord, verify
+from todus.dataset.seeded_order import sort_key
 from todus.errors import TodusError
+from todus.machine.cores import cores
 
 SHARD_BYTES = 256 << 20
 OTHER_SIZE = "image has another size than its annotations say"
@@ -25,29 +25,29 @@ OTHER_SIZE = "image has another size than its annotations say"
 
 @dataclass
 class Options:
-    """How records are written. Only `jobs` has no influence on the bytes."""
+    """How records are written. All but `jobs` change the bytes."""
 
     seed: int = 0  # of the order of the examples
     shards: int = 0  # a split; 0: as many as make about SHARD_BYTES each
     jobs: int = 0  # processes; 0: the cores
-    decode: bool = False  # look at every pixel
+    decode: bool = False  # decode every pixel to find damaged images
     masks: bool = False  # write image/object/mask
 
 
 class Shard(NamedTuple):
-    """What was written to one file, counted from the file itself, and what could not be."""
+    """A shard that was written and read back."""
 
     file: str
     bytes: int
     sha256: str
     examples: int
-    counts: "verify.Counts"
-    dropped: List[Tuple[Image, str]]  # images and the reason
+    counts: verify.Counts
+    dropped: List[Tuple[Image, str]]  # images that could not be written, and why
 
 
 @dataclass
 class Plan:
-    """One shard to write."""
+    """A shard to write."""
 
     path: Path
     split: str
@@ -55,8 +55,8 @@ class Plan:
 
 
 @dataclass
-class Work:
-    """What every process knows; handed to them by fork, for it may be large."""
+class _Work:
+    """What the processes share. They get it by fork, because it may be large."""
 
     plans: List[Plan] = field(default_factory=list)
     names: Dict[int, str] = field(default_factory=dict)  # new id -> name
@@ -66,22 +66,16 @@ class Work:
     stop: Any = None  # an Event that ends the processes early
 
 
-_work = Work()
-
-
-def shuffled(listed: Sequence[Image], seed: int, split: str) -> List[Image]:
-    """The images in an order that depends on their ids, the seed and the split alone."""
-
-    def key(image: Image) -> Tuple:
-        return hashlib.sha256(("%d/%s/%s" % (seed, split, image.id)).encode("utf-8")).digest(), order(image.id)
-
-    return sorted(listed, key=key)
+_work = _Work()
 
 
 def plan(folder: Path, split: str, listed: Sequence[Image], options: Options) -> List[Plan]:
-    """Cuts the shuffled images into shards of about the same number of bytes; at least one shard, and no shard without an image."""
-    ordered = shuffled(listed, options.seed, split)
-    sizes = [_size(image) for image in ordered]
+    """Divides the images, in an order drawn by the seed, into shards of about the same number of bytes.
+
+    There is at least one shard, and where there are images no shard is empty.
+    """
+    ordered = sorted(listed, key=lambda image: (sort_key(options.seed, split, image.id), id_order(image.id)))
+    sizes = [image_bytes.size(image) for image in ordered]
     total = sum(sizes)
     number = max(1, min(options.shards or -(-total // SHARD_BYTES), len(ordered), 99999))
     parts: List[List[Image]] = [[] for _ in range(number)]
@@ -94,37 +88,24 @@ def plan(folder: Path, split: str, listed: Sequence[Image], options: Options) ->
     return [Plan(folder / ("%s.record-%05d-of-%05d" % (split, index, number)), split, part) for index, part in enumerate(parts)]
 
 
-def _size(image: Image) -> int:
-    if image.member:
-        return image.member.size
-    try:
-        return os.stat(str(image.path)).st_size
-    except OSError as error:
-        raise _unreadable(image, error)
-
-
-def _unreadable(image: Image, error: OSError) -> TodusError:
-    return TodusError("%s cannot be read (%s); run the same command again" % (image.path or image.file_name, error.strerror or error))
-
-
 def write(plans: List[Plan], names: Dict[int, str], id_map: Dict[int, int], options: Options) -> Iterator[Tuple[Plan, Shard]]:
     """Writes the shards and yields each with its plan, in the order of the plans.
 
-    Raises TodusError when a process dies, when an image that was there has gone, or when a file does not hold what went into it.
+    Raises TodusError when a process is killed, an image is no longer there, or a shard does not hold what was written to it.
     """
     global _work
     context = multiprocessing.get_context("fork")
     stop = context.Event()
     gc.freeze()  # the search for cycles would write to, and so copy, the pages that the processes share
-    _work = Work(plans, names, id_map, options, os.getpid(), stop)
+    _work = _Work(plans, names, id_map, options, os.getpid(), stop)
     jobs = min(options.jobs or cores(), len(plans))
     try:
         if jobs <= 1:
             for index, each in enumerate(plans):
-                yield each, _write(index)
+                yield each, _write_shard(index)
             return
         with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
-            futures = [pool.submit(_write, index) for index in range(len(plans))]
+            futures = [pool.submit(_write_shard, index) for index in range(len(plans))]
             try:
                 for each, future in zip(plans, futures):
                     yield each, future.result()
@@ -137,16 +118,11 @@ def write(plans: List[Plan], names: Dict[int, str], id_map: Dict[int, int], opti
         raise TodusError("a process that wrote records was killed, perhaps for want of memory; set JOBS=1 and run this again")
     finally:
         gc.unfreeze()
-        _work = Work()
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        _work = _Work()
 
 
 def _end_with_parent() -> None:
-    """A killed build must leave no process that goes on writing: Linux is asked to kill it; elsewhere each image asks (_check_parent)."""
+    """Ends this process when the build is killed, so that none goes on writing: by Linux, elsewhere by _check_parent at each image."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
@@ -154,13 +130,14 @@ def _end_with_parent() -> None:
 
 
 def _check_parent() -> None:
+    """Ends this process when its parent has ended. Raises TodusError when the build is stopped."""
     if os.getpid() != _work.parent and os.getppid() != _work.parent:
         os._exit(1)
     if _work.stop.is_set():
         raise TodusError("stopped")
 
 
-def _write(index: int) -> Shard:
+def _write_shard(index: int) -> Shard:
     each = _work.plans[index]
     dropped: List[Tuple[Image, str]] = []
     expected = verify.Counts()
@@ -169,64 +146,28 @@ def _write(index: int) -> Shard:
         for image in each.images:
             _check_parent()
             try:
-                data = encoded(image, _work.names, _work.id_map, _work.options)
+                data = encode(image, _work.names, _work.id_map, _work.options)
             except image_files.BadImage as error:
                 dropped.append((image, str(error)))
                 continue
             writer.write(*data)
             expected.add([_work.names[_work.id_map[box.category_id]] for box in image.boxes if box.category_id in _work.id_map])
-    found = _self_check(each.path, expected)
-    return Shard(each.path.name, writer.bytes, writer.sha256, writer.records, found, dropped)
+    _self_check(each.path, expected)
+    return Shard(each.path.name, writer.bytes, writer.sha256, writer.records, expected, dropped)
 
 
-def _self_check(path: Path, expected: "verify.Counts") -> "verify.Counts":
+def _self_check(path: Path, expected: verify.Counts) -> None:
     """Reads the shard back. Raises TodusError when it does not hold what the annotations say."""
-    found = verify.Counts()
-    for problem in verify.shard(path, _work.names, found, hashes=False):
+    found = verify.check_shard(path, _work.names, hashes=False)
+    for problem in found.problems:
         raise TodusError("self-check: %s; the disk or memory may be failing; run this again" % problem)
-    if found != expected:
+    if found.counts != expected:
         raise TodusError("self-check: %s does not hold the boxes of the annotations; the disk may be failing; run this again" % path.name)
-    return found
 
 
-def read(image: Image) -> bytes:
-    """The bytes of an image. Raises TodusError when it cannot be read, BadImage when its archive holds other bytes than it promised."""
-    try:
-        if image.member is None:
-            with open(str(image.path), "rb") as file:
-                return file.read()
-        if isinstance(image.member, Span):
-            with open(str(image.member.file), "rb") as file:
-                file.seek(image.member.offset)
-                return file.read(image.member.size)
-        return read_member(image.member)
-    except OSError as error:
-        raise _unreadable(image, error)
-
-
-def read_member(member: Member) -> bytes:
-    """A zip archive's member (APPNOTE.TXT 4.3.7 for the local header). Raises BadImage when its CRC is wrong."""
-    with open(str(member.archive), "rb") as file:
-        file.seek(member.offset)
-        local = file.read(30)
-        if len(local) < 30 or local[:4] != b"PK\x03\x04":
-            raise image_files.BadImage("image is damaged in its archive")
-        name, extra = struct.unpack_from("<HH", local, 26)
-        file.seek(name + extra, os.SEEK_CUR)
-        data = file.read(member.packed)
-    if member.deflated:
-        try:
-            data = zlib.decompressobj(-15).decompress(data, member.size)
-        except zlib.error:
-            data = b""
-    if len(data) != member.size or zlib.crc32(data) != member.crc:
-        raise image_files.BadImage("image is damaged in its archive")
-    return data
-
-
-def encoded(image: Image, names: Dict[int, str], id_map: Dict[int, int], options: Options) -> Tuple[bytes, ...]:
-    """The pieces of the serialised tf.train.Example of an image. Raises BadImage when training could not decode it."""
-    data = read(image)
+def encode(image: Image, names: Dict[int, str], id_map: Dict[int, int], options: Options) -> Tuple[bytes, ...]:
+    """The serialised tf.train.Example of an image, in pieces. Raises BadImage when training could not decode the image."""
+    data = image_bytes.read(image)
     header = image_files.inspect(data)
     if (header.height, header.width) != (image.height, image.width):
         raise image_files.BadImage(OTHER_SIZE)

@@ -17,7 +17,7 @@ LONGEST = 1 << 31  # a protobuf message is shorter than 2 GiB
 
 
 def masked_crc(*parts: bytes) -> int:
-    """CRC-32C rotated right by 15 bits plus a constant (tensorflow/core/lib/hash/crc32c.h), so that a CRC over CRCs stays a good one."""
+    """CRC-32C rotated right by 15 bits plus a constant, for data that contains CRCs itself (tensorflow/core/lib/hash/crc32c.h)."""
     crc = 0
     for part in parts:
         crc = google_crc32c.extend(crc, part)
@@ -25,7 +25,7 @@ def masked_crc(*parts: bytes) -> int:
 
 
 class Writer:
-    """Writes records to an open file and keeps its size and SHA-256."""
+    """Writes records to an open file; knows the file's size and SHA-256."""
 
     def __init__(self, file: BinaryIO):
         self.bytes = 0
@@ -48,15 +48,15 @@ class Writer:
 
 
 class Record(NamedTuple):
-    """One record as found; `fault` is empty where it is whole."""
+    """One record as found."""
 
     offset: int  # of its first byte in the file
     data: bytes
-    fault: str
+    fault: str  # what is wrong with it, "" for nothing
 
 
 def scan(path: Path) -> Iterator[Record]:
-    """Every record of a file with what is wrong with it. What follows a broken length cannot be found: the walk ends with it."""
+    """Every record of a file, with its fault. A record with a damaged length is the last, because the next one cannot be found."""
     with open(str(path), "rb", buffering=1 << 20) as file:
         offset = 0
         while True:

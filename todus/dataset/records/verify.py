@@ -1,10 +1,10 @@
-"""Walks the records of a dataset: every CRC, every example's fields, the counts of each class."""
+"""Checks a dataset: every CRC, the fields of every example, the counts of each class."""
 
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import Any, Collection, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 
@@ -15,12 +15,12 @@ from todus.errors import TodusError
 from todus.paths import Dataset
 from todus.text import one_line
 
-EDGE = 1e-6  # float32 rounding of a side that lies on the image's border
+EDGE = 1e-6  # float32 rounding of a side on the image's border
 
 
 @dataclass
 class Counts:
-    """What some records hold."""
+    """Numbers of images and boxes."""
 
     images: int = 0
     boxes: int = 0
@@ -47,34 +47,42 @@ class Counts:
         return {name: {"images": self.images_of[name], "boxes": self.boxes_of[name]} for name in names}
 
 
-def shard(path: Path, names: Mapping[int, str], counts: Counts, hashes: bool = True, seen: Set[str] = None) -> Iterator[str]:
-    """What is wrong in one shard, a sentence each with shard, offset and image; adds what is right to `counts`.
+class ShardCheck(NamedTuple):
+    """The result of checking one shard."""
+
+    counts: Counts  # of the records without a problem
+    problems: List[str]  # a sentence each, with shard, offset and image
+    source_ids: Set[str]
+
+
+def check_shard(path: Path, names: Mapping[int, str], hashes: bool = True, seen: Collection[str] = ()) -> ShardCheck:
+    """Checks every record of a shard.
 
     Args:
       path: the shard.
       names: id -> name of the label map.
-      counts: is added to.
-      hashes: also compare each image with its SHA-256 and walk its structure.
-      seen: the source ids of the split so far, to find one that comes twice; is added to.
+      hashes: also compare each image with its SHA-256 and check its structure.
+      seen: the source ids of the split's other shards; none of them may come again.
     """
+    check = ShardCheck(Counts(), [], set())
     for record in tfrecord.scan(path):
         place = "%s, offset %d" % (path.name, record.offset)
         try:
             found = example.decode(record.data) if record.data else None
         except example.BadExample as error:
-            yield "%s: %s" % (place, record.fault or error)
+            check.problems.append("%s: %s" % (place, record.fault or error))
             continue
         if found:
             place += ", image %s (%s)" % (one_line(found.source_id), one_line(found.file_name))
         problems = [record.fault] if record.fault else ["the record is empty"] if found is None else list(_problems(found, names, hashes))
-        if found and seen is not None:
-            if found.source_id in seen:
+        if found:
+            if found.source_id in check.source_ids or found.source_id in seen:
                 problems.append("this image/source_id is there twice")
-            seen.add(found.source_id)
-        for problem in problems:
-            yield "%s: %s" % (place, problem)
+            check.source_ids.add(found.source_id)
+        check.problems.extend("%s: %s" % (place, problem) for problem in problems)
         if not problems:
-            counts.add(found.class_texts)
+            check.counts.add(found.class_texts)
+    return check
 
 
 def _problems(found: example.Example, names: Mapping[int, str], hashes: bool) -> Iterator[str]:
@@ -117,46 +125,64 @@ def _image_problems(found: example.Example) -> Iterator[str]:
 
 
 def dataset(folder: Dataset) -> Tuple[Dict[str, Counts], List[str]]:
-    """Counts of each split of a dataset, and everything that is wrong in it.
+    """Counts of each split of a dataset, and all its problems, a sentence each.
 
-    Raises TodusError when there is no dataset to look at.
+    Raises TodusError when there is no dataset, or its manifest is damaged.
     """
     folder.check()
     names = categories.read_label_map(folder.label_map)
     manifest = files.read_json(folder.manifest)
-    counts: Dict[str, Counts] = {}
-    problems: List[str] = []
     try:
         listed = {entry["id"]: entry["name"] for entry in manifest["categories"]}
-        splits = {split: (each["shards"], each["images"], each["boxes"]) for split, each in manifest["splits"].items()}
-        shards = {split: [(entry["file"], entry["bytes"], entry["sha256"]) for entry in each[0]] for split, each in splits.items()}
+        splits = {split: _SplitEntry.read(entry) for split, entry in manifest["splits"].items()}
     except (KeyError, TypeError, AttributeError):
         raise TodusError("%s is not a dataset's manifest; build the dataset again" % folder.manifest)
-    if listed != names:
-        problems.append("label_map.pbtxt and dataset.json name different classes")
-    for split in splits:
-        counts[split], seen = Counts(), set()
-        for file, size, sha256 in shards[split]:
-            path = folder.folder / file
-            if not path.is_file():
-                problems.append("%s is missing" % file)
-                continue
-            before = len(problems)
-            problems.extend(shard(path, names, counts[split], seen=seen))
-            if len(problems) == before and (path.stat().st_size != size or files.sha256(path) != sha256):
-                problems.append("%s is not the file that dataset.json describes" % file)
-        extra = {path.name for path in folder.shards(split)} - {file for file, _, _ in shards[split]}
-        problems.extend("%s does not belong to this dataset" % name for name in sorted(extra))
-        if (counts[split].images, counts[split].boxes) != splits[split][1:]:
-            problems.append(
-                "%s holds %d images and %d boxes, dataset.json says %d and %d"
-                % ((split, counts[split].images, counts[split].boxes) + splits[split][1:])
-            )
+    problems = [] if listed == names else ["label_map.pbtxt and dataset.json name different classes"]
+    counts: Dict[str, Counts] = {}
+    for split, entry in splits.items():
+        counts[split], found = _check_split(folder, split, entry, names)
+        problems.extend(found)
+    return counts, problems
+
+
+class _SplitEntry(NamedTuple):
+    """What dataset.json says about a split."""
+
+    images: int
+    boxes: int
+    shards: List[Tuple[str, int, str]]  # file name, bytes, SHA-256
+
+    @staticmethod
+    def read(entry: Dict[str, Any]) -> "_SplitEntry":
+        shards = [(shard["file"], shard["bytes"], shard["sha256"]) for shard in entry["shards"]]
+        return _SplitEntry(entry["images"], entry["boxes"], shards)
+
+
+def _check_split(folder: Dataset, split: str, entry: _SplitEntry, names: Mapping[int, str]) -> Tuple[Counts, List[str]]:
+    """Counts and problems of a split."""
+    counts, problems, seen = Counts(), [], set()
+    for file, size, sha256 in entry.shards:
+        path = folder.folder / file
+        if not path.is_file():
+            problems.append("%s is missing" % file)
+            continue
+        check = check_shard(path, names, seen=seen)
+        counts.merge(check.counts)
+        seen |= check.source_ids
+        problems.extend(check.problems)
+        if not check.problems and (path.stat().st_size != size or files.sha256(path) != sha256):
+            problems.append("%s is not the file that dataset.json describes" % file)
+    extra = {path.name for path in folder.shards(split)} - {file for file, _, _ in entry.shards}
+    problems.extend("%s does not belong to this dataset" % name for name in sorted(extra))
+    if (counts.images, counts.boxes) != (entry.images, entry.boxes):
+        problems.append(
+            "%s holds %d images and %d boxes, dataset.json says %d and %d" % (split, counts.images, counts.boxes, entry.images, entry.boxes)
+        )
     return counts, problems
 
 
 def shard_faults(dataset: Dataset, manifest: Dict[str, Any], splits: Optional[List[str]] = None) -> Iterator[str]:
-    """What does not agree with dataset.json, from names and sizes alone; `python -m todus.commands.verify` reads every byte."""
+    """How the shards differ from dataset.json in names and sizes; `python -m todus.commands.verify` reads every byte."""
     try:
         for split in splits or manifest["splits"]:
             listed = {shard["file"]: shard["bytes"] for shard in manifest["splits"].get(split, {}).get("shards", [])}
@@ -174,7 +200,7 @@ def shard_faults(dataset: Dataset, manifest: Dict[str, Any], splits: Optional[Li
 
 
 def dataset_is_whole(dataset: Dataset, splits: Optional[List[str]] = None) -> None:
-    """Raises TodusError when a shard that dataset.json lists is not there with its size, or another one is."""
+    """Raises TodusError when a shard that dataset.json lists is missing or has another size, or there is one that it does not list."""
     manifest = reader.read_manifest(dataset)
     for fault in shard_faults(dataset, manifest, splits):
         raise TodusError("%s: %s; build the dataset again" % (dataset.folder, fault))

@@ -1,8 +1,9 @@
-"""Annotations to a dataset on disk: TFRecord shards, label map and manifest."""
+"""Writes Annotations as a dataset: TFRecord shards, label map and manifest."""
 
 import hashlib
 import json
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from todus import __version__, categories, files
@@ -16,38 +17,38 @@ from todus.paths import Dataset
 from todus.progress import Progress
 from todus.text import one_line
 
-MOST_LINES = 20
+MOST_LINES = 20  # of images that are left out, on the terminal
 
 
-def write_dataset(
-    dataset: Dataset,
-    source: str,
-    splits: Mapping[str, Annotations],
-    names: Mapping[int, str],
-    id_map: Mapping[int, int],
-    settings: Optional[Dict[str, Any]] = None,
-    inputs: Optional[Dict[str, Any]] = None,
-    options: Optional[Options] = None,
-    max_dropped: float = 0.01,
-    extra: Optional[Mapping[str, Dict[str, Any]]] = None,
-) -> Dict[str, Any]:
-    """Makes the dataset in one go: it is there whole, or as it was before.
+@dataclass
+class Content:
+    """What a dataset is made of. `settings` and `inputs` stand in dataset.json as given."""
 
-    Shards are not forced to the disk, which would take longer than to make them; after a power cut their sizes tell.
+    source: str  # coco, voc, csv, openimages, cloud or merged
+    splits: Mapping[str, Annotations]  # train, val ... -> images; boxes lie inside their images; image ids are unique in the split
+    names: Mapping[int, str]  # id -> class name: the label map
+    id_map: Optional[Mapping[int, int]] = None  # source category id -> id; boxes of other categories are not written; None: ids stay
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what the dataset was asked to be
+    inputs: Mapping[str, Any] = field(default_factory=dict)  # digests of what it was made from
+    extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # split -> more keys for its entry in dataset.json
 
-    The same arguments, whatever the processes, give the same bytes; nothing of the machine, the time or the place goes into a file.
+    def __post_init__(self) -> None:
+        if self.id_map is None:
+            self.id_map = {identity: identity for identity in self.names}
+
+
+def write_dataset(dataset: Dataset, content: Content, options: Optional[Options] = None, max_dropped: float = 0.01) -> Dict[str, Any]:
+    """Writes the dataset to a temporary folder, then renames that into place: after an error the old dataset is still there.
+
+    The same arguments give the same bytes, whatever the number of processes; no path, time or name of the machine is written. Shards are
+    not synced to the disk, which would take longer than writing them; after a power cut their sizes differ from dataset.json's.
 
     Args:
-      dataset: where; it is locked while this works.
-      source: coco, voc, csv, openimages, cloud or merged.
-      splits: split name (train, val ...) -> its images; boxes lie inside their images; image ids are unique in the split.
-      names: new id -> class name; becomes the label map.
-      id_map: source category id -> new id; boxes of other categories are not written.
-      settings: what the dataset was asked to be, and inputs: digests of what it was made from; both stand in dataset.json as given.
-      options: seed, number of shards, processes, how hard to look at images.
+      dataset: where; it is locked meanwhile.
+      content: what is written.
+      options: seed, number of shards, processes, how closely images are checked.
       max_dropped: the share of a split's images or boxes that may be left out, else this fails. Of `Annotations.dropped`, reasons that
         begin with "image" or "box" count.
-      extra: split name -> more keys for its entry in dataset.json.
 
     Returns:
       The manifest, as it stands in dataset.json.
@@ -58,24 +59,30 @@ def write_dataset(
     options = options or Options()
     with building(dataset), files.replacing_folder(dataset.folder) as folder:
         plans = []
-        for split, annotations in splits.items():
+        for split, annotations in content.splits.items():
             _check_ids(split, annotations.images)
             plans += shards.plan(folder, split, annotations.images, options)
-        written: Dict[str, List[shards.Shard]] = {split: [] for split in splits}
-        with Progress("writing records", sum(len(each.images) for each in plans), unit="images") as progress:
-            for each, shard in shards.write(plans, dict(names), dict(id_map), options):
-                written[each.split].append(shard)
-                progress.add(len(each.images))
+        written = _write_shards(plans, content, options)
         entries = {}
-        for split, annotations in splits.items():
-            entries[split] = _split_entry(annotations, written[split], names)
+        for split, annotations in content.splits.items():
+            entries[split] = _split_entry(annotations, written[split], content.names)
             _check_dropped(split, annotations, _left_out(written[split]), entries[split], max_dropped)
-        for split, more in (extra or {}).items():
+        for split, more in content.extra.items():
             entries[split].update(more)
-        manifest = _manifest(dataset, source, entries, names, id_map, settings or {}, inputs or {})
-        categories.write_label_map(folder / dataset.label_map.name, names)
+        manifest = _manifest(dataset, content, entries)
+        categories.write_label_map(folder / dataset.label_map.name, content.names)
         files.write_json(folder / dataset.manifest.name, manifest)
     return manifest
+
+
+def _write_shards(plans: List[shards.Plan], content: Content, options: Options) -> Dict[str, List[shards.Shard]]:
+    """split -> its shards."""
+    written: Dict[str, List[shards.Shard]] = {split: [] for split in content.splits}
+    with Progress("writing records", sum(len(plan.images) for plan in plans), unit="images") as progress:
+        for plan, shard in shards.write(plans, dict(content.names), dict(content.id_map), options):
+            written[plan.split].append(shard)
+            progress.add(len(plan.images))
+    return written
 
 
 def _check_ids(split: str, listed: List[Image]) -> None:
@@ -121,16 +128,17 @@ def _check_dropped(split: str, annotations: Annotations, left_out: List[Tuple[Im
         )
 
 
-def _manifest(dataset, source, entries, names, id_map, settings, inputs) -> Dict[str, Any]:
-    origin = {new: old for old, new in sorted(id_map.items(), reverse=True)}
-    listed = [{"id": identity, "name": name, "source_id": origin.get(identity, identity)} for identity, name in sorted(names.items())]
-    manifest = {"todus": __version__, "source": source, "name": dataset.name, "categories": listed, "splits": entries}
-    manifest.update({"settings": settings, "inputs": inputs, "digest": digest(listed, entries)})
+def _manifest(dataset: Dataset, content: Content, entries: Dict[str, Any]) -> Dict[str, Any]:
+    origin = {new: old for old, new in sorted(content.id_map.items(), reverse=True)}
+    names = sorted(content.names.items())
+    listed = [{"id": identity, "name": name, "source_id": origin.get(identity, identity)} for identity, name in names]
+    manifest = {"todus": __version__, "source": content.source, "name": dataset.name, "categories": listed, "splits": entries}
+    manifest.update({"settings": content.settings, "inputs": content.inputs, "digest": _digest(listed, entries)})
     return manifest
 
 
-def digest(listed: List[Dict[str, Any]], entries: Mapping[str, Dict[str, Any]]) -> str:
-    """SHA-256 over the classes and the shards: two datasets with one digest are the same to a model."""
+def _digest(listed: List[Dict[str, Any]], entries: Mapping[str, Dict[str, Any]]) -> str:
+    """SHA-256 over the classes and the shards: a model trains the same on two datasets with one digest."""
     content = {"categories": [[each["id"], each["name"]] for each in listed]}
     content["shards"] = {split: [shard["sha256"] for shard in entry["shards"]] for split, entry in entries.items()}
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode("ascii")).hexdigest()

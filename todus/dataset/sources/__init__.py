@@ -1,1 +1,1 @@
-"""One file a source: what lies on disk or on a server, read into the in-memory form."""
+"""Readers, one file a source, with main(argv); files named SOURCE_PART.py hold parts of them."""

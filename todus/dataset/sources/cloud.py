@@ -1,17 +1,17 @@
-"""Cloud Annotations: a bucket's folder of images with one _annotations.json."""
+"""Reads Cloud Annotations: a bucket's folder of images with one _annotations.json."""
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from todus import variables
 from todus.command import Parser
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import FRACTIONS, NamedBox
 from todus.dataset.build import build, fingerprint, target
-from todus.dataset.image_folder import Images, files_under
-from todus.dataset.labelled_images import Found, Labelled
+from todus.dataset.image_folder import ImageFolder, files_under, given_path
+from todus.dataset.labelled_images import SECOND_ANNOTATION, LabelledImage, LabelledSource
 from todus.dataset.settings import Settings
 from todus.errors import TodusError, UsageError
 from todus.text import one_line
@@ -20,7 +20,7 @@ FILE = "_annotations.json"
 CORNERS = ("x", "y", "x2", "y2")
 
 
-def read(folder: Path) -> Found:
+def read(folder: Path) -> LabelledSource:
     """The boxes of FOLDER/_annotations.json, which are fractions of the images beside it; labels in the file's order.
 
     Raises:
@@ -32,21 +32,20 @@ def read(folder: Path) -> Found:
     if not isinstance(annotations, dict):
         raise TodusError('%s has no "annotations" (file name to boxes); export it from Cloud Annotations again' % path)
     _check_kind(value.get("type"), annotations, path)
-    images = Images(folder, files_under(folder))
-    labels = value.get("labels")
-    found = Found(order=_unique([one_line(label) for label in labels if isinstance(label, str)]) if isinstance(labels, list) else [])
+    images = ImageFolder(folder, files_under(folder))
+    source = LabelledSource(class_order=_class_names(value.get("labels")))
     named = {}
     for name, entries in annotations.items():
-        image = images.named(name)
+        image = images.find_by_name(name)
         if image is None:
-            found.leave_out(name, "annotated image that is not in the folder")
+            source.leave_out(name, "annotated image that is not in the folder")
         elif image in named:
-            found.leave_out(name, "second annotation of one image")
+            source.leave_out(name, SECOND_ANNOTATION)
         else:
-            named[image] = _labelled(images.relative(image).as_posix(), image, entries)
+            named[image] = _labelled_image(images.relative(image).as_posix(), image, entries)
     for image in images.paths:
-        found.images.append(named.get(image) or Labelled(images.relative(image).as_posix(), image))
-    return found
+        source.images.append(named.get(image) or LabelledImage(images.relative(image).as_posix(), image))
+    return source
 
 
 def _load(path: Path) -> Dict[str, Any]:
@@ -75,8 +74,8 @@ def _check_kind(kind: Any, annotations: Dict[str, Any], path: Path) -> None:
     raise TodusError('%s is of type "%s"; only "localization" has boxes' % (path, one_line(str(kind))[:40]))
 
 
-def _labelled(name: str, image: Path, entries: Any) -> Labelled:
-    labelled = Labelled(name, image, frame=FRACTIONS)
+def _labelled_image(name: str, image: Path, entries: Any) -> LabelledImage:
+    labelled = LabelledImage(name, image, frame=FRACTIONS)
     if not isinstance(entries, list):
         labelled.dropped["boxes that are no list"] += 1
         return labelled
@@ -102,18 +101,20 @@ def _number(value: Any) -> float:
         return math.inf
 
 
-def _unique(names: List[str]) -> List[str]:
+def _class_names(labels: Any) -> List[str]:
+    """The names in "labels", each once."""
+    names = [one_line(label) for label in labels if isinstance(label, str)] if isinstance(labels, list) else []
     return [name for name in dict.fromkeys(names) if name]
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser("dataset cloud", "Makes a dataset of a Cloud Annotations folder; see ./dataset-cloud.sh --help.")
-    parser.add_argument("folder", metavar="DIR", nargs="?", default=os.environ.get("DATA_DIR", ""))
+    parser.add_argument("folder", metavar="DIR", nargs="?", default=variables.value("DATA_DIR", "dataset-cloud"))
     given = parser.parse_args(argv).folder
     if not given:
         raise UsageError("name the folder with %s, or set DATA_DIR" % FILE)
-    folder = Path(os.path.abspath(os.path.expanduser(given)))
-    settings = Settings.from_environment()
-    found = read(folder)
-    inputs = [folder / FILE] + [labelled.path for labelled in found.images]
-    return build(target("cloud", folder.name), "cloud", found, settings, {"files": fingerprint(inputs)})
+    folder = given_path(given)
+    settings = Settings.from_environment("dataset-cloud")
+    source = read(folder)
+    inputs = [folder / FILE] + [labelled.path for labelled in source.images]
+    return build(target("cloud", folder.name), source, settings, {"files": fingerprint(inputs)})

@@ -1,10 +1,10 @@
-"""dataset/mscoco/raw-data: COCO's annotations and images, as little of them as will do.
+"""dataset/mscoco/raw-data: COCO's annotations, and those of its images that a dataset needs.
 
     raw-data/annotations_trainval2017.zip   raw-data/annotations/instances_{train,val}2017.json
     raw-data/{train,val,test}2017.zip       read in place, never unpacked
     raw-data/{train,val,test}2017/          single images
 
-What a person put there is used as if it had been downloaded.
+Files that a person put there are used like downloaded ones.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from urllib.parse import quote, urlsplit
 from todus import files
 from todus.command import say
 from todus.dataset import image_files
-from todus.dataset.annotations import Image, Member
+from todus.dataset.annotations import Image, ZipMember
 from todus.errors import TodusError
 from todus.fetching import download, many, transport
 from todus.fetching.archives import opened_zip
 from todus.progress import Progress
 from todus.text import megabytes
 
-ZIP_SHARE = 0.6  # of a split's images; when more are to come, its zip is fetched in place of them
-SAMPLE = 8  # images whose size is asked for to tell how much is to come
-ROOM = 1.5  # free disk wanted, in parts of what will be written
+ZIP_SHARE = 0.6  # of a split's images; when more are missing, its zip is fetched in place of single images
+SAMPLE = 8  # images whose size is asked for, to estimate the bytes of all
+DISK_FACTOR = 1.5  # free disk that is wanted, in parts of what will be written
 
 
 class Split(NamedTuple):
@@ -45,21 +45,21 @@ SPLITS: Dict[str, Split] = {
 }
 
 
-class Coming(NamedTuple):
+class FetchPlan(NamedTuple):
     """What must be fetched for a split."""
 
     images: List[Image]
-    archive: bool  # as the split's zip
-    bytes: int  # about
+    archive: bool  # True: the split's zip; False: single images
+    bytes: int  # an estimate
 
 
-class Raw:
-    """raw-data under one server.
+class RawData:
+    """The folder raw-data, and the server that its files come from.
 
     Args:
       folder: paths.raw_data().
       url: COCO_URL.
-      policy: patience of downloads.
+      policy: timeouts and retries of downloads.
       connections: how many images at once.
     """
 
@@ -72,21 +72,21 @@ class Raw:
     def archive(self, split: str) -> Path:
         return self.folder / (SPLITS[split].images + ".zip")
 
-    def single(self, split: str, image: Image) -> Path:
+    def image_path(self, split: str, image: Image) -> Path:
         return self.folder / SPLITS[split].images / image.file_name
 
     def image_url(self, split: str, image: Image) -> str:
         path = urlsplit(image.url).path if image.url else "/%s/%s" % (SPLITS[split].images, image.file_name)
         return self.url + quote(path)
 
-    def sweep(self) -> None:
-        """Removes what killed runs left half-written; the caller holds the lock of raw-data."""
+    def remove_temporary_files(self) -> None:
+        """Removes the unfinished files of killed runs; the caller holds the lock of raw-data."""
         for folder in [self.folder, self.folder / "annotations"] + [self.folder / split.images for split in SPLITS.values()]:
             for leftover in list(folder.glob(".*.part-*")) + list(folder.glob(".*.jpg.part")):
                 leftover.unlink()
 
     def fetch_annotations(self, split: str) -> Path:
-        """Puts the split's annotations in place: found there, from a zip found there, or downloaded."""
+        """Returns the split's annotations, which are unpacked or downloaded when they are not there."""
         path = self.annotations(split)
         if path.exists():
             return path
@@ -99,7 +99,7 @@ class Raw:
                     self.check_disk(5 * (transport.size_of(connection, url, self.policy) or 0))
                 download.download(url, archive, policy=self.policy)
             try:
-                _take(archive, "annotations/" + path.name, path)
+                _extract(archive, "annotations/" + path.name, path)
                 return path
             except zipfile.BadZipFile as error:
                 if last:
@@ -109,7 +109,7 @@ class Raw:
         return path
 
     def locate(self, split: str, listed: Sequence[Image]) -> List[Image]:
-        """Sets where the images are; returns those that are neither in the folder nor in the zip."""
+        """Sets `path` or `member` of each image; returns the images that are neither in the folder nor in the zip."""
         members = self._members(split)
         folder = self.folder / SPLITS[split].images
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(str(folder)) if entry.is_file()} if folder.is_dir() else {}
@@ -123,8 +123,8 @@ class Raw:
                 absent.append(image)
         return absent
 
-    def _members(self, split: str) -> Dict[str, Member]:
-        """file name -> place in the split's zip; nothing where there is no zip."""
+    def _members(self, split: str) -> Dict[str, ZipMember]:
+        """file name -> place in the split's zip; empty where there is no zip."""
         path = self.archive(split)
         if not path.exists():
             return {}
@@ -135,41 +135,35 @@ class Raw:
             raise TodusError("%s is not a whole zip archive (%s); remove it and run the same command again" % (path, error))
         methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
         return {
-            info.filename.rsplit("/", 1)[-1]: Member(
+            info.filename.rsplit("/", 1)[-1]: ZipMember(
                 path, info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type == zipfile.ZIP_DEFLATED
             )
             for info in infos
             if info.compress_type in methods and not info.is_dir() and info.file_size < many.LARGEST
         }
 
-    def coming(self, split: str, absent: List[Image], total: int) -> Coming:
-        """What to fetch for `absent` images of a split that has `total`, and how many bytes that is about."""
+    def plan_fetch(self, split: str, absent: List[Image], total: int) -> FetchPlan:
+        """How to fetch the images `absent` of a split that has `total` images."""
         if not absent:
-            return Coming([], False, 0)
+            return FetchPlan([], False, 0)
         with transport.session() as connection:
             if len(absent) > ZIP_SHARE * total and not self.archive(split).exists():
                 with contextlib.suppress(transport.NotFound):
                     size = transport.size_of(connection, self.archive_url(split), self.policy) or 0
-                    return Coming(absent, True, max(0, size - download.arrived(self.archive(split))))
+                    return FetchPlan(absent, True, max(0, size - download.partial_size(self.archive(split))))
             sizes = []
             for image in absent[:: max(1, len(absent) // SAMPLE)][:SAMPLE]:
                 with contextlib.suppress(transport.NotFound):
                     sizes.append(transport.size_of(connection, self.image_url(split, image), self.policy) or 0)
-        return Coming(absent, False, sum(sizes) * len(absent) // max(1, len(sizes)))
+        return FetchPlan(absent, False, sum(sizes) * len(absent) // max(1, len(sizes)))
 
     def archive_url(self, split: str) -> str:
         return "%s/zips/%s" % (self.url, self.archive(split).name)
 
-    def fetch_images(self, split: str, coming: Coming, most_missing: int) -> List[Tuple[Image, str]]:
-        """Fetches and locates what is coming. Returns the images that cannot be had, with the reason.
-
-        Args:
-          split: its name.
-          coming: what `coming` said.
-          most_missing: more missing images are an error.
-        """
-        absent = coming.images
-        if coming.archive:
+    def fetch_images(self, split: str, plan: FetchPlan, most_missing: int) -> List[Tuple[Image, str]]:
+        """Fetches and locates the images of a plan. Returns the missing images, with the reason; more than `most_missing` are an error."""
+        absent = plan.images
+        if plan.archive:
             say("fetching %s" % self.archive_url(split))
             download.download(self.archive_url(split), self.archive(split), check=_check_members, policy=self.policy)
             absent = self.locate(split, absent)
@@ -177,33 +171,33 @@ class Raw:
             return []
         folder = self.folder / SPLITS[split].images
         folder.mkdir(parents=True, exist_ok=True)
-        by_path = {self.single(split, image): image for image in absent}
+        by_path = {self.image_path(split, image): image for image in absent}
         wanted = [many.Wanted(self.image_url(split, image), path) for path, image in by_path.items()]
-        with Progress("%d images of %s" % (len(absent), split), coming.bytes or None) as progress:
-            missing = many.download_many(wanted, _problem, self.connections, progress, most_missing, self.policy)
+        with Progress("%d images of %s" % (len(absent), split), plan.bytes or None) as progress:
+            missing = many.download_many(wanted, image_files.fault_of, self.connections, progress, most_missing, self.policy)
         lost = {each.path for each in missing}
         for path, image in by_path.items():
             image.path = None if path in lost else path
         return [(by_path[each.path], each.reason) for each in missing]
 
     def check_disk(self, size: int) -> None:
-        """Raises TodusError unless ROOM times `size` bytes are free."""
+        """Raises TodusError unless DISK_FACTOR times `size` bytes are free."""
         self.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(str(self.folder)).free
-        if free < ROOM * size:
+        if free < DISK_FACTOR * size:
             raise TodusError(
                 "%s has %s free and this needs about %s; free some, or set TODUS_HOME to a larger disk"
-                % (self.folder, megabytes(free), megabytes(ROOM * size))
+                % (self.folder, megabytes(free), megabytes(DISK_FACTOR * size))
             )
 
-    def drop(self, split: str) -> None:
+    def remove_images(self, split: str) -> None:
         """Removes the split's images and their zip; the annotations stay."""
         shutil.rmtree(str(self.folder / SPLITS[split].images), ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             self.archive(split).unlink()
 
 
-def _take(archive: Path, member: str, path: Path) -> None:
+def _extract(archive: Path, member: str, path: Path) -> None:
     """Writes one member of a zip to `path`. Raises BadZipFile when it is damaged, TodusError when the zip has no such member."""
     with opened_zip(archive) as opened:
         if member not in opened.namelist():
@@ -227,7 +221,7 @@ def _check_members(path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """A quick look at an image's two ends; what looks odd is read whole."""
+    """Whether an image file is complete: by its first and last bytes, or, where these are not a JPEG's, by reading it."""
     handle = os.open(str(path), os.O_RDONLY)
     try:
         size = os.fstat(handle).st_size
@@ -235,19 +229,4 @@ def _is_whole(path: Path) -> bool:
             return True
     finally:
         os.close(handle)
-    return not _problem(path.read_bytes())
-
-
-def _problem(data: bytes) -> str:
-    try:
-        image_files.inspect(data)
-    except image_files.BadImage as error:
-        return str(error)
-    return ""
-
-
-def bytes_here(image: Image) -> int:
-    """Bytes of an image that is on disk, 0 for one that is not."""
-    if image.member:
-        return image.member.size
-    return image.path.stat().st_size if image.path else 0
+    return not image_files.fault_of(path.read_bytes())

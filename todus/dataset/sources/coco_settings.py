@@ -1,20 +1,14 @@
 """The environment variables of dataset-complete.sh and dataset-limited.sh."""
 
-import os
-import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Union
+from typing import Any, Dict, List, Tuple, Union
 
-from todus import categories
+from todus import variables
 from todus.dataset import choose
 from todus.dataset.records.shards import Options
-from todus.dataset.settings import one_of, percent, switch, whole
-from todus.dataset.sources import coco_raw_data
 from todus.errors import UsageError
 from todus.fetching import transport
-from todus.text import one_line
 
-DEFAULT_URL = "http://images.cocodataset.org"
 COMPLETE, LIMITED = "complete", "limited"
 
 
@@ -38,32 +32,34 @@ class Settings:
     @staticmethod
     def from_environment(kind: str) -> "Settings":
         """Raises UsageError for a value that means nothing."""
+        command = "dataset-" + kind
+
+        def value(name: str) -> Any:
+            return variables.value(name, command)
+
         splits = named_splits(kind)
-        url = (os.environ.get("COCO_URL") or DEFAULT_URL).rstrip("/")
-        if not re.match(r"https?://[^/\s]", url):
-            raise UsageError("COCO_URL=%s is not a web address; give one such as %s" % (one_line(url), DEFAULT_URL))
-        negatives = dict.fromkeys(splits, choose.ALL) if kind == COMPLETE else per_split("NEGATIVES", splits, ["val"], choose.ALL)
+        limited = kind == LIMITED
         options = Options(
-            seed=whole("SEED", 0),
-            shards=whole("SHARDS", 0),
-            jobs=whole("JOBS", 0),
-            decode=one_of("VERIFY", "structure", ("structure", "decode")) == "decode",
-            masks=switch("INCLUDE_MASKS"),
+            seed=value("SEED"),
+            shards=value("SHARDS"),
+            jobs=value("JOBS"),
+            decode=value("VERIFY") == "decode",
+            masks=value("INCLUDE_MASKS"),
         )
         return Settings(
             kind=kind,
-            name=os.environ.get("NAME") or kind,
-            url=url,
-            categories=os.environ.get("CATEGORIES") or categories.DEFAULT_CATEGORIES,
+            name=value("NAME"),
+            url=value("COCO_URL").rstrip("/"),
+            categories=value("CATEGORIES") if limited else "all",
             splits=splits,
-            most_images=per_split("MAX_IMAGES", splits, splits),
-            negatives=negatives,
+            most_images=per_split(value("MAX_IMAGES"), splits, splits),
+            negatives=per_split(value("NEGATIVES"), splits, ["val"]) if limited else dict.fromkeys(splits, choose.ALL),
             options=options,
-            keep_raw=one_of("KEEP_RAW", "1", ("0", "1")) == "1",
-            stats_only=switch("STATS_ONLY"),
-            most_missing=percent("MAX_MISSING", 0.1),
-            most_dropped=percent("MAX_DROPPED", 1.0),
-            connections=max(1, min(whole("CONNECTIONS", 16), 128)),
+            keep_raw=value("KEEP_RAW"),
+            stats_only=value("STATS_ONLY"),
+            most_missing=value("MAX_MISSING"),
+            most_dropped=value("MAX_DROPPED"),
+            connections=value("CONNECTIONS"),
             policy=transport.Policy.from_environment(),
         )
 
@@ -84,34 +80,21 @@ class Settings:
 
 def named_splits(kind: str) -> List[str]:
     """SPLITS, in the order train, val, testdev."""
-    asked = (os.environ.get("SPLITS") or "train val").replace(",", " ").split()
-    for split in asked:
-        if split not in coco_raw_data.SPLITS:
-            raise UsageError("SPLITS has %s; there is: %s" % (one_line(split), ", ".join(coco_raw_data.SPLITS)))
-        if split == "testdev" and kind == LIMITED:
-            raise UsageError("SPLITS has testdev, which has no boxes to choose by; it is for ./dataset-complete.sh")
-    if not asked:
-        raise UsageError('SPLITS is empty; give SPLITS="train val"')
-    return [split for split in coco_raw_data.SPLITS if split in asked]
+    splits = variables.value("SPLITS", "dataset-" + kind)
+    if "testdev" in splits and kind == LIMITED:
+        raise UsageError("SPLITS has testdev, which has no boxes to choose by; it is for ./dataset-complete.sh")
+    return splits
 
 
-def per_split(name: str, splits: List[str], plain: List[str], word: str = "") -> Dict[str, Union[int, str]]:
-    """A value for each split, of a variable such as "500", which is for the splits in `plain`, or "train=500 val=all".
+def per_split(given: List[Tuple[str, Union[int, str]]], splits: List[str], plain: List[str]) -> Dict[str, Union[int, str]]:
+    """A number for each split.
 
     Args:
-      name: the variable.
+      given: (split, number) pairs, as variables.PerSplit reads them; "" is for every split in `plain`.
       splits: those that are made; 0 for each that is not named.
-      plain: those that a value without a split is for.
-      word: what may stand in place of a number.
+      plain: those that a number without a split is for.
     """
     values: Dict[str, Union[int, str]] = dict.fromkeys(splits, 0)
-    for part in os.environ.get(name, "").replace(",", " ").split():
-        split, equals, value = part.rpartition("=")
-        known = value == word if word and not value.isdigit() else re.fullmatch(r"[0-9]{1,9}", value)
-        if not known or (equals and split not in coco_raw_data.SPLITS):
-            what = "a number%s" % (" or " + word if word else "")
-            raise UsageError('%s=%s: give %s, or one a split such as "train=500 val=100"' % (name, one_line(part), what))
-        for each in [split] if equals else plain:
-            if each in values:
-                values[each] = value if value == word else int(value)
+    for split, number in given:
+        values.update({each: number for each in ([split] if split else plain) if each in splits})
     return values

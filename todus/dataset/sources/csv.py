@@ -1,69 +1,68 @@
-"""CSV files of boxes, a row a box, in the columns that people pass around: filename,width,height,class,xmin,ymin,xmax,ymax."""
+"""Reads CSV files of boxes, a row a box, in the usual columns: filename,width,height,class,xmin,ymin,xmax,ymax."""
 
 import csv
 import io
 import math
-import os
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Tuple
 
 from todus.command import Parser
 from todus.dataset.annotations import NOT_A_NUMBER
-from todus.dataset.box_fitting import UNKNOWN, NamedBox
+from todus.dataset.box_fitting import NamedBox, frame_of, number
 from todus.dataset.box_tables import COLUMNS
 from todus.dataset.build import build, fingerprint, target
-from todus.dataset.image_folder import TEST, TRAIN, VAL, Images, files_under, split_of
-from todus.dataset.labelled_images import Found, Labelled
+from todus.dataset.image_folder import ImageFolder, files_under, given_path, split_named, split_of
+from todus.dataset.labelled_images import LabelledImage, LabelledSource
 from todus.dataset.settings import Settings
 from todus.errors import TodusError
 from todus.text import one_line
 
 ALIASES = {"file": "filename", "image": "filename", "image_path": "filename", "path": "filename", "label": "class", "name": "class"}
-NEEDED = ("filename", "class", "xmin", "ymin", "xmax", "ymax")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+NEEDED = ("filename", "class") + CORNERS
 
 
-def read(tables: List[Path], folder: Path) -> Found:
+def read(tables: List[Path], folder: Path) -> LabelledSource:
     """The boxes of one CSV file, or of several that are one split each (train_labels.csv and test_labels.csv), on the images
     below `folder`.
 
-    The columns are found by their names, in any order and case. A file of an image folder that no row names is not part of the data.
+    The columns are found by their names, in any order and case. Images that no row names are not part of the data.
 
     Raises:
       TodusError: a file cannot be read or lacks a column.
     """
-    images = Images(folder, files_under(folder))
-    found = Found()
-    by_image: Dict[Path, Labelled] = {}
+    images = ImageFolder(folder, files_under(folder))
+    source = LabelledSource()
+    by_image: Dict[Path, LabelledImage] = {}
     missing: Dict[str, None] = {}
     for table in tables:
         split = split_of_table(table) if len(tables) > 1 else ""
-        for number, row in rows(table):
-            path = images.named(row["filename"], table) if row["filename"] else None
+        for line, row in rows(table):
+            path = images.find_by_name(row["filename"], table) if row["filename"] else None
             if path is None:
-                missing[row["filename"] or "%s row %d" % (table.name, number)] = None
+                missing[row["filename"] or "%s row %d" % (table.name, line)] = None
                 continue
             name = images.relative(path)
             if path not in by_image:
-                by_image[path] = Labelled(name.as_posix(), path, frame=_frame(row), split=split or split_of(name))
-                found.images.append(by_image[path])
+                by_image[path] = LabelledImage(name.as_posix(), path, frame=_frame(row), split=split or split_of(name))
+                source.images.append(by_image[path])
             _add_box(by_image[path], row)
     for name in missing:
-        found.leave_out(name, "row whose image is not in the folder")
-    found.images.sort(key=lambda labelled: labelled.name)
-    return found
+        source.leave_out(name, "row whose image is not in the folder")
+    source.images.sort(key=lambda labelled: labelled.name)
+    return source
 
 
 def split_of_table(table: Path) -> str:
     """train, val or test when the file's name begins so (train_labels.csv), or its folder is called so. Raises TodusError otherwise."""
-    for word in (table.stem.lower().replace("-", "_").split("_")[0], table.parent.name.lower()):
-        for split, names in (("train", TRAIN), ("val", VAL), ("test", TEST)):
-            if word in names:
-                return split
-    raise TodusError("%s: of several CSV files, each must begin with train, val or test, such as train_labels.csv" % table)
+    split = split_named(table.stem.replace("-", "_").split("_")[0]) or split_named(table.parent.name)
+    if not split:
+        raise TodusError("%s: of several CSV files, each must begin with train, val or test, such as train_labels.csv" % table)
+    return split
 
 
 def rows(path: Path) -> Iterator[Tuple[int, Dict[str, str]]]:
-    """(row number, column -> text) of each row; columns without text are empty. Raises TodusError for what is not such a table."""
+    """(row number, column -> text) of each row; "" for an empty column. Raises TodusError for a file that is not such a table."""
     text = _text(path)
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.split("\n", 1)[0].count))
     try:
@@ -71,12 +70,12 @@ def rows(path: Path) -> Iterator[Tuple[int, Dict[str, str]]]:
         lacking = [name for name in NEEDED if name not in header]
         if lacking:
             raise TodusError("%s has no column %s; its first line must be %s" % (path, ", ".join(lacking), ",".join(COLUMNS)))
-        for number, values in enumerate(reader, start=2):
+        for line, values in enumerate(reader, start=2):
             if any(value.strip() for value in values):
                 row = dict.fromkeys(header, "")
                 for name, value in zip(header, values):
                     row[name] = row[name] or value.strip()
-                yield number, row
+                yield line, row
     except csv.Error as error:
         raise TodusError("%s, line %d: %s; save it as comma-separated text" % (path, reader.line_num, error))
 
@@ -97,14 +96,13 @@ def _text(path: Path) -> str:
 
 
 def _frame(row: Dict[str, str]) -> Tuple[float, float]:
-    width, height = _number(row.get("width", "")), _number(row.get("height", ""))
-    return (width, height) if 0 < width < math.inf and 0 < height < math.inf else UNKNOWN
+    return frame_of(number(row.get("width", "")), number(row.get("height", "")))
 
 
-def _add_box(labelled: Labelled, row: Dict[str, str]) -> None:
-    corners = [_number(row[corner]) for corner in ("xmin", "ymin", "xmax", "ymax")]
+def _add_box(labelled: LabelledImage, row: Dict[str, str]) -> None:
+    corners = [number(row[corner]) for corner in CORNERS]
     name = one_line(row["class"])
-    if not name and not any(row[corner] for corner in ("xmin", "ymin", "xmax", "ymax")):
+    if not name and not any(row[corner] for corner in CORNERS):
         return
     if not name:
         labelled.dropped["box without a class"] += 1
@@ -116,22 +114,14 @@ def _add_box(labelled: Labelled, row: Dict[str, str]) -> None:
         labelled.boxes.append(NamedBox(name, *corners))
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser("dataset csv", "Makes a dataset of CSV files of boxes and a folder of images; see ./dataset-csv.sh --help.")
     parser.add_argument("tables", metavar="FILE", nargs="+")
     parser.add_argument("images", metavar="IMAGES")
     arguments = parser.parse_args(argv)
-    tables = [Path(os.path.abspath(os.path.expanduser(name))) for name in arguments.tables]
-    folder = Path(os.path.abspath(os.path.expanduser(arguments.images)))
-    found = read(tables, folder)
-    settings = Settings.from_environment()
-    inputs = tables + [labelled.path for labelled in found.images]
+    tables, folder = [given_path(name) for name in arguments.tables], given_path(arguments.images)
+    source = read(tables, folder)
+    settings = Settings.from_environment("dataset-csv")
+    inputs = tables + [labelled.path for labelled in source.images]
     default = tables[0].stem if len(tables) == 1 else folder.name
-    return build(target("csv", default), "csv", found, settings, {"files": fingerprint(inputs)}, tables=True)
+    return build(target("csv", default), source, settings, {"files": fingerprint(inputs)}, tables=True)

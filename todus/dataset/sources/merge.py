@@ -1,28 +1,31 @@
-"""Several datasets into one with one label map: classes of one name are one class, an image that several datasets have is one image."""
+"""Merges datasets: classes with one name become one class, an image that several datasets have becomes one image."""
 
 import contextlib
 from collections import Counter
-from typing import Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
 from todus import paths
 from todus.command import Parser, say
 from todus.dataset import class_ids
 from todus.dataset.annotations import Annotations, Box, Image
-from todus.dataset.build import NEXT, many, recorded, report, target, up_to_date
+from todus.dataset.build import is_up_to_date, recorded, target
 from todus.dataset.class_ids import Classes
-from todus.dataset.records import access, reader, shards, writer
+from todus.dataset.records import access, reader
+from todus.dataset.records.shards import Options
+from todus.dataset.records.writer import Content, write_dataset
 from todus.dataset.settings import Settings
+from todus.dataset.split import SPLITS
+from todus.dataset.summary import counted, print_summary, print_up_to_date
 from todus.errors import TodusError, UsageError
 from todus.paths import Dataset
 from todus.text import one_line
 
-SPLITS = ("train", "val", "test")
-OLDER = {"testdev": "test"}
-SAME = 0.8
+SPLIT_NAMES = {"testdev": "test"}  # of COCO -> ours
+SAME_OBJECT = 0.8  # least intersection over union of two boxes around one object
 
 
 class Joined:
-    """The images of all datasets, by content."""
+    """The images of several datasets, by content."""
 
     def __init__(self) -> None:
         self.images: Dict[str, List[Image]] = {}  # SHA-256 of the file -> its image; copies inside one dataset stay several
@@ -31,20 +34,20 @@ class Joined:
         self.mended: Counter = Counter()
 
     def add(self, dataset: Dataset) -> None:
-        """Every image of a dataset. Raises TodusError, with shard and offset, for a damaged record."""
+        """Adds every image of a dataset. Raises TodusError, with shard and offset, for a damaged record."""
         manifest = reader.read_manifest(dataset)
         names = {entry["id"]: self.names.setdefault(entry["name"], len(self.names) + 1) for entry in manifest["categories"]}
         copies: Counter = Counter()
         for split in manifest["splits"]:
-            side = OLDER.get(split, split)
+            side = SPLIT_NAMES.get(split, split)
             for sha256, image in reader.read_stored(dataset, split) if side in SPLITS else ():
                 image.id = "%s/%s" % (dataset.name, image.id)
                 image.boxes = [box._replace(category_id=names[box.category_id]) for box in image.boxes]
-                self._put(sha256, side, image, copies[sha256])
+                self._add_image(sha256, side, image, copies[sha256])
                 copies[sha256] += 1
 
-    def _put(self, key: str, side: str, image: Image, copy: int) -> None:
-        """An image that another dataset has too gives it its boxes; what is in val or test anywhere is not trained on."""
+    def _add_image(self, key: str, side: str, image: Image, copy: int) -> None:
+        """Adds an image, or, where another dataset has it too, its boxes. An image that is in val or test anywhere is not in train."""
         there = self.images.setdefault(key, [])
         if self.side.setdefault(key, side) != side:
             self.mended["image of one dataset's train in another's val or test, kept there"] += 1
@@ -55,29 +58,28 @@ class Joined:
         else:
             there.append(image)
 
-    def seen(self) -> Counter:
-        """Class name -> boxes."""
+    def boxes_of(self) -> Counter:
+        """Class name -> number of boxes."""
         names = {identity: name for name, identity in self.names.items()}
         return Counter(names[box.category_id] for images in self.images.values() for image in images for box in image.boxes)
 
 
 def same_object(one: Box, other: Box) -> bool:
-    """Whether two people drew these boxes around one thing: one class, and an intersection over union of SAME or more."""
+    """Whether two boxes are around one object: of one class, and with an intersection over union of SAME_OBJECT or more."""
     height = min(one.ymax, other.ymax) - max(one.ymin, other.ymin)
     width = min(one.xmax, other.xmax) - max(one.xmin, other.xmin)
     if one.category_id != other.category_id or height <= 0 or width <= 0:
         return False
     areas = sum((box.ymax - box.ymin) * (box.xmax - box.xmin) for box in (one, other))
-    return height * width >= SAME * (areas - height * width)
+    return height * width >= SAME_OBJECT * (areas - height * width)
 
 
 def join(datasets: List[Dataset], settings: Settings) -> Tuple[Dict[str, Annotations], Classes, Counter]:
-    """The splits of all datasets together, their classes, and what was mended. The first dataset's classes come first."""
+    """The splits of all datasets together, their classes, and what was corrected. The first dataset's classes come first."""
     joined = Joined()
     for dataset in datasets:
         joined.add(dataset)
-    mended = Counter(joined.mended)
-    known = class_ids.assign(joined.seen(), list(joined.names), settings, mended)
+    known = class_ids.assign(joined.boxes_of(), list(joined.names), settings)
     new = {identity: known.ids.get(name) for name, identity in joined.names.items()}
     splits: Dict[str, Annotations] = {}
     for split in SPLITS:
@@ -86,11 +88,11 @@ def join(datasets: List[Dataset], settings: Settings) -> Tuple[Dict[str, Annotat
             image.boxes = [box._replace(category_id=new[box.category_id]) for box in image.boxes if new[box.category_id]]
         if images:
             splits[split] = Annotations(dict(known.names), images)
-    return splits, known, mended
+    return splits, known, joined.mended + known.mended
 
 
-def unshared(datasets: List[Dataset]) -> Iterator[str]:
-    """A line for each class that only some of the datasets label: in the others' images it is background to the training."""
+def partly_labelled(datasets: List[Dataset]) -> Iterator[str]:
+    """A line for each dataset with classes that no other labels: in the others' images they are background to the training."""
     listed = {dataset.name: [entry["name"] for entry in reader.read_manifest(dataset)["categories"]] for dataset in datasets}
     for dataset, names in listed.items():
         alone = [name for name in names if all(name not in others for other, others in listed.items() if other != dataset)]
@@ -102,6 +104,7 @@ def unshared(datasets: List[Dataset]) -> Iterator[str]:
 
 
 def merge(names: List[str], settings: Settings) -> int:
+    """Merges the datasets with these names. Returns the exit code."""
     datasets = [paths.dataset(name).check() for name in names]
     if len({dataset.folder for dataset in datasets}) < 2:
         raise UsageError("name two datasets or more, such as: NAME=both ./dataset-merge.sh limited voc/raccoon")
@@ -113,29 +116,23 @@ def merge(names: List[str], settings: Settings) -> int:
         for dataset in datasets:
             held.enter_context(access.reading(dataset, "merging into %s" % merged.name))
         inputs = {"datasets": {dataset.name: reader.read_manifest(dataset).get("digest") for dataset in datasets}}
-        if up_to_date(merged, {"settings": recorded(settings), "inputs": inputs}):
-            print("%s is up to date; nothing to do" % merged.name)
-            print(NEXT % merged.name)
+        if is_up_to_date(merged, settings, inputs):
+            print_up_to_date(merged)
             return 0
         splits, known, mended = join(datasets, settings)
         if not splits.get("train") or not splits.get("val"):
             raise TodusError("these datasets have no %s images together" % ("val" if splits.get("train") else "train"))
-        manifest = write(merged, splits, known, settings, inputs)
+        content = Content("merged", splits, known.names, settings=recorded(settings), inputs=inputs)
+        manifest = write_dataset(merged, content, Options(settings.seed, jobs=settings.jobs), settings.max_dropped)
     for what, count in sorted(mended.items()):
-        print("%s: %s" % (what, many(count, "time")))
-    for line in unshared(datasets):
+        print("%s: %s" % (what, counted(count, "time")))
+    for line in partly_labelled(datasets):
         say(line)
-    report(merged, manifest)
+    print_summary(merged, manifest)
     return 0
-
-
-def write(merged: Dataset, splits: Mapping[str, Annotations], known: Classes, settings: Settings, inputs: Dict) -> Dict:
-    same = {identity: identity for identity in known.names}
-    options = shards.Options(seed=settings.seed, jobs=settings.jobs)
-    return writer.write_dataset(merged, "merged", splits, known.names, same, recorded(settings), inputs, options, settings.max_dropped)
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser("dataset merge", "Joins datasets into one; see ./dataset-merge.sh --help.")
     parser.add_argument("datasets", metavar="DATASET", nargs="+")
-    return merge(parser.parse_args(argv).datasets, Settings.from_environment())
+    return merge(parser.parse_args(argv).datasets, Settings.from_environment("dataset-merge"))

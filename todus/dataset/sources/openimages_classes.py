@@ -43,8 +43,8 @@ def labels_of(chosen: Mapping[int, str]) -> Dict[str, int]:
     return {mid: identity for mid, identity in mids().items() if identity in chosen}
 
 
-def expanded(chosen: Mapping[int, str], hierarchy: Any) -> Dict[str, int]:
-    """Label -> id of the chosen class that its boxes count as: its own, else the nearest chosen class above it.
+def labels_with_subclasses(chosen: Mapping[int, str], hierarchy: Any) -> Dict[str, int]:
+    """Label -> id of the chosen class that boxes with the label become: its own, else the nearest chosen class above it.
 
     Args:
       chosen: id -> name.
@@ -67,14 +67,15 @@ def expanded(chosen: Mapping[int, str], hierarchy: Any) -> Dict[str, int]:
     return found
 
 
-def below(chosen: Mapping[int, str], hierarchy: Any) -> Dict[int, str]:
+def with_subclasses(chosen: Mapping[int, str], hierarchy: Any) -> Dict[int, str]:
     """The chosen classes and every class below them."""
     names, by_mid = known(), mids()
-    found = {by_mid[label] for label in expanded(chosen, hierarchy) if label in by_mid}
+    found = {by_mid[label] for label in labels_with_subclasses(chosen, hierarchy) if label in by_mid}
     return {identity: names[identity] for identity in sorted(found)}
 
 
 def read_hierarchy(path: Path) -> Any:
+    """The value in bbox_labels_600_hierarchy.json. Raises TodusError when it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -82,4 +83,5 @@ def read_hierarchy(path: Path) -> Any:
 
 
 def ordered(names: Mapping[int, str]) -> List[str]:
+    """The names in the order of their ids."""
     return [names[identity] for identity in sorted(names)]

@@ -23,7 +23,7 @@ _BOX = struct.Struct("<HBffff")
 NOT_ID = "box whose image id is none"
 
 
-class Rows(NamedTuple):
+class BoxTable(NamedTuple):
     """The kept boxes of one file, packed."""
 
     boxes: Dict[str, bytes]  # image id -> its boxes
@@ -31,7 +31,17 @@ class Rows(NamedTuple):
     excluded: int  # boxes left out for a flag
 
 
-def read(path: Path, wanted: Dict[str, int], exclude: Collection[str] = (), only: Optional[Collection[str]] = None) -> Rows:
+class _Columns(NamedTuple):
+    """Where a file has what is read."""
+
+    image: int
+    label: int
+    corners: List[int]  # xmin, xmax, ymin, ymax
+    flags: List[Tuple[int, int]]  # column, bit
+    least: int  # columns of a complete row
+
+
+def read(path: Path, wanted: Dict[str, int], exclude: Collection[str] = (), only: Optional[Collection[str]] = None) -> BoxTable:
     """The boxes of the wanted classes.
 
     Args:
@@ -50,55 +60,63 @@ def read(path: Path, wanted: Dict[str, int], exclude: Collection[str] = (), only
     mask = sum(_BIT[name] for name in set(exclude))
     numbers = {label.encode("ascii"): number for label, number in wanted.items()}
     lines = _lines(path)
-    at = _columns(next(lines, b""), path)
-    label, fields = at["LabelName"], max(at.values()) + 1
-    flags = [(at[column], _BIT[name]) for name, column in FLAGS.items() if column in at]
-    corners = [at[name] for name in ("XMin", "XMax", "YMin", "YMax")]
+    columns = _columns(next(lines, b""), path)
+    label = columns.label
     for line in lines:
         parts = line.split(b",", label + 1)
         if len(parts) <= label or parts[label] not in numbers:
             continue
         number = numbers[parts[label]]
-        parts = line.split(b",")
-        image = parts[at["ImageID"]].decode("ascii", "replace")
+        image, bits, sides = _parse(line.split(b","), columns)
         if only is not None and image not in only:
             continue
-        bits = sum(bit for column, bit in flags if column < len(parts) and parts[column].strip() == b"1")
         if bits & mask:
             excluded += 1
-            continue
-        try:
-            sides = [float(parts[column]) for column in corners]
-        except (ValueError, IndexError):
-            sides = [math.nan]
-        if len(parts) < fields or not all(-1e6 < side < 1e6 for side in sides):
+        elif not all(-1e6 < side < 1e6 for side in sides):
             dropped[NOT_A_NUMBER] += 1
         elif not image.isalnum():
             dropped[NOT_ID] += 1
         else:
             if image != current:
-                _keep(packed, current, boxes)
+                _add(packed, current, boxes)
                 current, boxes = image, bytearray()
             boxes += _BOX.pack(number, bits, *sides)
-    _keep(packed, current, boxes)
-    return Rows(packed, dropped, excluded)
+    _add(packed, current, boxes)
+    return BoxTable(packed, dropped, excluded)
 
 
-def _keep(packed: Dict[str, bytes], image: str, boxes: bytearray) -> None:
+def _parse(parts: List[bytes], columns: _Columns) -> Tuple[str, int, List[float]]:
+    """Image id, flags, and the corners of a row; NaN in place of corners that are no numbers."""
+    bits = 0
+    for column, bit in columns.flags:
+        if column < len(parts) and parts[column].strip() == b"1":
+            bits |= bit
+    try:
+        sides = [float(parts[column]) for column in columns.corners] if len(parts) >= columns.least else [math.nan]
+    except ValueError:
+        sides = [math.nan]
+    image = parts[columns.image].decode("ascii", "replace") if columns.image < len(parts) else ""
+    return image, bits, sides
+
+
+def _add(packed: Dict[str, bytes], image: str, boxes: bytearray) -> None:
     if boxes:
         packed[image] = packed.get(image, b"") + boxes
 
 
-def _columns(header: bytes, path: Path) -> Dict[str, int]:
+def _columns(header: bytes, path: Path) -> _Columns:
     names = [name.strip().strip('"') for name in header.decode("utf-8-sig", "replace").split(",")]
     lacking = [name for name in NEEDED if name not in names]
     if lacking:
         raise TodusError("%s is no box file of Open Images: no column %s; remove it and run this again" % (path, ", ".join(lacking)))
-    return {name: names.index(name) for name in NEEDED + tuple(FLAGS.values()) if name in names}
+    at = {name: names.index(name) for name in NEEDED + tuple(FLAGS.values()) if name in names}
+    flags = [(at[column], _BIT[name]) for name, column in FLAGS.items() if column in at]
+    corners = [at[name] for name in ("XMin", "XMax", "YMin", "YMax")]
+    return _Columns(at["ImageID"], at["LabelName"], corners, flags, max(at.values()) + 1)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file of any size; a line too long for any table ends it."""
+    """The lines of a file of any size, without empty ones. Raises TodusError for a line too long for any table."""
     tail = b""
     with open(str(path), "rb") as file, Progress("reading " + path.name, path.stat().st_size) as progress:
         while True:
@@ -125,7 +143,7 @@ def classes(packed: bytes) -> List[int]:
     return [box[0] for box in unpack(packed)]
 
 
-def named(packed: bytes, names: Dict[int, str]) -> List[NamedBox]:
+def named_boxes(packed: bytes, names: Dict[int, str]) -> List[NamedBox]:
     """The boxes as fractions of their image; a group is a crowd."""
     return [
         NamedBox(names[number], xmin, ymin, xmax, ymax, bool(bits & _BIT["group"]), False, bool(bits & _BIT["truncated"]))

@@ -1,12 +1,11 @@
-"""Pascal VOC: a folder of images and XML files, as LabelImg and many other tools write them.
+"""Reads Pascal VOC: a folder of images and XML files, as LabelImg and many other tools write them.
 
-Everything is read by tag, in any case; parts of objects (head, hand, foot) have boxes of their own, which are not the object's.
+Elements are found by tag, in any case; parts of objects (head, hand, foot) have boxes of their own, which are not the object's.
 """
 
 import math
-import os
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import ElementTree
@@ -14,16 +13,15 @@ from defusedxml.common import DefusedXmlException
 
 from todus.command import Parser
 from todus.dataset.annotations import NOT_A_NUMBER
-from todus.dataset.box_fitting import UNKNOWN, NamedBox
+from todus.dataset.box_fitting import UNKNOWN, NamedBox, frame_of, number
 from todus.dataset.build import build, fingerprint, target
-from todus.dataset.image_folder import Images, files_under, is_image, split_of
-from todus.dataset.labelled_images import Found, Labelled
+from todus.dataset.image_folder import ImageFolder, files_under, given_path, is_image, split_of
+from todus.dataset.labelled_images import SECOND_ANNOTATION, LabelledImage, LabelledSource
 from todus.dataset.settings import Settings
 from todus.errors import TodusError
 from todus.text import one_line
 
 LARGEST_XML = 16 << 20  # bytes; an annotation of one image is a few thousand
-SECOND = "second annotation of one image"
 NO_ANNOTATION = "image without XML (KEEP_EMPTY=1 keeps such images)"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -32,7 +30,17 @@ class BadXml(Exception):
     """The file is no Pascal VOC annotation; the message is the reason."""
 
 
-def read(root: Path, keep_empty: bool = False) -> Found:
+class _Match(NamedTuple):
+    """An annotation file and its image, or the reason why it cannot be used."""
+
+    annotation: Path
+    element: Optional[Element] = None
+    image: Optional[Path] = None
+    by_filename: bool = False  # the image has another name than the annotation
+    fault: str = ""
+
+
+def read(root: Path, keep_empty: bool = False) -> LabelledSource:
     """Every annotated image below `root`: all in one folder, annotations/ beside images/, Annotations/ with JPEGImages/ and ImageSets/,
     or any of these below train/ and test/ (or val/).
 
@@ -44,55 +52,56 @@ def read(root: Path, keep_empty: bool = False) -> Found:
       TodusError: there is no XML file.
     """
     paths = files_under(root)
-    images = Images(root, paths)
+    images = ImageFolder(root, paths)
     annotations = [path for path in paths if path.suffix.lower() == ".xml"]
     if not annotations:
         raise TodusError(
             "no XML file under %s (%d images); name the folder that holds images and Pascal VOC annotations" % (root, len(images.paths))
         )
-    sets = image_sets(root, paths)
-    found = Found()
-    taken: Dict[Path, Path] = {}
-    for path, element, image in _in_order(annotations, images, found):
-        if image in taken:
-            found.leave_out(path.relative_to(root), SECOND)
-            continue
-        taken[image] = path
-        found.images.append(_labelled(element, image, images, path, sets))
+    sets = read_image_sets(root, paths)
+    source = LabelledSource()
+    taken: Set[Path] = set()
+    for match in _matches(annotations, images):
+        if match.by_filename:
+            source.mended["XML that has its image only by <filename>"] += 1
+        fault = match.fault or (SECOND_ANNOTATION if match.image in taken else "")
+        if fault:
+            source.leave_out(match.annotation.relative_to(root), fault)
+        else:
+            taken.add(match.image)
+            source.images.append(_labelled_image(match, images, sets))
     for image in images.paths:
         if image not in taken:
             name = images.relative(image).as_posix()
             if keep_empty:
-                found.images.append(Labelled(name, image, split=_split(image, images, image, sets)))
+                source.images.append(LabelledImage(name, image, split=_split(image, images, image, sets)))
             else:
-                found.leave_out(name, NO_ANNOTATION, fault=False)
-    found.images.sort(key=lambda labelled: labelled.name)
-    return found
+                source.leave_out(name, NO_ANNOTATION, fault=False)
+    source.images.sort(key=lambda labelled: labelled.name)
+    return source
 
 
-def _in_order(annotations: List[Path], images: Images, found: Found) -> Iterator[Tuple[Path, Element, Path]]:
-    """Each readable annotation with its image, those whose own name is the image's first: they have the better claim to it."""
+def _matches(annotations: List[Path], images: ImageFolder) -> Iterator[_Match]:
+    """Each annotation with its image; those that have the image's own name come first: of two annotations of one image the first counts."""
     later = []
     for path in annotations:
         try:
             element = parse(path)
             own, other = image_of(path, element, images)
         except BadXml as error:
-            found.leave_out(path.relative_to(images.root), str(error))
+            yield _Match(path, fault=str(error))
             continue
         if own:
-            yield path, element, own
+            yield _Match(path, element, own)
         elif other:
-            later.append((path, element, other))
+            later.append(_Match(path, element, other, by_filename=True))
         else:
-            found.leave_out(path.relative_to(images.root), "XML without image")
-    for path, element, image in later:
-        found.mended["XML that has its image only by <filename>"] += 1
-        yield path, element, image
+            yield _Match(path, fault="XML without image")
+    yield from later
 
 
 def parse(path: Path) -> Element:
-    """The root element. Raises BadXml for what is no XML, is hostile, or has no place in this format."""
+    """The root element. Raises BadXml for a file that is no XML, has entities, or is no annotation."""
     try:
         if path.stat().st_size > LARGEST_XML:
             raise BadXml("XML of more than %d MB" % (LARGEST_XML >> 20))
@@ -108,35 +117,36 @@ def parse(path: Path) -> Element:
     return root
 
 
-def image_of(path: Path, element: Element, images: Images) -> Tuple[Optional[Path], Optional[Path]]:
-    """The image with the annotation's own name, and failing that the one that <filename> names.
+def image_of(path: Path, element: Element, images: ImageFolder) -> Tuple[Optional[Path], Optional[Path]]:
+    """The image with the annotation's own name, or, where there is none, the one that <filename> names; None for the other.
 
-    The own name counts first: files renamed together keep an old <filename>, which may by now be another image's.
+    The own name comes first because files that are renamed together keep the old <filename>, which may now be another image's.
     """
     name = _text(element, "filename")
     if name and Path(name.replace("\\", "/")).stem.casefold() == path.stem.casefold():
-        exact = images.named(name, path)
+        exact = images.find_by_name(name, path)
         if exact:
             return exact, None
-    own = images.with_stem(path)
-    return own, None if own or not name else images.named(name, path)
+    own = images.find_by_stem(path)
+    return own, None if own or not name else images.find_by_name(name, path)
 
 
-def _labelled(element: Element, image: Path, images: Images, path: Path, sets: Dict[str, str]) -> Labelled:
-    labelled = Labelled(images.relative(image).as_posix(), image, frame=_frame(element), split=_split(image, images, path, sets))
-    for entry in element.iter():
+def _labelled_image(match: _Match, images: ImageFolder, sets: Dict[str, str]) -> LabelledImage:
+    split = _split(match.image, images, match.annotation, sets)
+    labelled = LabelledImage(images.relative(match.image).as_posix(), match.image, frame=_frame(match.element), split=split)
+    for entry in match.element.iter():
         if _tag(entry) == "object":
             _add_boxes(labelled, entry)
     return labelled
 
 
-def _split(image: Path, images: Images, annotation: Path, sets: Dict[str, str]) -> str:
+def _split(image: Path, images: ImageFolder, annotation: Path, sets: Dict[str, str]) -> str:
     if sets:
         return sets.get(image.stem.casefold(), "")
     return split_of(images.relative(image)) or split_of(images.relative(annotation))
 
 
-def _add_boxes(labelled: Labelled, entry: Element) -> None:
+def _add_boxes(labelled: LabelledImage, entry: Element) -> None:
     name = one_line(_text(entry, "name"))
     boxes = [child for child in entry if _tag(child) in ("bndbox", "bbox")]
     if not name or not boxes:
@@ -153,19 +163,19 @@ def _add_boxes(labelled: Labelled, entry: Element) -> None:
 def _frame(element: Element) -> Tuple[float, float]:
     for size in element:
         if _tag(size) == "size":
-            width, height = _number(_text(size, "width")), _number(_text(size, "height"))
-            if 0 < width < math.inf and 0 < height < math.inf:
-                return (width, height)
+            frame = frame_of(_number(_text(size, "width")), _number(_text(size, "height")))
+            if frame != UNKNOWN:
+                return frame
     return UNKNOWN
 
 
 def _tag(element: Element) -> str:
-    """The tag in small letters; comments have none."""
+    """The tag in lower case; "" for a comment."""
     return element.tag.rpartition("}")[2].lower() if isinstance(element.tag, str) else ""
 
 
 def _text(element: Element, tag: str) -> str:
-    """The text of the first child with the tag."""
+    """The text of the first child with the tag, "" where there is none."""
     for child in element:
         if _tag(child) == tag:
             return (child.text or "").strip()
@@ -173,18 +183,16 @@ def _text(element: Element, tag: str) -> str:
 
 
 def _number(text: str) -> float:
-    try:
-        return float(text.replace(",", "."))
-    except ValueError:
-        return math.nan
+    """The number, which may have a decimal comma."""
+    return number(text.replace(",", "."))
 
 
 def _flag(element: Element, tag: str) -> bool:
     return _text(element, tag).lower() in ("1", "true", "yes")
 
 
-def image_sets(root: Path, paths: List[Path]) -> Dict[str, str]:
-    """stem in small letters -> split, from ImageSets/Main/{train,val,test}.txt (trainval.txt for want of train.txt); empty for none."""
+def read_image_sets(root: Path, paths: List[Path]) -> Dict[str, str]:
+    """stem in lower case -> split, from ImageSets/Main/{train,val,test}.txt (trainval.txt where there is no train.txt); may be empty."""
     lists = {}
     for path in paths:
         folders = [part.lower() for part in path.relative_to(root).parts[:-1]]
@@ -206,8 +214,8 @@ def image_sets(root: Path, paths: List[Path]) -> Dict[str, str]:
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser("dataset voc", "Makes a dataset of a folder of images and Pascal VOC XML files; see ./dataset-voc.sh --help.")
     parser.add_argument("folder", metavar="DIR")
-    root = Path(os.path.abspath(os.path.expanduser(parser.parse_args(argv).folder)))
-    settings = Settings.from_environment()
-    found = read(root, settings.keep_empty)
+    root = given_path(parser.parse_args(argv).folder)
+    settings = Settings.from_environment("dataset-voc")
+    source = read(root, settings.keep_empty)
     inputs = [path for path in files_under(root) if path.suffix.lower() in (".xml", ".txt") or is_image(path)]
-    return build(target("voc", root.name), "voc", found, settings, {"files": fingerprint(inputs)}, tables=True)
+    return build(target("voc", root.name), source, settings, {"files": fingerprint(inputs)}, tables=True)

@@ -1,0 +1,148 @@
+"""Turns the labelled images of a source into Annotations that can be written as records.
+
+The classes get their ids, the image files are read and converted where needed, the boxes are fitted to them, and the images are split.
+"""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from todus import files
+from todus.dataset import class_ids, image_conversion
+from todus.dataset.annotations import Annotations, Image
+from todus.dataset.box_fitting import FRACTIONS, UNKNOWN, fit, fit_boxes
+from todus.dataset.image_files import BadImage
+from todus.dataset.labelled_images import LabelledImage, LabelledSource, LeftOut
+from todus.dataset.settings import Settings
+from todus.dataset.split import SPLITS, Assignment, Candidate, assign_splits
+from todus.errors import TodusError
+from todus.text import one_line
+
+NO_BOX = "image without a box (KEEP_EMPTY=1 keeps such images)"
+NO_CHOSEN_BOX = "image without a box of CATEGORIES (KEEP_EMPTY=1 keeps such images)"
+NO_BOX_LEFT = "image of which no box can be used"
+SCALED = "image of another size than its annotation says, boxes scaled"
+LEFT_OUT_ORDER = ("",) + SPLITS[::-1]  # of what `assign_splits` leaves out, in dataset.json
+
+
+@dataclass
+class Prepared:
+    """A source that can be written as records."""
+
+    splits: Dict[str, Annotations]
+    left_out: List[LeftOut]
+    mended: Counter  # what was corrected -> how often
+    unused: List[str]  # classes of LABEL_MAP or the source's own list that no box has
+
+
+class _Result(NamedTuple):
+    """One image with its boxes, or the reason why it is left out."""
+
+    labelled: LabelledImage
+    dropped: Counter  # reason -> boxes
+    image: Optional[Image] = None
+    left_out: str = ""
+    fault: bool = True
+
+
+def prepare(source: LabelledSource, settings: Settings, work: Path) -> Prepared:
+    """Gives the classes ids, fits the boxes to the images, converts the images that need it, and splits.
+
+    Args:
+      source: a reader's result.
+      settings: CATEGORIES and the like.
+      work: an existing empty folder for converted images.
+
+    Raises:
+      UsageError: CATEGORIES or LABEL_MAP do not fit the source. TodusError: no image is left.
+    """
+    boxes_of = Counter(box.name for labelled in source.images for box in labelled.boxes)
+    classes = class_ids.assign(boxes_of, source.class_order, settings)
+    basenames = Counter(labelled.path.name for labelled in source.images)
+    ready: List[_Result] = []
+    left_out, mended = list(source.left_out), source.mended + classes.mended
+    for labelled in source.images:
+        result, mended_here = _prepare_image(labelled, classes.ids, source.upright, settings, work)
+        mended.update(mended_here)
+        if result.image:
+            result.image.file_name = labelled.path.name if basenames[labelled.path.name] < 2 else labelled.name
+            ready.append(result)
+        else:
+            left_out.append(LeftOut(one_line(labelled.name), result.left_out, labelled.split, result.fault))
+    if not any(result.image.boxes for result in ready):
+        raise TodusError("no image with a box is left%s" % _most_frequent(left_out))
+    assigned = _assign_splits(ready, settings)
+    for result, to in sorted(zip(ready, assigned), key=lambda pair: LEFT_OUT_ORDER.index(pair[1].split)):
+        if to.left_out:
+            left_out.append(LeftOut(one_line(result.labelled.name), to.left_out, to.split, fault=False))
+    splits = {}
+    for split in [split for split in SPLITS if any(to.split == split for to in assigned)]:
+        members = [result for result, to in zip(ready, assigned) if to.split == split and not to.left_out]
+        dropped: Counter = sum((result.dropped for result in members), Counter())
+        dropped.update(gone.reason for gone in left_out if gone.fault and (gone.split or "train") == split)
+        splits[split] = Annotations(dict(classes.names), [result.image for result in members], dropped)
+    return Prepared(splits, left_out, mended, classes.unused)
+
+
+def _assign_splits(ready: List[_Result], settings: Settings) -> List[Assignment]:
+    contents = _content_keys([result.image.path for result in ready])
+    classes = [{box.category_id for box in result.image.boxes} for result in ready]
+    candidates = [Candidate(result.labelled.split, *each) for result, *each in zip(ready, contents, classes)]
+    return assign_splits(candidates, settings.val, settings.seed)
+
+
+def _prepare_image(labelled: LabelledImage, ids: Dict[str, int], upright: bool, settings: Settings, work: Path) -> Tuple[_Result, Counter]:
+    """The image with its boxes, and what was corrected on it. `ids` is wanted class -> id; a converted image is written to `work`."""
+    boxes = [box for box in labelled.boxes if box.name in ids]
+    mended: Counter = Counter()
+    if not boxes and not labelled.dropped and not settings.keep_empty:
+        return _Result(labelled, labelled.dropped, left_out=NO_CHOSEN_BOX if labelled.boxes else NO_BOX, fault=False), mended
+    try:
+        if not boxes and labelled.dropped:
+            raise BadImage(NO_BOX_LEFT)
+        info = image_conversion.read_header(labelled.path)
+        to = fit(labelled.frame, info, settings.exif, upright)
+        if labelled.frame not in (FRACTIONS, UNKNOWN) and labelled.frame != (to.width, to.height):
+            mended[SCALED] += 1
+        fitted = fit_boxes(boxes, ids, to)
+        mended.update(fitted.mended)
+        if boxes and not fitted.boxes:
+            raise BadImage(NO_BOX_LEFT)
+        path, conversion = labelled.path, image_conversion.needed_conversion(info, to.upright)
+        if conversion:
+            path = _convert(labelled, to.upright, work)
+            mended["image converted: %s" % conversion] += 1
+    except (BadImage, OSError) as error:
+        return _Result(labelled, labelled.dropped, left_out=_reason(error)), mended
+    image = Image(labelled.name, labelled.name, to.width, to.height, fitted.boxes, path)
+    return _Result(labelled, labelled.dropped + fitted.dropped if fitted.dropped else labelled.dropped, image), mended
+
+
+def _convert(labelled: LabelledImage, upright: bool, work: Path) -> Path:
+    """Writes the converted image to `work` and returns its path."""
+    data, kind = image_conversion.convert(labelled.path, upright)
+    target = work / ("%s.%s" % (hashlib.sha256(labelled.name.encode("utf-8", "surrogateescape")).hexdigest()[:32], kind))
+    target.write_bytes(data)
+    return target
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, BadImage) else "image cannot be read (%s)" % (getattr(error, "strerror", None) or "damaged")
+
+
+def _most_frequent(left_out: List[LeftOut]) -> str:
+    """The most frequent reason, with a file that it holds for."""
+    if not left_out:
+        return "; is this the right folder?"
+    reason, count = Counter(gone.reason for gone in left_out).most_common(1)[0]
+    first = next(gone.file for gone in left_out if gone.reason == reason)
+    return ": %d times %s, such as %s" % (count, reason, first)
+
+
+def _content_keys(paths: List[Path]) -> List[str]:
+    """A key for each file, equal for files with the same bytes. Only files of one size are read."""
+    sizes = [path.stat().st_size for path in paths]
+    shared = Counter(sizes)
+    return [files.sha256(path) if shared[size] > 1 else "only file of %d bytes" % size for path, size in zip(paths, sizes)]

@@ -1,0 +1,183 @@
+"""COCO's JSON as a stream: one element at a time, so that no more than one segmentation is in memory.
+
+An element of "images", "annotations" or "categories" is an object, and the text of an object ends at the first } with which it parses: no
+JSON object is the beginning of another. So each element is cut out by a search for } and parsed by orjson.
+"""
+
+import json
+import re
+from typing import Any, BinaryIO, Dict, Iterator, Optional, Pattern, Tuple
+
+import orjson
+
+CHUNK = 1 << 22  # bytes read at once
+LONGEST = 1 << 26  # bytes of one element
+MOST_BRACES = 5000  # } inside one element
+_SPACE = re.compile(rb"[ \t\r\n]*")
+_SCALAR = re.compile(rb"[^][{},\s]+")
+_SCALAR_END = re.compile(rb"[][{},\s]")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+class BadJson(Exception):
+    """The text is not JSON, or not in COCO's form; the message is the reason."""
+
+
+class JsonStream:
+    """The members of the file's outermost object.
+
+        for key in stream.members():
+            for element in stream.elements(): ...
+
+    Args:
+      file: open for reading bytes.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._data = b""
+        self._at = 0
+        self._before = 0  # bytes of the file before _data
+        self._ended = False
+        self._open = False  # the value of the current key has not been read
+
+    @property
+    def offset(self) -> int:
+        """Bytes of the file before the current place."""
+        return self._before + self._at
+
+    def members(self) -> Iterator[str]:
+        """The keys. A value that `elements` does not read is skipped."""
+        self._expect(b"{")
+        if self._peek() == b"}":
+            return
+        while True:
+            end = self._string_end()
+            key = orjson.loads(self._data[self._at : end])
+            self._at = end
+            self._expect(b":")
+            self._open = True
+            yield key
+            if self._open:
+                self._skip()
+            if self._separator() != b",":
+                return
+
+    def elements(self, unwanted: Optional[Pattern] = None) -> Iterator[Dict[str, Any]]:
+        """The objects of the current key's array, without those that `unwanted` matches, which are not parsed.
+
+        `unwanted` matches objects with the comma behind each.
+        """
+        self._open = False
+        self._expect(b"[")
+        if self._peek() == b"]":
+            self._at += 1
+            return
+        loads = orjson.loads
+        while True:
+            skipped = unwanted.match(self._data, self._at) if unwanted else None
+            if skipped:
+                self._at = skipped.end()
+            end = self._data.find(b"}", self._at) + 1
+            try:
+                element = loads(self._data[self._at : end])
+            except ValueError:
+                element, end = self._long_element(b"}")
+            if not isinstance(element, dict):
+                raise BadJson("an element is not an object")
+            yield element
+            self._at = end
+            if self._data[end : end + 1] == b",":
+                self._at += 1
+            elif self._separator() == b"]":
+                return
+
+    def _long_element(self, close: bytes) -> Tuple[Any, int]:
+        """Value and end of an element that has more than one }, or that ends behind what has been read."""
+        end, braces = self._at, 0
+        while True:
+            found = self._data.find(close, end)
+            if found < 0:
+                length = len(self._data) - self._at
+                done = end - self._at
+                if length > LONGEST or not self._more():
+                    raise BadJson("the file ends inside an element" if length <= LONGEST else "an element is too long or damaged")
+                end = self._at + max(done, length)
+                continue
+            end = found + 1
+            text = self._data[self._at : end]
+            try:
+                return orjson.loads(text), end
+            except ValueError:
+                if b"NaN" in text or b"Infinity" in text:
+                    try:
+                        return json.loads(text.decode("utf-8")), end
+                    except (ValueError, RecursionError):
+                        pass
+            braces += 1
+            if braces > MOST_BRACES:
+                raise BadJson("an element is damaged")
+
+    def _skip(self) -> None:
+        """Skips the next value."""
+        self._open = False
+        start = self._peek()
+        if start == b"{":
+            _, self._at = self._long_element(b"}")
+        elif start == b'"':
+            self._at = self._string_end()
+        elif start == b"[":
+            self._at += 1
+            if self._peek() == b"]":
+                self._at += 1
+                return
+            self._skip()
+            while self._separator() == b",":
+                self._skip()
+        else:
+            while not _SCALAR_END.search(self._data, self._at) and self._more():
+                pass
+            match = _SCALAR.match(self._data, self._at)
+            if not match:
+                raise BadJson("a value expected")
+            self._at = match.end()
+
+    def _more(self) -> bool:
+        """Reads the next chunk and drops what is before the current place. Returns whether there was one."""
+        chunk = b"" if self._ended else self._file.read(CHUNK)
+        self._ended = not chunk
+        self._before += self._at
+        self._data, self._at = self._data[self._at :] + chunk, 0
+        return bool(chunk)
+
+    def _peek(self) -> bytes:
+        """The next byte that is no space."""
+        while True:
+            self._at = _SPACE.match(self._data, self._at).end()
+            if self._at < len(self._data):
+                return self._data[self._at : self._at + 1]
+            if not self._more():
+                raise BadJson("the file ends too early")
+
+    def _expect(self, wanted: bytes) -> None:
+        if self._peek() != wanted:
+            raise BadJson("%s expected" % wanted.decode())
+        self._at += 1
+
+    def _separator(self) -> bytes:
+        found = self._peek()
+        if found not in (b",", b"]", b"}"):
+            raise BadJson(", expected")
+        self._at += 1
+        return found
+
+    def _string_end(self) -> int:
+        """The end of the string that comes next."""
+        if self._peek() != b'"':
+            raise BadJson('" expected')
+        while True:
+            match = _STRING.match(self._data, self._at)
+            if match:
+                return match.end()
+            if len(self._data) - self._at > LONGEST or not self._more():
+                raise BadJson("the file ends inside a string")

@@ -1,0 +1,91 @@
+"""What a person reads about a dataset that was made: counts, what was corrected and left out, and the next command."""
+
+from collections import Counter
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+
+from todus.command import say
+from todus.dataset.labelled_images import LeftOut
+from todus.dataset.preparation import Prepared
+from todus.paths import Dataset
+from todus.text import one_line
+
+EXAMPLES = 3  # file names shown for a reason; dataset.json has them all
+WIDEST_NAME = 32  # letters of a class name in the table
+NEXT = "next: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d %s"
+
+
+def print_summary(dataset: Dataset, manifest: Mapping[str, Any], prepared: Optional[Prepared] = None) -> None:
+    """Prints the dataset's counts, what was corrected and left out where `prepared` tells, and the next command."""
+    splits = manifest["splits"]
+    images, boxes = (sum(entry[what] for entry in splits.values()) for what in ("images", "boxes"))
+    names = [one_line(each["name"]) for each in manifest["categories"]]
+    counts = counted(images, "image"), counted(boxes, "box", "boxes"), counted(len(names), "class", "classes")
+    print("%s: %s" % (dataset.name, ", ".join(counts)))
+    for line in class_table(names, splits):
+        print(line)
+    for line in _warnings(names, splits):
+        say(line)
+    if prepared:
+        _print_prepared(prepared)
+    print(NEXT % dataset.name)
+
+
+def _print_prepared(prepared: Prepared) -> None:
+    for what, count in sorted(prepared.mended.items()):
+        print("mended %d times: %s" % (count, what))
+    for line in left_out_lines(prepared.left_out):
+        print(line)
+    for reason, count in sorted(sum((split.dropped for split in prepared.splits.values()), Counter()).items()):
+        if reason.startswith("box"):
+            print("left out %d times: %s" % (count, reason))
+    if prepared.unused:
+        print("classes without a box: %s" % ", ".join(one_line(name) for name in prepared.unused))
+
+
+def print_up_to_date(dataset: Dataset) -> None:
+    print("%s is up to date; nothing to do" % dataset.name)
+    print(NEXT % dataset.name)
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """The number with its noun: "1 box", "2 boxes". `several` is the plural where it is not `one` with an s."""
+    return "%d %s" % (number, one if number == 1 else several or one + "s")
+
+
+def class_table(names: Sequence[str], splits: Mapping[str, Any], split_width: int = 6) -> Iterator[str]:
+    """Lines with the images and boxes of each class in each split.
+
+    Args:
+      names: of the classes.
+      splits: split -> its entry in dataset.json, of which per_category and negatives are used.
+      split_width: letters of a split's name.
+    """
+    width = max([len("class")] + [min(len(name), WIDEST_NAME) for name in names])
+    images_width = split_width + len(" images")
+    yield "  %-*s" % (width, "class") + "".join("  %*s images %6s boxes" % (split_width, split, "") for split in splits)
+    for name in names:
+        counts = [entry["per_category"].get(name, {"images": 0, "boxes": 0}) for entry in splits.values()]
+        cells = ("  %*d %12d" % (images_width, each["images"], each["boxes"]) for each in counts)
+        yield "  %-*s" % (width, name[:WIDEST_NAME]) + "".join(cells)
+    if any(entry["negatives"] for entry in splits.values()):
+        cells = ("  %*d %12s" % (images_width, entry["negatives"], "") for entry in splits.values())
+        yield "  %-*s" % (width, "(no box)") + "".join(cells)
+
+
+def _warnings(names: List[str], splits: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each class that cannot be learnt or measured."""
+    for split, entry in splits.items():
+        lacking = [name for name in names if not entry["per_category"].get(name, {"boxes": 0})["boxes"]]
+        if lacking and split in ("train", "val"):
+            result = "cannot be learnt" if split == "train" else "is not measured by eval"
+            yield "warning: no box in %s of %s: %s" % (split, ", ".join(lacking[:12]), result)
+
+
+def left_out_lines(left_out: Sequence[LeftOut]) -> Iterator[str]:
+    """A line for each reason, with the first files that it holds for."""
+    by_reason: Dict[str, List[str]] = {}
+    for gone in left_out:
+        by_reason.setdefault(gone.reason, []).append(gone.file)
+    for reason, names in sorted(by_reason.items()):
+        more = ", ..." if len(names) > EXAMPLES else ""
+        yield "left out %d times: %s: %s%s" % (len(names), reason, ", ".join(names[:EXAMPLES]), more)
