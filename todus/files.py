@@ -78,13 +78,13 @@ def _sweep(path: Path) -> None:
         name = beside(path, kind).name
         for leftover in path.parent.glob(glob.escape(name) + "*"):
             pid = leftover.name[len(name) :]
-            if not pid.isdigit() or _runs(int(pid)):
+            if not pid.isdigit() or is_running(int(pid)):
                 continue
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(str(leftover)) if leftover.is_dir() else leftover.unlink()
 
 
-def _runs(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether another process of this machine has this PID."""
     try:
         os.kill(pid, 0)

@@ -150,7 +150,7 @@ def test_the_quantized_models_file_keeps_its_ap_and_one_of_another_graph_is_told
 
 
 def test_wrong_arguments_are_usage_errors(exported, monkeypatch):
-    with pytest.raises(UsageError, match="--limit 0"):
+    with pytest.raises(UsageError, match="--limit: 0"):
         eval_command.main(["-m", MODEL, "--limit", "0"])
     with pytest.raises(UsageError, match="--all is every format"):
         eval_command.main(["-m", MODEL, "--all", "-i"])

@@ -63,7 +63,7 @@ def variables(world: World, seed: int) -> Struck:
     chance = random.Random(seed)
     pairs = [(command, row.name) for command in COMMANDS for row in table.of_command(command) if row.name != "TODUS_HOME"]
     command, name = pairs[seed % len(pairs)]
-    named = (name, "no train records", "is missing", "no model", NOWHERE)
+    named = (name, "no class", "no train records", "is missing", "no model", NOWHERE)
     if command == "dataset-limited":
         world.take("limited", RAW)
         struck = data.limited(world, *named, touched=("home/" + RAW,))._replace(made=("home/dataset/mscoco",))
@@ -83,7 +83,7 @@ def variables(world: World, seed: int) -> Struck:
             "train": train,
         }
         struck = struck._replace(
-            command=command, main=main[command].main, arguments=[command[len("convert-") :]] if main[command] is convert else []
+            command=command, main=main[command].main, argv=[command[len("convert-") :]] if main[command] is convert else []
         )
     world.variables(**{name: chance.choice(NONSENSE)})
     return struck

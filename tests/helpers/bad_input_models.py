@@ -219,8 +219,8 @@ def reports(world: World, seed: int) -> Struck:
 def train_up_to_its_steps(world: World, *named: str, arguments=()) -> Struck:
     """train.sh up to the point where it would train."""
     world.take("limited", FOLDER + "/pretrained", LIMITED)
-    world.replace(trainer._Lead, "run", lambda self: 0)
-    world.replace(trainer, "_take_part", lambda *_: 0)
+    world.replace(trainer.Run, "run", lambda self: 0)
+    world.replace(trainer, "take_part", lambda *_: 0)
     world.replace(trainer, "score_until_ended", lambda *_: 0)
     world.variables(MODEL_DIR=str(world.home / FOLDER))
     return Struck("train", train.main, list(arguments), named, (), ("home/%s/training" % FOLDER,))

@@ -187,7 +187,8 @@ def test_the_bytes_are_the_same_every_time(home, tmp_path):
     model = make()[0]
     first = [model.converted(each).read_bytes() for each in ("uff", "pbtxt")] + [paths.beside_json(model.converted("uff")).read_bytes()]
     # In another process, with another order of hashing.
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from todus.commands import convert_uff as c; sys.exit(c.main(['-m', sys.argv[2], '-t']))"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from todus.commands import convert_uff as c; "
+    code += "sys.exit(c.main(['-m', sys.argv[2], '-t']))"
     subprocess.run(
         [sys.executable, "-c", code, str(REPO), NAME],
         check=True, env={"PYTHONHASHSEED": "77", "TODUS_HOME": str(home), "PATH": "/usr/bin:/bin"}, stdout=subprocess.DEVNULL,

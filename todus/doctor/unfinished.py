@@ -55,7 +55,7 @@ def _finding(path: Path) -> Iterator[Finding]:
     if lock and path.is_file():
         yield from _of_lock(path, path.with_name(lock.group(1)))
     elif part:
-        if not _alive(int(part.group(2))):
+        if not files.is_running(int(part.group(2))):
             text = "%s was being written when PID %s ended" % (path, part.group(2))
             yield Finding("warning", "unfinished", text, "the same command clears it; or " + remove(path))
     elif download and path.is_file():
@@ -80,10 +80,6 @@ def _of_work(path: Path) -> Iterator[Finding]:
 
 def remove(path: Path) -> str:
     return "rm %s%s" % ("-r " if path.is_dir() else "", shlex.quote(str(path)))
-
-
-def _alive(pid: int) -> bool:
-    return Path("/proc/%d" % pid).exists() if Path("/proc/self").exists() else True
 
 
 def held(path: Path) -> bool:

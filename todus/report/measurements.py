@@ -36,8 +36,8 @@ def benchmark(model: Model) -> Optional[Dict[str, Any]]:
 
 def _check_classes(model: Model, file: str, classes: Any, again: str) -> None:
     """Raises TodusError where figures are of other classes than the model is prepared for; those of earlier versions do not tell."""
-    wanted = artefacts.of_model(model).classes
-    if isinstance(classes, list) and tuple(classes) != wanted:
+    wanted = artefacts.of_model(model).classes if isinstance(classes, list) else ()
+    if wanted and tuple(classes) != wanted:
         theirs, ours = (shortened([str(name) for name in each], artefacts.MOST_NAMED) for each in (classes, wanted))
         text = "%s is of a model for %s, and %s is prepared for %s; run: %s"
         raise TodusError(text % (model.folder / file, theirs, model.name, ours, again))

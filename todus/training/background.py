@@ -1,5 +1,6 @@
 """A training beyond the session that started it: start, status, stop, log."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -211,13 +212,12 @@ def _number(value: Optional[float]) -> str:
 
 
 def _usage(pid: int) -> List[str]:
+    """Lines on the memory of a process of this machine, and on its GPUs."""
+    import psutil
+
     lines = []
-    try:
-        resident = re.search(r"VmRSS:\s*(\d+)", Path("/proc/%d/status" % pid).read_text())
-        if resident:
-            lines.append("memory    %.1f GB" % (int(resident.group(1)) * 1024 / 1e9))
-    except OSError:
-        pass
+    with contextlib.suppress(psutil.Error):
+        lines.append("memory    %.1f GB" % (psutil.Process(pid).memory_info().rss / 1e9))
     query = ["nvidia-smi", "--query-gpu=index,name,utilization.gpu,memory.used,memory.total", "--format=csv,noheader"]
     try:
         found = subprocess.run(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10, check=True)
