@@ -1,12 +1,13 @@
 """The forms in which a model lies under model/NAME, a row each, of plain strings that are resolved on use.
 
-A new form is one new file in todus/export/ or todus/detection/ and one row here: eval, detect, benchmark, report, doctor and their help
-read this table.
+A new form is one row here, a module in todus/export/ that makes it (and a script that calls it), and, where a runtime here runs it, a
+detector in todus/detection/. eval, detect, benchmark, report, doctor and their help read this table.
 """
 
 import importlib
+import re
 from pathlib import Path
-from typing import Any, List, NamedTuple, Optional
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 from todus.errors import UsageError
 
@@ -109,6 +110,11 @@ def find(name: str) -> Form:
         if form.name == name:
             return form
     raise UsageError("no form %s; there is: %s" % (name, names()))
+
+
+def converters() -> Tuple[str, ...]:
+    """The scripts that convert a graph to a form, without .sh."""
+    return tuple(sorted({name for form in FORMS for name in re.findall(r"\./(convert-[\w-]+)\.sh", form.command)}))
 
 
 def runnable() -> List[Form]:

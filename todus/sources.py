@@ -5,7 +5,7 @@ A new source is one file in todus/dataset/sources/, one script, and one row here
 
 import importlib
 from types import ModuleType
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 from todus.errors import UsageError
 
@@ -18,24 +18,34 @@ class Source(NamedTuple):
       folder: below dataset/, where its datasets lie.
       script: the script at the top that a person types.
       module: has main(argv), which builds a dataset and returns an exit code.
-      about: what it reads, for lists.
+      group: which variables its script obeys (todus.variables): coco, folder (a folder of a person's own images), openimages or merge.
     """
 
     name: str
     folder: str
     script: str
     module: str
-    about: str
+    group: str
+
+    @property
+    def command(self) -> str:
+        """What messages and todus.variables call its script."""
+        return self.script[: -len(".sh")]
 
 
 SOURCES = (
-    Source("coco", "mscoco", "dataset-limited.sh", "todus.dataset.sources.coco", "COCO's images of the classes you choose"),
-    Source("voc", "voc", "dataset-voc.sh", "todus.dataset.sources.voc", "LabelImg's and Pascal VOC's XML files"),
-    Source("csv", "csv", "dataset-csv.sh", "todus.dataset.sources.csv", "boxes in CSV files"),
-    Source("openimages", "openimages", "dataset-openimages.sh", "todus.dataset.sources.openimages", "classes of Open Images"),
-    Source("cloud", "cloud", "dataset-cloud.sh", "todus.dataset.sources.cloud", "a Cloud Annotations folder"),
-    Source("merge", "merged", "dataset-merge.sh", "todus.dataset.sources.merge", "datasets joined to one"),
+    Source("coco", "mscoco", "dataset-limited.sh", "todus.dataset.sources.coco", "coco"),
+    Source("voc", "voc", "dataset-voc.sh", "todus.dataset.sources.voc", "folder"),
+    Source("csv", "csv", "dataset-csv.sh", "todus.dataset.sources.csv", "folder"),
+    Source("openimages", "openimages", "dataset-openimages.sh", "todus.dataset.sources.openimages", "openimages"),
+    Source("cloud", "cloud", "dataset-cloud.sh", "todus.dataset.sources.cloud", "folder"),
+    Source("merge", "merged", "dataset-merge.sh", "todus.dataset.sources.merge", "merge"),
 )
+
+
+def commands(*groups: str) -> Tuple[str, ...]:
+    """What the scripts of the sources of these groups are called."""
+    return tuple(source.command for source in SOURCES if source.group in groups)
 
 
 def find(name: str) -> Source:

@@ -8,7 +8,7 @@ import os
 import re
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
-from todus import forms
+from todus import forms, sources
 from todus.errors import UsageError
 from todus.text import one_line
 
@@ -202,11 +202,11 @@ class Variable(NamedTuple):
 
 
 _COCO = ("dataset-complete", "dataset-limited")
-_FOLDERS = ("dataset-voc", "dataset-csv", "dataset-cloud")  # of a person's own images
-_OWN = _FOLDERS + ("dataset-openimages",)
-_DATASETS = _COCO + _OWN + ("dataset-merge",)
+_FOLDERS = sources.commands("folder")
+_OWN = sources.commands("folder", "openimages")
+_DATASETS = _COCO + sources.commands("folder", "openimages", "merge")
 _FETCHING = _COCO + ("dataset-openimages", "model", "limited")
-_OF_MODEL = ("train", "eval", "export", "export-tflite", "convert-tflite", "convert-onnx", "benchmark", "sync", "tensorboard")
+_OF_MODEL = ("train", "eval", "export", "export-tflite", "benchmark", "sync", "tensorboard") + forms.converters()
 _PYTHON = ("model", "eval", "detect", "convert_uff")
 _MAKE = ("limited", "bench", "doctor", "report", "history", "demo")
 
@@ -416,5 +416,8 @@ def distance(one: str, other: str) -> int:
 
 
 def defaults(command: str) -> Dict[str, str]:
-    """Name -> default, as typed, of the variables that a command obeys."""
-    return {row.name: row.default for row in of_command(command)}
+    """Name -> default, as typed, of the variables that a command obeys. Raises KeyError for a command that is in no row."""
+    found = {row.name: row.default for row in of_command(command)}
+    if not found:
+        raise KeyError("no row of todus.variables names %s" % command)
+    return found

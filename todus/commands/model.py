@@ -174,7 +174,7 @@ def look(model: paths.Model, arguments) -> int:
         ("parameters", "%.2f M" % (cost.parameters / 1e6)),
         ("multiply-adds", "%.3f G an image" % (cost.multiply_adds / 1e9)),
         ("TFLite size", "about %.1f MB in int8, %.1f MB in float" % (cost.parameters / 1e6, 4 * cost.parameters / 1e6)),
-        ("training", "about %.1f GB at batch size %d" % _memory(resources, cost, config)),
+        ("training", "about %.1f GB at batch size %d" % _memory(cost, config)),
         ("quantization", "from step %d" % config.graph_rewriter.quantization.delay if pipeline.is_quantized(config) else "none"),
     ]
     for name, value in rows:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, Mapping
 
-from todus import files, paths
+from todus import files, paths, variables
 from todus.command import say
 from todus.dataset.box_tables import table_text
 from todus.dataset.labelled_images import LabelledSource
@@ -21,16 +21,17 @@ from todus.dataset.settings import Settings
 from todus.dataset.summary import left_out_lines, print_summary, print_up_to_date
 from todus.errors import TodusError, UsageError
 from todus.paths import Dataset
+from todus.sources import Source
 
 TABLES = {"train": "train_labels.csv", "val": "test_labels.csv"}
 
 
-def target(kind: str, default: str) -> Dataset:
-    """dataset/KIND/NAME, where NAME is `default`, made fit for a folder's name, unless the variable is set."""
-    name = os.environ.get("NAME") or re.sub(r"[^\w.+-]+", "-", default).strip("-.+")
+def target(source: Source, default: str) -> Dataset:
+    """dataset/FOLDER/NAME of a source, where NAME is `default`, made fit for a folder's name, unless the variable is set."""
+    name = variables.value("NAME", source.command) or re.sub(r"[^\w.+-]+", "-", default).strip("-.+")
     if not name or name == "raw-data":
         raise UsageError("set NAME to what the dataset shall be called")
-    return Dataset(paths.home() / "dataset" / kind / paths.checked_name(name, "NAME"))
+    return Dataset(paths.home() / "dataset" / source.folder / paths.checked_name(name, "NAME"))
 
 
 def build(

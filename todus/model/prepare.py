@@ -244,7 +244,7 @@ def _patch(
     if request.quantize and not pipeline.is_quantized(config):
         pipeline.set_quantization(config, 0)
     if start == "slice" and not fresh:
-        _go_gently(config, request, notes)
+        _protect_trained_weights(config, request, notes)
     pipeline_options.apply(config, request.options, notes.append)
     if pipeline.is_quantized(config) and request.options.quantization_delay is None:
         ranges = start == "slice" and checkpoint_values.has_ranges(list(variables))
@@ -254,7 +254,7 @@ def _patch(
     return None
 
 
-def _go_gently(config: pipeline.Config, request: Request, notes: List[str]) -> None:
+def _protect_trained_weights(config: pipeline.Config, request: Request, notes: List[str]) -> None:
     """Training settings for weights that are trained already, where the zoo's are for a start from a classifier.
 
     Batch statistics of a few images would soon replace the zoo's of a large batch. A quantization-aware graph folds its batch normalisation

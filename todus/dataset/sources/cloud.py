@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from todus import variables
+from todus import sources, variables
 from todus.command import Parser
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import FRACTIONS, NamedBox
@@ -15,6 +15,8 @@ from todus.dataset.labelled_images import SECOND_ANNOTATION, LabelledImage, Labe
 from todus.dataset.settings import Settings
 from todus.errors import TodusError, UsageError
 from todus.text import one_line
+
+SOURCE = sources.find("cloud")
 
 FILE = "_annotations.json"
 CORNERS = ("x", "y", "x2", "y2")
@@ -108,13 +110,13 @@ def _class_names(labels: Any) -> List[str]:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser("dataset cloud", "Makes a dataset of a Cloud Annotations folder; see ./dataset-cloud.sh --help.")
-    parser.add_argument("folder", metavar="DIR", nargs="?", default=variables.value("DATA_DIR", "dataset-cloud"))
+    parser = Parser("dataset " + SOURCE.name, "Makes a dataset of a Cloud Annotations folder; see ./dataset-cloud.sh --help.")
+    parser.add_argument("folder", metavar="DIR", nargs="?", default=variables.value("DATA_DIR", SOURCE.command))
     given = parser.parse_args(argv).folder
     if not given:
         raise UsageError("name the folder with %s, or set DATA_DIR" % FILE)
     folder = given_path(given)
-    settings = Settings.from_environment("dataset-cloud")
+    settings = Settings.from_environment(SOURCE.command)
     source = read(folder)
     inputs = [folder / FILE] + [labelled.path for labelled in source.images]
-    return build(target("cloud", folder.name), source, settings, {"files": fingerprint(inputs)})
+    return build(target(SOURCE, folder.name), source, settings, {"files": fingerprint(inputs)})

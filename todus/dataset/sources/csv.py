@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Tuple
 
+from todus import sources
 from todus.command import Parser
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import NamedBox, frame_of, number
@@ -16,6 +17,8 @@ from todus.dataset.labelled_images import LabelledImage, LabelledSource
 from todus.dataset.settings import Settings
 from todus.errors import TodusError
 from todus.text import one_line
+
+SOURCE = sources.find("csv")
 
 ALIASES = {"file": "filename", "image": "filename", "image_path": "filename", "path": "filename", "label": "class", "name": "class"}
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -115,13 +118,13 @@ def _add_box(labelled: LabelledImage, row: Dict[str, str]) -> None:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser("dataset csv", "Makes a dataset of CSV files of boxes and a folder of images; see ./dataset-csv.sh --help.")
+    parser = Parser("dataset " + SOURCE.name, "Makes a dataset of CSV files of boxes and a folder of images; see ./dataset-csv.sh --help.")
     parser.add_argument("tables", metavar="FILE", nargs="+")
     parser.add_argument("images", metavar="IMAGES")
     arguments = parser.parse_args(argv)
     tables, folder = [given_path(name) for name in arguments.tables], given_path(arguments.images)
     source = read(tables, folder)
-    settings = Settings.from_environment("dataset-csv")
+    settings = Settings.from_environment(SOURCE.command)
     inputs = tables + [labelled.path for labelled in source.images]
     default = tables[0].stem if len(tables) == 1 else folder.name
-    return build(target("csv", default), source, settings, {"files": fingerprint(inputs)}, tables=True)
+    return build(target(SOURCE, default), source, settings, {"files": fingerprint(inputs)}, tables=True)

@@ -4,7 +4,7 @@ import contextlib
 from collections import Counter
 from typing import Dict, Iterator, List, Optional, Tuple
 
-from todus import paths
+from todus import paths, sources
 from todus.command import Parser, say
 from todus.dataset import class_ids
 from todus.dataset.annotations import Annotations, Box, Image
@@ -19,6 +19,8 @@ from todus.dataset.summary import counted, print_summary, print_up_to_date
 from todus.errors import TodusError, UsageError
 from todus.paths import Dataset
 from todus.text import one_line
+
+SOURCE = sources.find("merge")
 
 SPLIT_NAMES = {"testdev": "test"}  # of COCO -> ours
 SAME_OBJECT = 0.8  # least intersection over union of two boxes around one object
@@ -108,7 +110,7 @@ def merge(names: List[str], settings: Settings) -> int:
     datasets = [paths.dataset(name).check() for name in names]
     if len({dataset.folder for dataset in datasets}) < 2:
         raise UsageError("name two datasets or more, such as: NAME=both ./dataset-merge.sh limited voc/raccoon")
-    merged = target("merged", "-".join(dataset.folder.name for dataset in datasets))
+    merged = target(SOURCE, "-".join(dataset.folder.name for dataset in datasets))
     if merged.folder in [dataset.folder for dataset in datasets]:
         raise UsageError("NAME=%s is one of the datasets to merge; choose another name" % merged.folder.name)
     with contextlib.ExitStack() as held:
@@ -133,6 +135,6 @@ def merge(names: List[str], settings: Settings) -> int:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser("dataset merge", "Joins datasets into one; see ./dataset-merge.sh --help.")
+    parser = Parser("dataset " + SOURCE.name, "Joins datasets into one; see ./dataset-merge.sh --help.")
     parser.add_argument("datasets", metavar="DATASET", nargs="+")
-    return merge(parser.parse_args(argv).datasets, Settings.from_environment("dataset-merge"))
+    return merge(parser.parse_args(argv).datasets, Settings.from_environment(SOURCE.command))

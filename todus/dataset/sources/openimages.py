@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from todus import variables
+from todus import sources, variables
 from todus.command import Parser, say
 from todus.dataset import choose
 from todus.dataset.box_fitting import FRACTIONS
@@ -23,7 +23,8 @@ from todus.dataset.summary import class_table, counted, print_up_to_date
 from todus.errors import TodusError, UsageError
 from todus.text import megabytes
 
-COMMAND = "dataset-openimages"
+SOURCE = sources.find("openimages")
+
 USUAL_BYTES = 330_000  # of an image, for the estimate
 
 
@@ -45,7 +46,7 @@ class Request:
         """Raises UsageError for a class, split or flag that there is not."""
 
         def value(name: str) -> Any:
-            return variables.value(name, COMMAND)
+            return variables.value(name, SOURCE.command)
 
         if not value("CATEGORIES"):
             raise UsageError('set CATEGORIES, such as CATEGORIES="Polar_bear Penguin"; todus/labels/openimages.csv has all 601')
@@ -153,7 +154,7 @@ def build_download(settings: Settings) -> int:
     """Makes a dataset of what is downloaded. Returns the exit code."""
     request = Request.from_environment()
     site = Site(request.source)
-    dataset = target("openimages", "-".join(name.lower() for name in list(request.chosen.values())[:3]))
+    dataset = target(SOURCE, "-".join(name.lower() for name in list(request.chosen.values())[:3]))
     selection = select(request, site, settings.seed)
     print_selection(selection)
     if request.stats_only:
@@ -165,25 +166,25 @@ def build_download(settings: Settings) -> int:
     if is_up_to_date(dataset, settings, inputs):
         print_up_to_date(dataset)
         return 0
-    most_missing, connections = variables.value("MAX_MISSING", COMMAND), variables.value("CONNECTIONS", COMMAND)
+    most_missing, connections = variables.value("MAX_MISSING", SOURCE.command), variables.value("CONNECTIONS", SOURCE.command)
     missing = site.fetch_images(selection.images, connections, most_missing)
-    decode = variables.value("VERIFY", COMMAND) == "decode"
+    decode = variables.value("VERIFY", SOURCE.command) == "decode"
     return build(dataset, labelled_source(selection, site, missing), settings, inputs, decode=decode)
 
 
 def build_tree(root: Path, settings: Settings) -> int:
     """Makes a dataset of a tree that OIDv4_ToolKit downloaded. Returns the exit code."""
-    exclude = variables.value("EXCLUDE", COMMAND) or []
+    exclude = variables.value("EXCLUDE", SOURCE.command) or []
     source = openimages_tree.read(root, settings.categories, exclude)
     say("%s: %s" % (root.name, counted(len(source.images), "image")))
     boxes = repr([(labelled.name, labelled.boxes) for labelled in source.images])
     inputs = {"files": fingerprint([labelled.path for labelled in source.images], boxes), "exclude": exclude}
-    return build(target("openimages", root.name), source, dataclasses.replace(settings, categories=""), inputs)
+    return build(target(SOURCE, root.name), source, dataclasses.replace(settings, categories=""), inputs)
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser("dataset openimages", "Makes a dataset of classes of Open Images; see ./dataset-openimages.sh --help.")
+    parser = Parser("dataset " + SOURCE.name, "Makes a dataset of classes of Open Images; see ./dataset-openimages.sh --help.")
     parser.add_argument("folder", metavar="DIR", nargs="?", help="a tree that OIDv4_ToolKit downloaded, in place of a download")
     arguments = parser.parse_args(argv)
-    settings = Settings.from_environment(COMMAND)
+    settings = Settings.from_environment(SOURCE.command)
     return build_tree(given_path(arguments.folder), settings) if arguments.folder else build_download(settings)

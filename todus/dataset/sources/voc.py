@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
+from todus import sources
 from todus.command import Parser
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import UNKNOWN, NamedBox, frame_of, number
@@ -20,6 +21,8 @@ from todus.dataset.labelled_images import SECOND_ANNOTATION, LabelledImage, Labe
 from todus.dataset.settings import Settings
 from todus.errors import TodusError
 from todus.text import one_line
+
+SOURCE = sources.find("voc")
 
 LARGEST_XML = 16 << 20  # bytes; an annotation of one image is a few thousand
 NO_ANNOTATION = "image without XML (KEEP_EMPTY=1 keeps such images)"
@@ -212,10 +215,12 @@ def read_image_sets(root: Path, paths: List[Path]) -> Dict[str, str]:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser("dataset voc", "Makes a dataset of a folder of images and Pascal VOC XML files; see ./dataset-voc.sh --help.")
+    parser = Parser(
+        "dataset " + SOURCE.name, "Makes a dataset of a folder of images and Pascal VOC XML files; see ./dataset-voc.sh --help."
+    )
     parser.add_argument("folder", metavar="DIR")
     root = given_path(parser.parse_args(argv).folder)
-    settings = Settings.from_environment("dataset-voc")
+    settings = Settings.from_environment(SOURCE.command)
     source = read(root, settings.keep_empty)
     inputs = [path for path in files_under(root) if path.suffix.lower() in (".xml", ".txt") or is_image(path)]
-    return build(target("voc", root.name), source, settings, {"files": fingerprint(inputs)}, tables=True)
+    return build(target(SOURCE, root.name), source, settings, {"files": fingerprint(inputs)}, tables=True)
