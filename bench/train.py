@@ -76,10 +76,10 @@ def _bare(model: Model, settings, times: List[float]) -> None:
     from object_detection import model_hparams, model_lib
 
     from todus.model import pipeline, prepared
-    from todus.training.settings import settled
+    from todus.training.settings import apply
 
     config = prepared.resolved(model)
-    settled(config, settings)
+    apply(config, settings)
     model.training.mkdir(parents=True)
     path = model.training / "pipeline.config"
     pipeline.write(path, config)

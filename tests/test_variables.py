@@ -63,7 +63,7 @@ def test_values_are_read_by_their_kind(name, command, text, value):
         ("BATCH_SIZE", "train", "0", "BATCH_SIZE=0: give a whole number from 1 to 65536"),
         ("BATCH_SIZE", "train", "1.5", "a whole number"),
         ("BATCH_SIZE", "train", "\u0661", "a whole number"),
-        ("LEARNING_RATE", "train", "1e39", "LEARNING_RATE=1e39: give a number above 0, up to 1000"),
+        ("LEARNING_RATE", "train", "1e39", "LEARNING_RATE=1e39: give a number above 0, up to 1000000"),
         ("LEARNING_RATE", "train", "nan", "above 0"),
         ("TARGET_AP", "train", "2", "give pretrained, or a number above 0, up to 1"),
         ("VAL", "dataset-voc", "1", "VAL=1: give a number between 0 and 1, such as 0.2"),

@@ -48,7 +48,7 @@ class Decimal(Text):
         if above and below:
             self.range = "a number between %g and %g" % (least, most)
         else:
-            self.range = "a number %s %g%s %g" % ("above" if above else "from", least, ", up to" if above else " to", most)
+            self.range = "a number %s %g%s %.10g" % ("above" if above else "from", least, ", up to" if above else " to", most)
 
     def read(self, text: str) -> float:
         value = float(text) if re.fullmatch(r"[0-9.eE+-]{1,40}", text) else float("nan")
@@ -270,7 +270,7 @@ TABLE = (
     # training
     Variable("NUM_TRAIN_STEPS", _COUNT, "", ("train", "demo"), ("NUM_STEPS", "STEPS", "TRAIN_STEPS")),
     Variable("BATCH_SIZE", Whole(1, 65536), "", ("train",)),
-    Variable("LEARNING_RATE", Decimal(0, 1000, above=True), "", ("train",), ("LR",)),
+    Variable("LEARNING_RATE", Decimal(0, 1000000, above=True), "", ("train",), ("LR",)),
     Variable("SAVE_STEPS", _COUNT, "500", ("train",)),
     Variable("KEEP", Whole(1, 100000), "5", ("train",)),
     Variable("LOG_STEPS", _COUNT, "10", ("train",)),

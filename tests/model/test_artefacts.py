@@ -75,7 +75,7 @@ def test_a_file_of_other_classes_is_named_with_its_classes(changed, name, capsys
     assert command.run("it", main, arguments) == 1
     said = capsys.readouterr().err.strip().split("\n")[-1]
     assert file in said and "detects circle, four point star, and %s is prepared for" % MODEL in said
-    assert "run: export MODEL_DIR=" in said and "; for circle, four point star again: python -m model" in said
+    assert "run: export " in said and "; for circle, four point star again: python -m model" in said
 
 
 def test_every_form_of_other_classes_is_left_out_of_a_comparison_with_a_line(changed):
@@ -122,6 +122,17 @@ def test_the_advice_of_a_refusal_makes_the_file_anew_or_finds_its_classes(change
     assert artefacts.of_model(paths.model(MODEL)).classes == ("circle", "four point star")
     assert checkpoints.choose(paths.model(MODEL)).name == "model.ckpt-7"
     assert artefacts.graph_of(paths.model(MODEL), "inference_graph").classes == ("circle", "four point star")
+
+
+def test_the_advice_on_a_checkpoint_of_other_classes_takes_the_slice(changed, tmp_path, monkeypatch, capsys):
+    home = tmp_path / "home"
+    shutil.copytree(os.environ["TODUS_HOME"], str(home))
+    monkeypatch.setenv("TODUS_HOME", str(home))
+    monkeypatch.setenv("MODEL_DIR", str(home / "model" / MODEL))
+    assert command.run("export", export.main, []) == 1
+    advice = re.search(r"; run: (.*?);", capsys.readouterr().err.strip()).group(1)
+    typed("%s && MODEL_DIR='%s' ./export.sh" % (advice, home / "model" / MODEL), home)
+    assert artefacts.graph_of(paths.model(MODEL), "inference_graph") == artefacts.of_model(paths.model(MODEL))
 
 
 def test_another_image_size_is_refused_and_the_former_found(exported_home, tmp_path, monkeypatch, capsys):

@@ -19,6 +19,7 @@ from todus.errors import TodusError
 from todus.export import inference_graph
 from todus.model import checkpoints, pipeline, pipeline_options, prepare
 from todus.training import trainer
+from todus.training.settings import Settings
 
 CONFIGS = sorted((REAL / "configs").glob("*.config")) if REAL.exists() else []
 pytestmark = pytest.mark.skipif(not (CONFIGS and os.environ.get("TODUS_SLOW")), reason="TODUS_SLOW=1 and the real configs are needed")
@@ -66,7 +67,7 @@ def test_a_real_config_is_limited_trained_a_step_and_exported(path, home, tmp_pa
     made = prepare.prepare(model, request, print)
     assert made.start == "slice" and made.sliced.sliced
     try:
-        trainer.train(model, trainer.Settings(num_steps=1), print)
+        trainer.train(model, Settings(num_steps=1), print)
     except TodusError as error:
         assert "NaN" in str(error), error  # random weights may overflow; the step has run
     prefix = checkpoints.choose(model)

@@ -19,7 +19,7 @@ from todus.model import checkpoint_values, class_slice, pipeline, pipeline_optio
 from todus.text import one_line, shortened
 
 COUNT = command.typed(variables.Whole(1))
-RATE = command.typed(variables.Decimal(0, 1000, above=True))
+RATE = command.typed(variables.Decimal(0, 1000000, above=True))
 
 
 def parser() -> command.Parser:

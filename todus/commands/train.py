@@ -11,20 +11,21 @@ from todus.errors import UsageError
 from todus.model import prepared
 from todus.text import one_line
 from todus.training import background, cluster, trainer
-from todus.training.checkpoint_scoring import Scoring
+from todus.training.separate_evaluator import score_until_ended
+from todus.training.settings import Scoring, Settings, apply, scoring_for
 
 # What one machine's environment says to all roles of a cluster.
 SETTINGS = ("NUM_TRAIN_STEPS", "BATCH_SIZE", "LEARNING_RATE", "SAVE_STEPS", "KEEP", "LOG_STEPS")
 SETTINGS += ("EVAL_STEPS", "EVAL_SAMPLE", "EVAL_TRAIN", "TARGET_AP", "PATIENCE")
 
 
-def settings() -> trainer.Settings:
+def settings() -> Settings:
     """The settings in the environment."""
 
     def value(name: str) -> Any:
         return variables.value(name, "train")
 
-    result = trainer.Settings(
+    result = Settings(
         num_steps=value("NUM_TRAIN_STEPS"),
         batch_size=value("BATCH_SIZE"),
         learning_rate=value("LEARNING_RATE"),
@@ -88,19 +89,19 @@ def main(argv: Optional[List[str]] = None) -> int:
     return code
 
 
-def look_ahead(model, chosen: trainer.Settings) -> None:
+def look_ahead(model, chosen: Settings) -> None:
     """The checks that take no TensorFlow."""
     config = prepared.resolved(model)
-    trainer.settled(config, chosen)
-    evaluates = bool(trainer.scoring_for(chosen, config.train_config.num_steps).every)
+    apply(config, chosen)
+    evaluates = bool(scoring_for(chosen, config.train_config.num_steps).every)
     preflight.train(model, config, chosen.keep, evaluates, lambda line: command.say("train: %s" % one_line(line)))
 
 
-def evaluator(model, chosen: trainer.Settings) -> int:
+def evaluator(model, chosen: Settings) -> int:
     """The process beside a training that EVAL=separate starts."""
     config = prepared.resolved(model)
-    trainer.settled(config, chosen)
-    trainer.score_until_ended(model, config, prepared.dataset_of(model), chosen, command.say)
+    apply(config, chosen)
+    score_until_ended(model, config, prepared.dataset_of(model), chosen, command.say)
     return 0
 
 

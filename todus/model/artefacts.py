@@ -119,8 +119,7 @@ def check(model: Model, what: str, found: Optional[Identity], again: str) -> Non
 def check_run(model: Model, prefix: Path) -> None:
     """`check` of a trained checkpoint."""
     folder = prefix.parent.parent if prefix.parent.name in ("best", "pending") else prefix.parent
-    where = shlex.quote(str(model.folder))
-    again = "export MODEL_DIR=%s CHECKPOINT_PREFIX=pretrained, which takes the slice, or move %s away and train" % (where, folder)
+    again = "export CHECKPOINT_PREFIX=pretrained; the same command then takes the slice (python -m eval, detect: --checkpoint pretrained)"
     check(model, str(prefix), of_run(folder), again)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Optional, Tuple
 
@@ -11,23 +10,9 @@ from todus.errors import TodusError
 from todus.model import checkpoints, pipeline
 from todus.paths import Dataset, Model
 from todus.training import eval_sample, metrics, run_record
+from todus.training.settings import Scoring
 
 PICTURES = 6  # side by side, for TensorBoard
-
-
-@dataclass
-class Scoring:
-    """How checkpoints are scored.
-
-    Attributes:
-      every: steps between evaluations; 0 is never.
-      sample: one of so many images.
-      train_too: train images as well, as many as there are val images.
-    """
-
-    every: int = 1000
-    sample: int = 1
-    train_too: bool = False
 
 
 class GivenUp(Exception):

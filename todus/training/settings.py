@@ -44,7 +44,7 @@ class Settings:
     patience: int = 0
 
 
-def settled(config: pipeline.Config, settings: Settings) -> None:
+def apply(config: pipeline.Config, settings: Settings) -> None:
     """Applies the settings to a pipeline config. The delay of quantization is scaled with num_steps."""
     before = config.train_config.num_steps
     if settings.batch_size:

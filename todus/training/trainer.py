@@ -17,10 +17,8 @@ from todus.training.evaluations import Evaluations
 from todus.training.progress import Progress, write_status
 from todus.training.schedule import SavePlan, Schedule
 from todus.training.separate_evaluator import SeparateEvaluator, score_until_ended
-from todus.training.settings import Settings, scoring_for, settled, to_record
+from todus.training.settings import Settings, apply, to_record
 from todus.training.stopping import Stop, Stopped
-
-__all__ = ["Run", "Settings", "score_until_ended", "scoring_for", "settled", "take_part", "train"]
 
 Say = Callable[[str], None]
 
@@ -37,7 +35,7 @@ def train(model: Model, settings: Settings, say: Say) -> int:
     """
     role = cluster.role()
     config = prepared.resolved(model)
-    settled(config, settings)
+    apply(config, settings)
     dataset = prepared.dataset_of(model)
     if not dataset.shards("train"):
         raise TodusError('dataset %s has no train records; make it with SPLITS="train val"' % dataset.name)
