@@ -29,7 +29,7 @@ def main(argv=None) -> int:
     summary.update({"ms_%s" % name: value for name, value in milliseconds.items()})
     summary["bytes_zoo"] = model.zoo_frozen_graph.stat().st_size
     summary["bytes_limited"] = model.frozen_graph.stat().st_size
-    summary["bytes_tflite"] = model.converted("tflite").stat().st_size
+    summary["bytes_tflite"] = model.file_of("tflite").stat().st_size
     summary["seconds"] = int(argv[0]) if argv else None
     files.write_json(home / "summary.json", summary)
     print_table(model, summary)
@@ -62,7 +62,7 @@ def detectors_of(model):
     return {
         "zoo": frozen_graph.FrozenGraph(model.zoo_frozen_graph, categories.read_label_map(model.zoo_label_map)),
         "limited": frozen_graph.FrozenGraph(model.frozen_graph, few),
-        "tflite": tflite.TFLite(model.converted("tflite"), few),
+        "tflite": tflite.TFLite(model.file_of("tflite"), few),
     }
 
 

@@ -151,18 +151,18 @@ def write_label_map(path: files.PathLike, names: Mapping[int, str]) -> None:
     files.write_text(path, label_map_text(names))
 
 
+# The first id of a label map. The outputs of TFLite and TensorRT, and files of labels, count from 0: id = index + FIRST_ID.
+FIRST_ID = 1
+
 # In the place of a class that no id of a label map has.
 UNUSED = "???"
 
 
 def labels(names: Mapping[int, str]) -> List[str]:
-    """Class names by index from 0, without background; UNUSED where an id of the label map is not used.
-
-    A label map counts from 1, TFLite's and TensorRT's outputs and label files count from 0: index = id - 1.
-    """
-    return [names.get(identity, UNUSED) for identity in range(1, max(names) + 1)]
+    """Class names by index from 0, without background; UNUSED where an id of the label map is not used."""
+    return [names.get(identity, UNUSED) for identity in range(FIRST_ID, max(names) + 1)]
 
 
 def names_of(labels_: Sequence[str]) -> Dict[int, str]:
     """id -> name of class names by index from 0."""
-    return {index + 1: label for index, label in enumerate(labels_) if label != UNUSED}
+    return {index: label for index, label in enumerate(labels_, start=FIRST_ID) if label != UNUSED}

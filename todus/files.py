@@ -78,21 +78,21 @@ def _sweep(path: Path) -> None:
         name = beside(path, kind).name
         for leftover in path.parent.glob(glob.escape(name) + "*"):
             pid = leftover.name[len(name) :]
-            if not pid.isdigit() or is_running(int(pid)):
+            if not pid.isdigit() or (int(pid) != os.getpid() and is_running(int(pid))):
                 continue
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(str(leftover)) if leftover.is_dir() else leftover.unlink()
 
 
 def is_running(pid: int) -> bool:
-    """Whether another process of this machine has this PID."""
+    """Whether a process of this machine has this PID."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
-    return pid != os.getpid()
+        pass  # another user's
+    return True
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import List
 
-from todus import sources
+from todus import forms, sources
 from todus.errors import TodusError, UsageError
 
 REPO = Path(__file__).resolve().parent.parent
@@ -98,7 +98,7 @@ class Model:
         self.name = self.folder.name
         self.pretrained = self.folder / "pretrained"
         self.zoo_checkpoint = self.pretrained / "model.ckpt"
-        self.zoo_frozen_graph = self.pretrained / "frozen_inference_graph.pb"
+        self.zoo_frozen_graph = self.file_of("zoo")
         self.zoo_pipeline = self.pretrained / "zoo-pipeline.config"
         self.zoo_label_map = self.pretrained / "label_map.pbtxt"
         self.pipeline = self.pretrained / "pipeline.config"
@@ -107,15 +107,16 @@ class Model:
         self.limited_label_map = self.pretrained / "limited" / "label_map.pbtxt"
         self.training = self.folder / "training"
         self.inference_graph = self.folder / "inference-graph"
-        self.frozen_graph = self.inference_graph / "frozen_inference_graph.pb"
-        self.tflite_graph = self.inference_graph / "tflite_graph.pb"
+        self.frozen_graph = self.file_of("frozen_graph")
+        self.saved_model = self.file_of("saved_model")
+        self.tflite_graph = self.file_of("tflite_graph")
         self.exported_pipeline = self.inference_graph / "pipeline.config"
         self.exported_label_map = self.inference_graph / "label_map.pbtxt"
         self.exported_labels = self.inference_graph / "labels.txt"
 
-    def converted(self, extension: str, variant: str = "") -> Path:
-        """MODEL.tflite, MODEL.uff, MODEL.onnx, or MODEL-VARIANT.tflite."""
-        return self.folder / ("%s%s.%s" % (self.name, "-" + variant if variant else "", extension))
+    def file_of(self, form: str) -> Path:
+        """The file of a form, by its name in todus.forms, whether it is there or not."""
+        return forms.find(form).path(self.folder)
 
     def check(self) -> "Model":
         """Raises TodusError when model.py has not prepared this model."""

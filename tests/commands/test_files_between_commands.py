@@ -44,9 +44,9 @@ STATUS = {"step": 4, "num_steps": 40, "loss": 1.5, "learning_rate": 0.1, "steps_
 
 def of_tflite(model):
     """What opening, naming and storing thresholds do with FILE.json."""
-    about = artefacts.read(model.converted("tflite"))
+    about = artefacts.read(model.file_of("tflite"))
     float((about.get("exported") or {}).get("score_threshold") or 0)
-    score_thresholds.store(model.converted("tflite"), {}, None, 1)
+    score_thresholds.store(model.file_of("tflite"), {}, None, 1)
 
 
 def of_export(model):
@@ -166,7 +166,7 @@ def test_a_line_that_is_no_host_is_named(tmp_path, line, said):
 
 
 def test_a_tflite_file_that_is_not_the_described_one_is_refused_before_it_is_opened(model):
-    path = model.converted("tflite")
+    path = model.file_of("tflite")
     own.write(path, "whole")
     files.write_json(paths.beside_json(path), dict(DESCRIBED, sha256=files.sha256(path)))
     artefacts.check_whole(path, artefacts.read(path))

@@ -341,7 +341,7 @@ def test_an_export_of_other_classes(own):
     shutil.copy2(str(model.zoo_label_map), str(model.exported_label_map))
     model.frozen_graph.write_bytes(b"graph")
     has(examined("warning"), "frozen_inference_graph.pb detects circle", "is prepared for circle", "./export.sh")
-    model.converted("tflite").write_bytes(b"")
+    model.file_of("tflite").write_bytes(b"")
     has(examined("warning"), "%s.tflite.json beside it" % MODEL, "./convert-tflite.sh")
 
 

@@ -133,13 +133,13 @@ def test_all_formats_on_the_same_images(exported, monkeypatch, capsys):
     assert (paths.model(MODEL).folder / "eval.png").read_bytes()[:4] == b"\x89PNG"
     out, err = capsys.readouterr()
     assert "protocol: COCO boxes" in out and "another graph" not in err
-    stored = files.read_json(paths.beside_json(paths.model(MODEL).converted("tflite")))["thresholds"]
+    stored = files.read_json(paths.beside_json(paths.model(MODEL).file_of("tflite")))["thresholds"]
     assert stored["picked_by"].startswith("best F1") and 0 < stored["classes"]["circle"]["threshold"] < 1
 
 
 def test_the_quantized_models_file_keeps_its_ap_and_one_of_another_graph_is_told(exported, capsys):
     model = paths.model(QUANTIZED)
-    path = model.converted("tflite")
+    path = model.file_of("tflite")
     about = files.read_json(paths.beside_json(path))
     files.write_json(paths.beside_json(path), dict(about, made_from=dict(about["made_from"], sha256="0" * 64)))
     assert eval_command.main(["-m", QUANTIZED, "--all"]) == 0

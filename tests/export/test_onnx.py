@@ -23,7 +23,7 @@ def load(path):
 
 
 def test_the_file_is_what_its_json_says(exported):
-    path = paths.model(MODEL).converted("onnx")
+    path = paths.model(MODEL).file_of("onnx")
     loaded, described = load(path), files.read_json(beside_json(path))
     assert [each.version for each in loaded.opset_import if not each.domain] == [11]
     assert described["labels"] == ["circle", "four point star"] and "counts from 1" in described["labels_note"]
@@ -31,7 +31,7 @@ def test_the_file_is_what_its_json_says(exported):
 
 
 def test_the_tensorrt_file_ends_in_efficient_nms_and_has_no_loops(exported):
-    loaded = load(paths.model(MODEL).converted("onnx", "tensorrt"))
+    loaded = load(paths.model(MODEL).file_of("onnx-tensorrt"))
     kinds = [node.op_type for node in loaded.graph.node]
     assert kinds[-1] == "EfficientNMS_TRT" and kinds.count("EfficientNMS_TRT") == 1
     assert not {"Loop", "Scan", "If", "NonMaxSuppression"} & set(kinds)
@@ -51,7 +51,7 @@ def test_what_goes_into_the_plugin_holds_the_graphs_best_detection(exported, tmp
 
     model = paths.model(MODEL)
     cut = str(tmp_path / "cut.onnx")
-    loaded = load(model.converted("onnx", "tensorrt"))
+    loaded = load(model.file_of("onnx-tensorrt"))
     del loaded.graph.node[-1]
     del loaded.graph.output[:]
     for name in ("decode/boxes", "decode/scores"):

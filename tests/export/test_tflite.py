@@ -30,13 +30,13 @@ CONV_2D                        34         Mapped to Edge TPU
 
 def test_metadata_and_labels_are_read_back_by_the_librarys_own_reader(exported):
     model = paths.model(MODEL)
-    packed = tflite_metadata.read(model.converted("tflite").read_bytes())
+    packed = tflite_metadata.read(model.file_of("tflite").read_bytes())
     assert packed.name == MODEL
     assert packed.labels == ["circle", "four point star"]
     assert packed.labels == model.exported_labels.read_text().splitlines()
     assert (packed.mean, packed.std) == ([127.5], [127.5])
     assert "counts from 0" in packed.description
-    assert tflite_metadata.read(paths.model(QUANTIZED).converted("tflite").read_bytes()).labels == packed.labels
+    assert tflite_metadata.read(paths.model(QUANTIZED).file_of("tflite").read_bytes()).labels == packed.labels
 
 
 def test_a_file_without_metadata_is_one_line(exported, tmp_path):
@@ -46,15 +46,15 @@ def test_a_file_without_metadata_is_one_line(exported, tmp_path):
 
 
 def test_the_json_says_what_a_device_must_know(exported):
-    described = files.read_json(beside_json(paths.model(QUANTIZED).converted("tflite")))
+    described = files.read_json(beside_json(paths.model(QUANTIZED).file_of("tflite")))
     assert described["format"] == "uint8" and described["input"]["dtype"] == "uint8"
     assert described["labels"] == ["circle", "four point star"] and "counts from 0" in described["labels_note"]
     assert described["outputs"][0]["shape"] == [1, 100, 4]
-    assert described["bytes"] == paths.model(QUANTIZED).converted("tflite").stat().st_size
+    assert described["bytes"] == paths.model(QUANTIZED).file_of("tflite").stat().st_size
 
 
 def test_a_quantized_graph_goes_to_the_edgetpu_but_for_its_last_operator(exported):
-    report = tflite_operators.report(paths.model(QUANTIZED).converted("tflite").read_bytes())
+    report = tflite_operators.report(paths.model(QUANTIZED).file_of("tflite").read_bytes())
     left = [operator.name for operator in report.operators if operator.left_out]
     assert left == ["TFLite_Detection_PostProcess"]
     assert len(report.operators) > 40 and report.types["UINT8"] > 40
@@ -62,10 +62,10 @@ def test_a_quantized_graph_goes_to_the_edgetpu_but_for_its_last_operator(exporte
 
 def test_a_float_graph_stays_on_the_cpu_and_int8_keeps_only_its_ends_there(exported):
     model = paths.model(MODEL)
-    assert all(operator.left_out for operator in tflite_operators.report(model.converted("tflite").read_bytes()).operators)
-    left = {each.name for each in tflite_operators.report(model.converted("tflite", "int8").read_bytes()).operators if each.left_out}
+    assert all(operator.left_out for operator in tflite_operators.report(model.file_of("tflite").read_bytes()).operators)
+    left = {each.name for each in tflite_operators.report(model.file_of("tflite-int8").read_bytes()).operators if each.left_out}
     assert left <= {"QUANTIZE", "DEQUANTIZE", "TFLite_Detection_PostProcess"}
-    assert 0 < files.read_json(beside_json(model.converted("tflite", "int8")))["calibration_images"] <= 20
+    assert 0 < files.read_json(beside_json(model.file_of("tflite-int8")))["calibration_images"] <= 20
 
 
 def test_uint8_of_a_float_model_is_refused_with_what_helps(exported):

@@ -114,7 +114,7 @@ def test_the_advice_of_a_refusal_makes_the_file_anew_or_finds_its_classes(change
     typed(anew, home)
     model = paths.model(MODEL)
     artefacts.check_file(model, forms.find("tflite"))
-    assert sorted(artefacts.of_file(model.converted("tflite")).classes) == ["four point star", "heart", "ring"]
+    assert sorted(artefacts.of_file(model.file_of("tflite")).classes) == ["four point star", "heart", "ring"]
     assert artefacts.labels_of(model, forms.find("tflite")) == categories.read_label_map(model.limited_label_map)
     with pytest.raises(TodusError, match="frozen_inference_graph.pb detects circle"):
         artefacts.graph_of(model, "inference_graph")

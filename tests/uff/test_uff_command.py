@@ -49,9 +49,9 @@ def test_the_zoos_graph_has_the_zoos_classes_whatever_the_patched_config_says(ho
     model = uff_models.lay_out(NAME, text(), uff_models.frozen(text()), uff_models.classes(3))
     model.pipeline.write_text(text(2))
     code, out, err = run(capsys, "-m", NAME)
-    assert code == 0 and out.strip() == str(model.converted("uff"))
+    assert code == 0 and out.strip() == str(model.file_of("uff"))
     assert "convert_uff: written by" in err and "next:" in err
-    told = files.read_json(paths.beside_json(model.converted("uff")))
+    told = files.read_json(paths.beside_json(model.file_of("uff")))
     assert told["labels"] == ["background", "bear", "horse", "giraffe"] and told["made_from"]["graph"].startswith("pretrained/")
 
 
@@ -59,7 +59,7 @@ def test_i_takes_the_exported_graph_with_its_classes(home, capsys):
     uff_models.lay_out(NAME, text(), uff_models.frozen(text()), uff_models.classes(3))
     model = uff_models.lay_out(NAME, text(1), uff_models.frozen(text(1)), {1: "dog"}, exported=True)
     assert run(capsys, "-m", NAME, "-i")[0] == 0
-    told = json.loads(paths.beside_json(model.converted("uff")).read_text())
+    told = json.loads(paths.beside_json(model.file_of("uff")).read_text())
     assert told["labels"] == ["background", "dog"] and told["made_from"]["graph"].startswith("inference-graph/")
 
 
@@ -69,7 +69,7 @@ def test_a_model_under_another_directory_goes_by_its_zoo_name(home, capsys):
     assert code == 2 and "animals does not convert" in err
     files.write_json(model.pretrained / "source.json", {"zoo": NAME})
     assert run(capsys, "-m", "animals")[0] == 0
-    assert model.converted("uff").name == "animals.uff"
+    assert model.file_of("uff").name == "animals.uff"
 
 
 @pytest.mark.parametrize("name", ["ssd_mobilenet_v3_large_coco_2020_01_14", "mask_rcnn_inception_v2_coco_2018_01_28", "ssd", "nonsense"])

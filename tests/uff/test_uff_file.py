@@ -32,7 +32,7 @@ def make(name=NAME, size=300, text=True, **changes):
 
 
 def meta_of(model):
-    return writer.from_bytes(model.converted("uff").read_bytes())
+    return writer.from_bytes(model.file_of("uff").read_bytes())
 
 
 def nodes_of(model):
@@ -185,7 +185,9 @@ def test_every_input_is_a_node_and_every_constant_is_used(home):
 
 def test_the_bytes_are_the_same_every_time(home, tmp_path):
     model = make()[0]
-    first = [model.converted(each).read_bytes() for each in ("uff", "pbtxt")] + [paths.beside_json(model.converted("uff")).read_bytes()]
+    first = [model.file_of("uff").with_suffix("." + each).read_bytes() for each in ("uff", "pbtxt")] + [
+        paths.beside_json(model.file_of("uff")).read_bytes()
+    ]
     # In another process, with another order of hashing.
     code = "import sys; sys.path.insert(0, sys.argv[1]); from todus.commands import convert_uff as c; "
     code += "sys.exit(c.main(['-m', sys.argv[2], '-t']))"
@@ -194,7 +196,9 @@ def test_the_bytes_are_the_same_every_time(home, tmp_path):
         check=True, env={"PYTHONHASHSEED": "77", "TODUS_HOME": str(home), "PATH": "/usr/bin:/bin"}, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    again = [model.converted(each).read_bytes() for each in ("uff", "pbtxt")] + [paths.beside_json(model.converted("uff")).read_bytes()]
+    again = [model.file_of("uff").with_suffix("." + each).read_bytes() for each in ("uff", "pbtxt")] + [
+        paths.beside_json(model.file_of("uff")).read_bytes()
+    ]
     assert first == again
 
 
@@ -202,7 +206,7 @@ def test_the_text_form_names_large_blobs_by_their_size(home):
     from google.protobuf import text_format
 
     model = make()[0]
-    text = model.converted("pbtxt").read_text()
+    text = model.file_of("uff").with_suffix(".pbtxt").read_text()
     assert len(text) < 1 << 20 and "bytes skipped...)" in text
     read = text_format.Parse(text, schema_pb2.MetaGraph())
     meta = meta_of(model)
@@ -216,14 +220,14 @@ def test_the_text_form_names_large_blobs_by_their_size(home):
 
 def test_without_t_there_is_no_text_and_no_old_one(home):
     model, _ = make(text=True)
-    assert model.converted("pbtxt").exists()
+    assert model.file_of("uff").with_suffix(".pbtxt").exists()
     make(text=False)
-    assert not model.converted("pbtxt").exists()
+    assert not model.file_of("uff").with_suffix(".pbtxt").exists()
 
 
 def test_the_json_tells_what_a_build_needs(home):
     model, _ = make()
-    told = json.loads(paths.beside_json(model.converted("uff")).read_text())
+    told = json.loads(paths.beside_json(model.file_of("uff")).read_text())
     assert told["input"]["name"] == "Input" and told["input"]["shape"] == [1, 3, 300, 300]
     assert told["input"]["mean"] == told["input"]["std"] == [127.5] * 3
     assert told["labels"] == ["background", "bear", "horse", "giraffe"]
@@ -263,7 +267,12 @@ def test_netron_opens_it_and_resolves_every_input(home, tmp_path, name, form):
     folder.mkdir()
     netron_modules(folder)
     model = make(name)[0]
-    command = [shutil.which("node"), str(REPO / "tests" / "helpers" / "uff_netron.mjs"), str(folder), str(model.converted(form))]
+    command = [
+        shutil.which("node"),
+        str(REPO / "tests" / "helpers" / "uff_netron.mjs"),
+        str(folder),
+        str(model.file_of("uff").with_suffix("." + form)),
+    ]
     seen = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode())
     assert seen["dangling"] == []
     assert seen["format"] == "UFF v1" and seen["imports"] == ["tensorflow_extension v1", "custom v1"]
@@ -308,12 +317,12 @@ def test_nvidias_package_writes_the_file_where_it_is_installed(home, monkeypatch
         meta = writer.meta_graph(graph_def, output_nodes[0], "there")
         Path(output_filename).write_bytes(meta.SerializeToString())
 
-    before = make()[0].converted("uff").read_bytes()
+    before = make()[0].file_of("uff").read_bytes()
     stand_in(from_tensorflow, monkeypatch)
     model, said = make()
     assert said == ["written by NVIDIA's uff 0.6.9"]
-    assert json.loads(paths.beside_json(model.converted("uff")).read_text())["writer"] == "uff 0.6.9"
-    assert model.converted("uff").read_bytes() == before
+    assert json.loads(paths.beside_json(model.file_of("uff")).read_text())["writer"] == "uff 0.6.9"
+    assert model.file_of("uff").read_bytes() == before
 
 
 def test_todus_writes_where_nvidias_package_fails(home, monkeypatch):
@@ -323,7 +332,7 @@ def test_todus_writes_where_nvidias_package_fails(home, monkeypatch):
     stand_in(from_tensorflow, monkeypatch)
     model, said = make()
     assert said == ["written by Todus's own writer: NVIDIA's uff 0.6.9 failed (No module named 'graphsurgeon')"]
-    assert model.converted("uff").exists()
+    assert model.file_of("uff").exists()
 
 
 def test_todus_says_that_nvidias_package_is_not_there(home, monkeypatch):

@@ -251,8 +251,8 @@ def test_there_are_a_hundred():
 def test_a_refused_graph_leaves_the_files_of_an_earlier_conversion(home, capsys):
     model = uff_models.lay_out(NAME, config_text(), small_graph(), uff_models.classes(3))
     assert command.run("convert_uff", convert_uff.main, ["-m", NAME]) == 0
-    before = paths.model(NAME).converted("uff").read_bytes()
+    before = paths.model(NAME).file_of("uff").read_bytes()
     model.zoo_frozen_graph.write_bytes(b"")
     assert command.run("convert_uff", convert_uff.main, ["-m", NAME]) == 1
-    assert paths.model(NAME).converted("uff").read_bytes() == before
+    assert paths.model(NAME).file_of("uff").read_bytes() == before
     assert sorted(path.name for path in model.folder.iterdir()) == ["pretrained", NAME + ".uff", NAME + ".uff.json"]

@@ -20,7 +20,7 @@ def main(_argv=None) -> int:
     preflight.export(model, prefix)
     graph = inference_graph.export(model, prefix, input_type, input_shape(model), variables.value("SCORE_THRESHOLD", NAME))
     print("%s  %.1f MB, from %s" % (graph, graph.stat().st_size / 1e6, checkpoints.described(prefix)))
-    saved = graph.parent / "saved_model"
+    saved = model.saved_model
     print("%s  %.1f MB" % (saved, files.size_of(saved) / 1e6))
     print("next: python -m eval -m %s -i, or ./export-tflite.sh" % model.name)
     return 0

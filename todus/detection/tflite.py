@@ -6,6 +6,7 @@ from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
+from todus import categories
 from todus.detection.detector import Detections, Detector
 from todus.detection.resizer import Resizer
 from todus.errors import TodusError
@@ -69,4 +70,4 @@ class TFLite(Detector):
         interpreter.invoke()
         boxes, classes, scores, count = (interpreter.get_tensor(index) for index in self._outputs)
         count = int(count[0])
-        return Detections(np.clip(boxes[0][:count], 0, 1), classes[0][:count].astype(np.int64) + 1, scores[0][:count])
+        return Detections(np.clip(boxes[0][:count], 0, 1), classes[0][:count].astype(np.int64) + categories.FIRST_ID, scores[0][:count])

@@ -55,7 +55,7 @@ def convert(model: Model, layout: str = "todus", opset: int = OPSET) -> Tuple[Pa
     found = artefacts.graph_of(model, graph)
     converted, about = (_graph if layout == "todus" else _tensorrt)(model, opset)
     _check(converted)
-    path = model.converted("onnx", "" if layout == "todus" else layout)
+    path = model.file_of("onnx" if layout == "todus" else "onnx-" + layout)
     with files.replacing(path) as part:
         part.write_bytes(converted.SerializeToString())
     about.update({"opset": opset, "operators": _counted(converted), "labels": list(found.labels)})

@@ -90,7 +90,7 @@ def convert(model: Model, wanted: Optional[str] = None, calibration: int = CALIB
     if wanted == "dummy":
         say("FORMAT=dummy: every range is taken as 0 to 6; the file shows the speed of 8 bits, what it detects is worthless")
     variants = ([] if wanted == own else [wanted]) + (["fast"] if exported["nms"] == "fast" else [])
-    path = model.converted("tflite", "-".join(variants))
+    path = model.file_of("-".join(["tflite"] + variants))
     height, width = pipeline.input_size(config)
     images = calibration_images(model, (height, width), config, calibration) if wanted == "int8" else None
     mean, std = normalization.normalization(config)

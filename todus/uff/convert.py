@@ -76,7 +76,7 @@ def run(model: paths.Model, trained: bool, text: bool, say: Callable[[str], None
             given.label_map, max(names), given.pipeline, settings.num_classes - 1, _again(trained)))  # fmt: skip
     for line in notes(settings):
         say(line)
-    with locks.exclusive(model.converted("uff"), "the UFF conversion of %s" % model.name):
+    with locks.exclusive(model.file_of("uff"), "the UFF conversion of %s" % model.name):
         return _write(model, given, settings, names, scopes, text, say)
 
 
@@ -121,20 +121,20 @@ def _write(model: paths.Model, given: Source, settings: Settings, names: Dict[in
     else:
         say("written by Todus's own writer: %s" % wrote)
         wrote = "todus"
-    target = model.converted("uff")
+    target = model.file_of("uff")
     description = {
         "format": "uff",
         "model": model.name,
         "writer": wrote,
         **describe(settings, names, scale, offset, sides, len(anchors)),
     }
-    for stale in (paths.beside_json(target), model.converted("pbtxt")):
+    for stale in (paths.beside_json(target), model.file_of("uff").with_suffix(".pbtxt")):
         if stale.exists():
             stale.unlink()
     with files.replacing(target) as part:
         part.write_bytes(writer.to_bytes(meta))
     if text:
-        files.write_text(model.converted("pbtxt"), writer.to_text(meta))
+        files.write_text(model.file_of("uff").with_suffix(".pbtxt"), writer.to_text(meta))
     artefacts.write(model, target, given.graph, artefacts.identity(names, pipeline.read(given.pipeline)), description)
     return target
 
