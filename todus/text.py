@@ -1,7 +1,7 @@
 """Text for a person: one line, sizes, durations, lists."""
 
 import re
-from typing import Iterable
+from typing import Iterable, List, Sequence
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
@@ -42,3 +42,17 @@ def shortened(names: Iterable[str], most: int = 12) -> str:
     names = list(names)
     rest = len(names) - most
     return ", ".join(names[:most]) + (" and %d more" % rest if rest > 0 else "")
+
+
+def table(rows: Sequence[Sequence[object]], left: int = 1) -> List[str]:
+    """Rows of cells as lines with aligned columns, two spaces between them.
+
+    Args:
+      rows: the first holds the headings; all have as many cells.
+      left: how many columns, from the first, are aligned to the left; the others to the right.
+    """
+    from tabulate import tabulate
+
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
+    sides = ["left"] * left + ["right"] * (len(cells[0]) - left)
+    return tabulate(cells, tablefmt="plain", disable_numparse=True, colalign=sides[: len(cells[0])]).splitlines()

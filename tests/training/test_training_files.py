@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from todus import files
+from todus import files, text
 from todus.errors import TodusError, UsageError
 from todus.machine import memory
 from todus.model import pipeline
@@ -207,7 +207,7 @@ def test_history_shows_each_run_and_only_the_settings_that_differ(home):
     lines = history.table()
     assert [line[0] for line in lines] == ["model", "a", "a/training-first", "b"]
     assert lines[2][4] == "lr 0.2" and lines[3][5:8] == ["0.250", "0.500", "9"] and lines[1][9] == "1:30"
-    printed = history.aligned(lines).splitlines()
+    printed = text.table(lines, len(lines[0]))
     assert [line.index("limited") for line in printed[1:]] == [len("a/training-first  ")] * 3
     assert "lr 0.2" in printed[2] and "0.250" in printed[3]
 

@@ -14,7 +14,7 @@ Classes are matched by name, whatever the ids. Exit codes: 0, 1 for what went wr
 
 import textwrap
 
-from todus import command, files, forms, paths, variables
+from todus import command, files, forms, paths, text, variables
 from todus.commands import preflight
 from todus.detection import catalogue
 from todus.errors import UsageError
@@ -120,11 +120,11 @@ def entry_of(form, result, picked, threshold, first) -> dict:
 def print_table(entries, first) -> None:
     print(protocol(first))
     columns = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop")
-    width = max(len(entry["title"]) for entry in entries)
-    print("%-*s %s %9s %7s" % (width, "format", " ".join("%7s" % name.replace("ap_", "") for name in columns), "images/s", "MB"))
+    rows = [["format"] + [name.replace("ap_", "") for name in columns] + ["images/s", "MB"]]
     for entry in entries:
-        values = ["%7s" % ("-" if entry[name] is None else "%.4f" % entry[name]) for name in columns]
-        print("%-*s %s %9.1f %7.1f" % (width, entry["title"], " ".join(values), entry["images_per_second"], entry["bytes"] / 1e6))
+        values = ["-" if entry[name] is None else "%.4f" % entry[name] for name in columns]
+        rows.append([entry["title"]] + values + ["%.1f" % entry["images_per_second"], "%.1f" % (entry["bytes"] / 1e6)])
+    print("\n".join(text.table(rows)))
     for name in first.per_class:
         values = ["-" if entry["per_class"][name] is None else "%.3f" % entry["per_class"][name] for entry in entries]
         picked = entries[-1]["thresholds"].get(name)

@@ -2,7 +2,7 @@
 
 import sys
 
-from todus import command
+from todus import command, text
 from todus.training import history
 
 
@@ -11,7 +11,7 @@ def main(_argv=None) -> int:
     if len(lines) == 1:
         command.say("history: no run under %s yet" % history.paths.models_folder())
         return 0
-    print(history.aligned(lines))
+    print("\n".join(text.table(lines, len(lines[0]))))
     return 0
 
 

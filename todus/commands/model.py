@@ -13,7 +13,7 @@ import os
 import shlex
 from typing import List, Tuple
 
-from todus import categories, command, paths, variables
+from todus import categories, command, paths, text, variables
 from todus.errors import UsageError
 from todus.model import checkpoint_values, class_slice, pipeline, pipeline_options, prepare, prepared, zoo
 from todus.text import one_line, shortened
@@ -146,10 +146,9 @@ def options_of(arguments) -> pipeline_options.Options:
 
 
 def list_zoo() -> int:
-    row = "%-76s %-9s %-19s %-10s %s"
-    print(row % ("NAME", "INPUT", "KIND", "mAP", "ms AN IMAGE"))
-    for entry in zoo.table():
-        print(row % (entry.name, entry.input, entry.kind, entry.map, entry.milliseconds))
+    rows = [("NAME", "INPUT", "KIND", "mAP", "ms AN IMAGE")]
+    rows += [(entry.name, entry.input, entry.kind, entry.map, entry.milliseconds) for entry in zoo.table()]
+    print("\n".join(text.table(rows, left=len(rows[0]))))
     return 0
 
 

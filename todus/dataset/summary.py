@@ -7,7 +7,7 @@ from todus.command import say
 from todus.dataset.labelled_images import LeftOut
 from todus.dataset.preparation import Prepared
 from todus.paths import Dataset
-from todus.text import one_line
+from todus.text import one_line, table
 
 EXAMPLES = 3  # file names shown for a reason; dataset.json has them all
 WIDEST_NAME = 32  # letters of a class name in the table
@@ -52,24 +52,20 @@ def counted(number: int, one: str, several: str = "") -> str:
     return "%d %s" % (number, one if number == 1 else several or one + "s")
 
 
-def class_table(names: Sequence[str], splits: Mapping[str, Any], split_width: int = 6) -> Iterator[str]:
+def class_table(names: Sequence[str], splits: Mapping[str, Any]) -> Iterator[str]:
     """Lines with the images and boxes of each class in each split.
 
     Args:
       names: of the classes.
       splits: split -> its entry in dataset.json, of which per_category and negatives are used.
-      split_width: letters of a split's name.
     """
-    width = max([len("class")] + [min(len(name), WIDEST_NAME) for name in names])
-    images_width = split_width + len(" images")
-    yield "  %-*s" % (width, "class") + "".join("  %*s images %6s boxes" % (split_width, split, "") for split in splits)
+    rows: List[List[object]] = [["class"] + [heading for split in splits for heading in ("%s images" % split, "boxes")]]
     for name in names:
         counts = [entry["per_category"].get(name, {"images": 0, "boxes": 0}) for entry in splits.values()]
-        cells = ("  %*d %12d" % (images_width, each["images"], each["boxes"]) for each in counts)
-        yield "  %-*s" % (width, name[:WIDEST_NAME]) + "".join(cells)
+        rows.append([name[:WIDEST_NAME]] + [count for each in counts for count in (each["images"], each["boxes"])])
     if any(entry["negatives"] for entry in splits.values()):
-        cells = ("  %*d %12s" % (images_width, entry["negatives"], "") for entry in splits.values())
-        yield "  %-*s" % (width, "(no box)") + "".join(cells)
+        rows.append(["(no box)"] + [cell for entry in splits.values() for cell in (entry["negatives"], "")])
+    return ("  " + line for line in table(rows))
 
 
 def _warnings(names: List[str], splits: Mapping[str, Any]) -> Iterator[str]:

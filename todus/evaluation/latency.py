@@ -6,7 +6,7 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from todus import files
+from todus import files, text
 from todus.detection import catalogue
 from todus.paths import Model
 from todus.text import one_line
@@ -110,15 +110,13 @@ def expected_gain(rows: List[Dict]) -> Optional[float]:
 
 def print_table(result: Dict) -> None:
     """Prints what `run` returns: a row for each form, in ms an image, and the expected gain."""
-    from tabulate import tabulate
-
     columns = ("median", "p90", "preprocess", "network", "decode", "nms")
     rows = [["", "classes", *columns, "gain", "MB"]]
     for row in result["rows"]:
         times = ["-" if row[name + "_ms"] is None else "%.1f" % row[name + "_ms"] for name in columns]
         rows.append([row["title"], "%d" % row["classes"], *times, "%.2fx" % row["gain"], "%.1f" % (row["bytes"] / 1e6)])
     print("%d rounds, %s threads, ms an image" % (result["rounds"], result["threads"] or "all"))
-    print(tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=["left"] + ["right"] * (len(rows[0]) - 1)))
+    print("\n".join(text.table(rows)))
     limited = next((row for row in result["rows"] if row["format"] == "frozen_graph"), None)
     if limited and result["expected_gain"]:
         print("fewer classes in the frozen graph: expected %.2fx, measured %.2fx" % (result["expected_gain"], limited["gain"]))

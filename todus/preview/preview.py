@@ -1,7 +1,7 @@
 """Draws some images of a dataset with their boxes, and counts the boxes of each class by their size at a network's input."""
 
 import re
-from typing import Dict, Iterator, List, Mapping, Tuple
+from typing import Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from todus import files, paths
 from todus.dataset import choose
@@ -12,7 +12,7 @@ from todus.errors import TodusError, UsageError
 from todus.model import pipeline
 from todus.paths import Dataset
 from todus.preview import page, sheet
-from todus.text import one_line
+from todus.text import one_line, table
 
 
 def choose_images(splits: Mapping[str, List[Image]], number: int, seed: int = 0) -> Dict[str, List[Image]]:
@@ -53,14 +53,14 @@ def preview(dataset: Dataset, number: int, size: Tuple[int, int]) -> None:
 def _summary(found: page.Statistics) -> Iterator[str]:
     """The counts as lines for the terminal."""
     yield "%s at an input of %dx%d" % ((found.title,) + found.size)
-    width = max([len("class")] + [len(name) for name in found.names.values()])
     for split, images in found.splits.items():
         empty = sum(not image.boxes for image in images)
         yield "%s: %d images%s" % (split, len(images), ", %d without a box" % empty if empty else "")
-        yield "  %-*s %8s %8s %16s %12s" % (width, "class", "images", "boxes", "median box", "under %d px" % LEAST_PIXELS)
+        rows: List[Sequence[object]] = [("class", "images", "boxes", "median box", "under %d px" % LEAST_PIXELS)]
         for identity, name in found.names.items():
             boxes = found.counts[split].get(identity, ClassCounts())
-            yield "  %-*s %8d %8d %16s %12d" % (width, name, boxes.images, boxes.boxes, boxes.typical(), boxes.tiny)
+            rows.append((name, boxes.images, boxes.boxes, boxes.typical(), boxes.tiny))
+        yield from ("  " + line for line in table(rows))
 
 
 def input_size(text: str, model: str) -> Tuple[int, int]:

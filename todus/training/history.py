@@ -88,10 +88,3 @@ def _moment(text: str) -> Optional[float]:
         return time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
         return None
-
-
-def aligned(lines: List[List[str]]) -> str:
-    """The lines as a table of columns, two spaces between them."""
-    from tabulate import tabulate
-
-    return tabulate(lines, tablefmt="plain", disable_numparse=True)

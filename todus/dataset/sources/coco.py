@@ -14,7 +14,7 @@ from todus.dataset.sources.coco_settings import COMPLETE, LIMITED, Settings
 from todus.dataset.summary import NEXT
 from todus.errors import TodusError
 from todus.fetching import transport
-from todus.text import megabytes, one_line
+from todus.text import megabytes, table
 
 MISSING = "not to be had from the server"
 
@@ -156,10 +156,12 @@ class Build:
         counts = {split: tally(each.images) for split, each in chosen.items()}
         totals = {split: (len(chosen[split].images), sum(boxes for _, boxes in each.values())) for split, each in counts.items()}
         empty = {split: (sum(not image.boxes for image in each.images), 0) for split, each in chosen.items()}
-        rows = [(one_line(name), {split: counts[split].get(identity, (0, 0)) for split in counts}) for identity, name in wanted.items()]
-        write("%-20s" % "" + "".join("%12s images %8s boxes" % (split, "") for split in chosen))
+        rows = [(name, {split: counts[split].get(identity, (0, 0)) for split in counts}) for identity, name in wanted.items()]
+        cells: List[List[object]] = [["class"] + [heading for split in chosen for heading in ("%s images" % split, "boxes")]]
         for name, row in rows + [("without these", empty), ("all", totals)]:
-            write("%-20s" % name + "".join("%19d %14d" % row[split] for split in chosen))
+            cells.append([name] + [number for split in chosen for number in row[split]])
+        for line in table(cells):
+            write(line)
         for split, plan in plans.items():
             if plan.images:
                 what = self.raw.archive(split).name if plan.archive else "%d images" % len(plan.images)

@@ -118,7 +118,7 @@ def print_selection(selection: Selection) -> None:
         for image in selection.images[split]:
             counts.add([selection.classes[number] for number in openimages_rows.classes(table.boxes[image])])
         entries[split] = {"per_category": counts.per_category(names), "negatives": 0}
-    for line in class_table(names, entries, split_width=10):
+    for line in class_table(names, entries):
         print(line)
     total = sum(len(ids) for ids in selection.images.values())
     print("%s, about %s" % (counted(total, "image"), megabytes(total * USUAL_BYTES)))
