@@ -1,7 +1,7 @@
 """The OD API's Estimator for a pipeline config, with what its 2.8.0 leaves out under TensorFlow 1."""
 
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Callable, Dict, Optional
 
 from todus.model import pipeline
 from todus.paths import Model
@@ -36,13 +36,33 @@ def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int
     def creator(*arguments, **options):
         return _model_fn_creator(keep, *arguments, **options)
 
-    return model_lib.create_estimator_and_inputs(
+    made = model_lib.create_estimator_and_inputs(
         run_config=run_config,
         hparams=model_hparams.create_hparams(None),  # without it the OD API 2.8.0 does not load the fine_tune_checkpoint
         pipeline_config_path=str(config_path),
         train_steps=pipeline.read(config_path).train_config.num_steps,
         model_fn_creator=creator,
     )
+    made["train_input_fn"] = without_autograph(made["train_input_fn"])
+    return made
+
+
+def without_autograph(input_fn: Callable) -> Callable:
+    """An input function whose dataset functions TensorFlow takes as they are.
+
+    tf.data would convert the OD API's functions with AutoGraph, which takes some 20 seconds. They were written for graphs, with tf.cond and
+    tf.while_loop, and have nothing to convert: the graph is the same but for names.
+    """
+    try:
+        from tensorflow.python.autograph.core import ag_ctx
+    except ImportError:  # TensorFlow 1.13 has no AutoGraph in tf.data
+        return input_fn
+
+    def unconverted(params=None):
+        with ag_ctx.ControlStatusCtx(status=ag_ctx.Status.DISABLED):
+            return input_fn(params)
+
+    return unconverted
 
 
 def _model_fn_creator(keep: int, *arguments, **options):
