@@ -22,7 +22,7 @@ def measured(exported_home):
     before = os.environ.get("TODUS_HOME")
     os.environ["TODUS_HOME"] = str(exported_home)
     images = [image_files.decode(each.encoded) for each in average_precision.examples_of(paths.dataset("limited"), "val", 2)]
-    result = latency.run(paths.model(MODEL), images, 3, None, lambda title: None)
+    result = latency.run(paths.model(MODEL), images, 3, None, lambda title: None, print)
     os.environ.pop("TODUS_HOME")
     if before is not None:
         os.environ["TODUS_HOME"] = before

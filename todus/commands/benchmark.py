@@ -17,7 +17,11 @@ def main(_argv=None) -> int:
     rounds, threads = variables.value("ROUNDS", "benchmark"), variables.value("THREADS", "benchmark")
     examples = average_precision.examples_of(prepared.dataset_of(model), "val", min(rounds, 50))
     images = [image_files.decode(example.encoded) for example in examples]
-    result = latency.run(model, images, rounds, threads, lambda title: command.say("benchmark: opening %s" % title))
+
+    def say(line: str) -> None:
+        command.say("benchmark: %s" % line)
+
+    result = latency.run(model, images, rounds, threads, lambda title: say("opening %s" % title), say)
     result.update(cores=cores.cores(), classes=list(artefacts.of_model(model).classes))
     latency.print_table(result)
     files.write_json(model.folder / "benchmark.json", result)

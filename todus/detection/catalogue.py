@@ -17,15 +17,28 @@ class Present(NamedTuple):
     title: str  # as a person reads it: "TFLite float16"
 
 
-def present(model: Model, checkpoint: str = "", say: Callable[[str], None] = lambda line: None) -> List[Present]:
+Say = Callable[[str], None]
+
+
+def present(model: Model, checkpoint: str = "", say: Say = lambda line: None) -> List[Present]:
     """Every form of the limited model that is there and that a detector here runs, the checkpoint first.
 
     Args:
       model: a prepared model.
       checkpoint: as CHECKPOINT_PREFIX.
+      say: as in `exported`.
+    """
+    return [find(model, "checkpoint", checkpoint)] + exported(model, say)
+
+
+def exported(model: Model, say: Say = lambda line: None) -> List[Present]:
+    """The same without the checkpoint: what was exported and converted.
+
+    Args:
+      model: a prepared model.
       say: is told of each form that is left out because it has other classes or another input size, and of files made from another graph.
     """
-    found = [find(model, "checkpoint", checkpoint)]
+    found = []
     for form in forms.runnable():
         if form.name in ("zoo", "checkpoint") or not form.path(model.folder).exists():
             continue

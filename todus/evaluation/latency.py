@@ -14,7 +14,9 @@ from todus.text import one_line
 BLOCK = 10  # calls of one form in a row, after one that is not counted: a form is not measured in the caches of another
 
 
-def run(model: Model, images: Sequence[np.ndarray], rounds: int, threads: Optional[int], tick: Callable[[str], None]) -> Dict:
+def run(
+    model: Model, images: Sequence[np.ndarray], rounds: int, threads: Optional[int], tick: Callable[[str], None], say: catalogue.Say
+) -> Dict:
     """Measures every form of a model.
 
     Args:
@@ -23,12 +25,13 @@ def run(model: Model, images: Sequence[np.ndarray], rounds: int, threads: Option
       rounds: measured turns; in each, every form detects in one image.
       threads: of TensorFlow and ONNX Runtime; None leaves it to them. TFLite's interpreter of TensorFlow 1.15 has one.
       tick: called with the title of the form that is being opened.
+      say: is told of the forms that are left out.
 
     Returns:
       {"threads", "rounds", "rows": [{"format", "title", "classes", "median_ms", "p90_ms", "preprocess_ms", "network_ms", "decode_ms",
       "nms_ms", "bytes", "gain"}], "expected_gain"}; a part that cannot be told apart is None. All times are of one image.
     """
-    chosen = [catalogue.find(model, "zoo")] + [form for form in catalogue.present(model) if form.name not in ("checkpoint", "saved_model")]
+    chosen = [catalogue.find(model, "zoo")] + [form for form in catalogue.exported(model, say) if form.name != "saved_model"]
     timers, rows = [], []
     for form in chosen:
         tick(form.title)
