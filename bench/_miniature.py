@@ -28,13 +28,24 @@ def model(scripts: str = "") -> Iterator[Model]:
         return
     with tempfile.TemporaryDirectory(prefix="todus-bench-") as folder:
         served, home = Path(folder) / "served", Path(folder) / "home"
-        environment = dict(os.environ, TODUS_HOME=str(home), CATEGORIES="circle, four point star", PYTHON=sys.executable)
-        _run([sys.executable, "-m", "demo.shapes", str(served), "--train", "300", "--val", "600"], environment)
+        environment = dict(
+            os.environ,
+            TODUS_HOME=str(home),
+            CATEGORIES="circle, four point star",
+            PYTHON=sys.executable,
+        )
+        _run(
+            [sys.executable, "-m", "demo.shapes", str(served), "--train", "300", "--val", "600"],
+            environment,
+        )
         with Server(served) as server:
             environment["COCO_URL"] = server.url
             _run(["./dataset-limited.sh"], environment)
         archive = str(paths.REPO / "demo" / "zoo" / (NAME + ".tar.gz"))
-        _run([sys.executable, "-m", "model", "-m", NAME, "-d", "limited", "--archive", archive], environment)
+        _run(
+            [sys.executable, "-m", "model", "-m", NAME, "-d", "limited", "--archive", archive],
+            environment,
+        )
         for script in scripts.split():
             _run(["./" + script], environment)
         os.environ["TODUS_HOME"] = str(home)
@@ -42,6 +53,15 @@ def model(scripts: str = "") -> Iterator[Model]:
 
 
 def _run(command, environment: Dict[str, str]) -> None:
-    done = subprocess.run(command, cwd=str(paths.REPO), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    done = subprocess.run(
+        command,
+        cwd=str(paths.REPO),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     if done.returncode:
-        raise TodusError("%s failed: %s" % (" ".join(command[:3]), done.stderr.decode("utf-8", "replace").strip()[-300:]))
+        raise TodusError(
+            "%s failed: %s"
+            % (" ".join(command[:3]), done.stderr.decode("utf-8", "replace").strip()[-300:])
+        )

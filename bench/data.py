@@ -45,18 +45,29 @@ class Cost(NamedTuple):
 def timed(command: List[str], environment: Optional[Dict[str, str]] = None) -> Cost:
     """Runs a command that must succeed."""
     os.sync()
-    variables = dict(os.environ, PYTHONPATH=str(REPO), TF_CPP_MIN_LOG_LEVEL="3", **(environment or {}))
+    variables = dict(
+        os.environ, PYTHONPATH=str(REPO), TF_CPP_MIN_LOG_LEVEL="3", **(environment or {})
+    )
     start = time.perf_counter()
-    process = subprocess.Popen(command, env=variables, cwd=str(REPO), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, env=variables, cwd=str(REPO), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = status
     if status:
-        raise TodusError("%s failed: %s" % (" ".join(command[:4]), errors.decode("utf-8", "replace").strip()[-300:]))
-    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0)
+        raise TodusError(
+            "%s failed: %s"
+            % (" ".join(command[:4]), errors.decode("utf-8", "replace").strip()[-300:])
+        )
+    return Cost(
+        time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0
+    )
 
 
-def interleaved(runs: Dict[str, Callable[[], Cost]], repeats: int, once: Tuple[str, ...] = ()) -> Dict[str, Cost]:
+def interleaved(
+    runs: Dict[str, Callable[[], Cost]], repeats: int, once: Tuple[str, ...] = ()
+) -> Dict[str, Cost]:
     """The median of each cost of each run, all in turn so that a slow spell of the machine hits all; those in `once` run once."""
     results: Dict[str, List[Cost]] = {name: [] for name in runs}
     for repeat in range(repeats):
@@ -74,15 +85,31 @@ def polygon(chance: random.Random, width: int, height: int) -> List[float]:
     points = []
     for corner in range(corners):
         angle, length = 2 * np.pi * corner / corners, radius * chance.uniform(0.5, 1.0)
-        points += [round(float(x + length * np.cos(angle)), 2), round(float(y + length * np.sin(angle)), 2)]
+        points += [
+            round(float(x + length * np.cos(angle)), 2),
+            round(float(y + length * np.sin(angle)), 2),
+        ]
     return points
 
 
 def annotation(number: int, image: int, points: List[float], category: int) -> Dict[str, Any]:
-    left, top, right, bottom = min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
+    left, top, right, bottom = (
+        min(points[::2]),
+        min(points[1::2]),
+        max(points[::2]),
+        max(points[1::2]),
+    )
     box = [left, top, round(right - left, 2), round(bottom - top, 2)]
     area = shapes.polygon_area(np.array(points).reshape(-1, 2))
-    return {"segmentation": [points], "area": area, "iscrowd": 0, "image_id": image, "bbox": box, "category_id": category, "id": number}
+    return {
+        "segmentation": [points],
+        "area": area,
+        "iscrowd": 0,
+        "image_id": image,
+        "bbox": box,
+        "category_id": category,
+        "id": number,
+    }
 
 
 def entry(identity: int) -> Dict[str, Any]:
@@ -103,10 +130,17 @@ def draw_images(folder: Path, count: int) -> None:
     """Cloudy JPEGs of about 130 kB."""
     folder.mkdir(parents=True)
     noise = np.random.RandomState(0)
-    clouds = np.asarray(PIL.Image.fromarray(noise.randint(0, 255, (24, 32, 3), np.uint8)).resize(SIZE, PIL.Image.BICUBIC), np.int16)
+    clouds = np.asarray(
+        PIL.Image.fromarray(noise.randint(0, 255, (24, 32, 3), np.uint8)).resize(
+            SIZE, PIL.Image.BICUBIC
+        ),
+        np.int16,
+    )
     grain = noise.randint(-30, 31, (SIZE[1], SIZE[0], 1)).astype(np.int16)
     for index in range(count):
-        pixels = np.clip(np.roll(clouds, 7 * index, 1) + np.roll(grain, index, 0), 0, 255).astype(np.uint8)
+        pixels = np.clip(np.roll(clouds, 7 * index, 1) + np.roll(grain, index, 0), 0, 255).astype(
+            np.uint8
+        )
         PIL.Image.fromarray(pixels).save(str(folder / ("%012d.jpg" % (index + 1))), quality=82)
 
 
@@ -119,7 +153,11 @@ def draw_split(home: Path, count: int) -> None:
         for _ in range(7):
             points = polygon(chance, *SIZE)
             listed.append(annotation(len(listed) + 1, image, points, chance.randint(1, CLASSES)))
-    document = {"images": [entry(image) for image in range(1, count + 1)], "annotations": listed, "categories": classes()}
+    document = {
+        "images": [entry(image) for image in range(1, count + 1)],
+        "annotations": listed,
+        "categories": classes(),
+    }
     (raw / "annotations").mkdir()
     (raw / "annotations" / "instances_train2017.json").write_text(json.dumps(document))
     few = {"images": document["images"][:1], "annotations": listed[:7], "categories": classes()}
@@ -127,7 +165,10 @@ def draw_split(home: Path, count: int) -> None:
 
 
 def classes() -> List[Dict[str, Any]]:
-    return [{"supercategory": "drawn", "id": identity, "name": "class %d" % identity} for identity in range(1, CLASSES + 1)]
+    return [
+        {"supercategory": "drawn", "id": identity, "name": "class %d" % identity}
+        for identity in range(1, CLASSES + 1)
+    ]
 
 
 def bench_records(work: Path, count: int, repeats: int) -> None:
@@ -139,8 +180,15 @@ def bench_records(work: Path, count: int, repeats: int) -> None:
     def official(*more: str) -> Cost:
         shutil.rmtree(str(out), ignore_errors=True)
         out.mkdir()
-        annotations = {"train": "instances_train2017.json", "val": "few.json", "testdev": "few.json"}
-        flags = ["--%s_annotations_file=%s" % (split, raw / "annotations" / name) for split, name in annotations.items()]
+        annotations = {
+            "train": "instances_train2017.json",
+            "val": "few.json",
+            "testdev": "few.json",
+        }
+        flags = [
+            "--%s_annotations_file=%s" % (split, raw / "annotations" / name)
+            for split, name in annotations.items()
+        ]
         flags += ["--%s_image_dir=%s" % (split, images) for split in ("train", "val", "test")]
         module = "object_detection.dataset_tools.create_coco_tf_record"
         return timed([sys.executable, "-m", module, "--output_dir=%s" % out] + flags + list(more))
@@ -148,7 +196,8 @@ def bench_records(work: Path, count: int, repeats: int) -> None:
     def ours(**more: str) -> Cost:
         shutil.rmtree(str(work / "dataset" / "mscoco" / "complete"), ignore_errors=True)
         return timed(
-            [sys.executable, "-m", "todus.commands.dataset", "coco", "complete"], dict(TODUS_HOME=str(work), SPLITS="train", **more)
+            [sys.executable, "-m", "todus.commands.dataset", "coco", "complete"],
+            dict(TODUS_HOME=str(work), SPLITS="train", **more),
         )
 
     def copy() -> Cost:
@@ -166,16 +215,34 @@ def bench_records(work: Path, count: int, repeats: int) -> None:
     size = sum(path.stat().st_size for path in images.iterdir())
     print("records: %d images, %.0f kB each" % (count, size / count / 1000))
     show(results, "todus")
-    print("  images and masks in both: %.1f times" % (results["OD API --include_masks"].seconds / results["todus INCLUDE_MASKS=1"].seconds))
+    print(
+        "  images and masks in both: %.1f times"
+        % (results["OD API --include_masks"].seconds / results["todus INCLUDE_MASKS=1"].seconds)
+    )
 
 
 def show(results: Dict[str, Cost], first: str, memory: bool = False) -> None:
     """A line a run; the ratios are to the run `first`."""
     base = results[first]
     for name, cost in results.items():
-        line = "  %-24s %7.2f s (%.2f times %s)" % (name, cost.seconds, cost.seconds / base.seconds, first)
-        line += ", %.2f s of processor (%.2f times)" % (cost.processor, cost.processor / base.processor)
-        print(line + (", %.0f MB (%.2f times)" % (cost.memory / 1e6, cost.memory / base.memory) if memory else ""))
+        line = "  %-24s %7.2f s (%.2f times %s)" % (
+            name,
+            cost.seconds,
+            cost.seconds / base.seconds,
+            first,
+        )
+        line += ", %.2f s of processor (%.2f times)" % (
+            cost.processor,
+            cost.processor / base.processor,
+        )
+        print(
+            line
+            + (
+                ", %.0f MB (%.2f times)" % (cost.memory / 1e6, cost.memory / base.memory)
+                if memory
+                else ""
+            )
+        )
 
 
 FILTER = """
@@ -220,9 +287,20 @@ def draw_annotations(path: Path, boxes: int) -> None:
         file.write(json.dumps([entry(image) for image in range(1, images + 1)]))
         file.write(', "annotations": [')
         for number in range(boxes):
-            drawn = annotation(number + 1, chance.randint(1, images), patterns[number % len(patterns)], chance.randint(1, CLASSES))
+            drawn = annotation(
+                number + 1,
+                chance.randint(1, images),
+                patterns[number % len(patterns)],
+                chance.randint(1, CLASSES),
+            )
             if number % 90 == 0:
-                drawn.update(iscrowd=1, segmentation={"counts": [chance.randint(1, 400) for _ in range(200)], "size": [480, 640]})
+                drawn.update(
+                    iscrowd=1,
+                    segmentation={
+                        "counts": [chance.randint(1, 400) for _ in range(200)],
+                        "size": [480, 640],
+                    },
+                )
             file.write((", " if number else "") + json.dumps(drawn))
         file.write('], "categories": %s}' % json.dumps(classes()))
 
@@ -236,10 +314,16 @@ def bench_bytes(work: Path, images: int) -> None:
     for image in range(1, images + 1):
         for category in chance.choices(range(1, CLASSES + 1), weights, k=7):
             listed.append(annotation(len(listed) + 1, image, polygon(chance, *SIZE), category))
-    document = {"images": [entry(image) for image in range(1, images + 1)], "annotations": listed, "categories": classes()}
+    document = {
+        "images": [entry(image) for image in range(1, images + 1)],
+        "annotations": listed,
+        "categories": classes(),
+    }
     for folder in ("zips", "annotations"):
         (root / folder).mkdir()
-    with zipfile.ZipFile(str(root / "annotations" / "annotations_trainval2017.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(
+        str(root / "annotations" / "annotations_trainval2017.zip"), "w", zipfile.ZIP_DEFLATED
+    ) as archive:
         archive.writestr("annotations/instances_train2017.json", json.dumps(document))
     with zipfile.ZipFile(str(root / "zips" / "train2017.zip"), "w") as archive:
         for path in sorted((root / "train2017").iterdir()):
@@ -254,9 +338,16 @@ def bench_bytes(work: Path, images: int) -> None:
                 "SPLITS": "train",
             }
             timed([sys.executable, "-m", "todus.commands.dataset", "coco", kind], environment)
-            sent[kind] = sum(size for path, size in site.bytes_sent.items() if not path.startswith("/annotations"))
+            sent[kind] = sum(
+                size
+                for path, size in site.bytes_sent.items()
+                if not path.startswith("/annotations")
+            )
     print("bytes: of images, as the server counts them, for three rare classes of %d" % CLASSES)
-    print("  %.1f MB of %.1f MB, %.1f%%" % (sent["limited"] / 1e6, sent["complete"] / 1e6, 100 * sent["limited"] / sent["complete"]))
+    print(
+        "  %.1f MB of %.1f MB, %.1f%%"
+        % (sent["limited"] / 1e6, sent["complete"] / 1e6, 100 * sent["limited"] / sent["complete"])
+    )
 
 
 def main(argv: Optional[List[str]] = None) -> int:

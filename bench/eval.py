@@ -28,10 +28,16 @@ def one_at_a_time(model, form) -> Callable[[List[bytes]], None]:
     detector = catalogue.open_form(model, form, None)
     session = getattr(detector, "_session", None)
     if form.name not in ("checkpoint", "frozen_graph", "saved_model"):
-        return lambda encoded: [detector.detect([image_files.decode(each)]) for each in encoded] and None
+        return lambda encoded: (
+            [detector.detect([image_files.decode(each)]) for each in encoded] and None
+        )
     placeholder = session.graph.get_tensor_by_name("image_tensor:0")
     return lambda encoded: (
-        [session.run(detector._outputs, {placeholder: image_files.decode(each)[np.newaxis]}) for each in encoded] and None
+        [
+            session.run(detector._outputs, {placeholder: image_files.decode(each)[np.newaxis]})
+            for each in encoded
+        ]
+        and None
     )
 
 
@@ -51,8 +57,16 @@ def main(argv: Optional[List[str]] = None) -> int:
     with _miniature.model("export.sh export-tflite.sh convert-tflite.sh convert-onnx.sh") as model:
         from todus.evaluation import average_precision
 
-        encoded = [each.encoded for each in average_precision.examples_of(prepared.dataset_of(model), "val", arguments.images)]
-        print("eval: images a second of %s, median of %d runs over %d images" % (model.name, arguments.repeats, len(encoded)))
+        encoded = [
+            each.encoded
+            for each in average_precision.examples_of(
+                prepared.dataset_of(model), "val", arguments.images
+            )
+        ]
+        print(
+            "eval: images a second of %s, median of %d runs over %d images"
+            % (model.name, arguments.repeats, len(encoded))
+        )
         for form in catalogue.present(model):
             if form.name in arguments.formats:
                 measure(model, form, encoded, arguments.repeats)
@@ -60,7 +74,10 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 
 def measure(model, form, encoded: List[bytes], repeats: int) -> None:
-    ways = {"one at a time": one_at_a_time(model, form), "evaluation": as_evaluation_does(model, form)}
+    ways = {
+        "one at a time": one_at_a_time(model, form),
+        "evaluation": as_evaluation_does(model, form),
+    }
     for way in ways.values():
         way(encoded[:8])
     rates: Dict[str, List[float]] = {name: [] for name in ways}
@@ -72,7 +89,11 @@ def measure(model, form, encoded: List[bytes], repeats: int) -> None:
     medians = {name: statistics.median(found) for name, found in rates.items()}
     print(
         "  %-13s %7.1f one at a time, %7.1f in an evaluation: %.2f times"
-        % ((form.name,) + tuple(medians.values()) + (medians["evaluation"] / medians["one at a time"],))
+        % (
+            (form.name,)
+            + tuple(medians.values())
+            + (medians["evaluation"] / medians["one at a time"],)
+        )
     )
     sys.stdout.flush()
 

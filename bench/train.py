@@ -43,7 +43,9 @@ def measure(folder: Path, way: str, steps: int, batch: int) -> float:
     from todus.training.settings import Scoring, Settings
 
     model, times = Model(folder), []
-    settings = Settings(num_steps=steps, batch_size=batch, save_steps=10 * steps, log_steps=10, scoring=Scoring(0))
+    settings = Settings(
+        num_steps=steps, batch_size=batch, save_steps=10 * steps, log_steps=10, scoring=Scoring(0)
+    )
     if way == "todus":
         watch = hooks.watch_hook
 
@@ -84,12 +86,16 @@ def _bare(model: Model, settings, times: List[float]) -> None:
     path = model.training / "pipeline.config"
     pipeline.write(path, config)
     made = model_lib.create_estimator_and_inputs(
-        run_config=tf.estimator.RunConfig(str(model.training), save_checkpoints_steps=settings.save_steps, save_summary_steps=10),
+        run_config=tf.estimator.RunConfig(
+            str(model.training), save_checkpoints_steps=settings.save_steps, save_summary_steps=10
+        ),
         hparams=model_hparams.create_hparams(None),
         pipeline_config_path=str(path),
         train_steps=settings.num_steps,
     )
-    made["estimator"].train(made["train_input_fn"], max_steps=settings.num_steps, hooks=[timing_hook(times)])
+    made["estimator"].train(
+        made["train_input_fn"], max_steps=settings.num_steps, hooks=[timing_hook(times)]
+    )
 
 
 def child(source: Path, way: str, steps: int, batch: int) -> float:
@@ -98,11 +104,23 @@ def child(source: Path, way: str, steps: int, batch: int) -> float:
         copy = Path(folder) / "model" / source.name
         copy.mkdir(parents=True)
         shutil.copytree(str(source / "pretrained"), str(copy / "pretrained"))
-        command = [sys.executable, "-m", "bench.train", "--way", way, "--steps", str(steps), "--batch-size", str(batch)]
+        command = [
+            sys.executable,
+            "-m",
+            "bench.train",
+            "--way",
+            way,
+            "--steps",
+            str(steps),
+            "--batch-size",
+            str(batch),
+        ]
         environment = dict(os.environ, PYTHONPATH=str(REPO), MODEL_DIR=str(copy))
         done = subprocess.run(command, cwd=str(REPO), env=environment, capture_output=True)
         if done.returncode:
-            raise TodusError("%s failed: %s" % (way, done.stderr.decode("utf-8", "replace").strip()[-300:]))
+            raise TodusError(
+                "%s failed: %s" % (way, done.stderr.decode("utf-8", "replace").strip()[-300:])
+            )
         return json.loads(done.stdout.decode().strip().split("\n")[-1])
 
 
@@ -115,7 +133,11 @@ def main(argv: Optional[List[str]] = None) -> int:
     arguments = parser.parse_args(argv)
     with _miniature.model() as model:
         if arguments.way:
-            print(json.dumps(measure(model.folder, arguments.way, arguments.steps, arguments.batch_size)))
+            print(
+                json.dumps(
+                    measure(model.folder, arguments.way, arguments.steps, arguments.batch_size)
+                )
+            )
             return 0
         compare(model.folder, arguments)
     return 0
@@ -127,9 +149,14 @@ def compare(folder: Path, arguments) -> None:
         for way, found in seconds.items():
             found.append(child(folder, way, arguments.steps, arguments.batch_size))
     medians = {way: statistics.median(found) for way, found in seconds.items()}
-    print("train: seconds a step at batch %d, median of %d runs of %d steps" % (arguments.batch_size, arguments.repeats, arguments.steps))
+    print(
+        "train: seconds a step at batch %d, median of %d runs of %d steps"
+        % (arguments.batch_size, arguments.repeats, arguments.steps)
+    )
     for way in ("bare", "todus"):
-        print("  %-6s %.4f s, %.3f times bare" % (way, medians[way], medians[way] / medians["bare"]))
+        print(
+            "  %-6s %.4f s, %.3f times bare" % (way, medians[way], medians[way] / medians["bare"])
+        )
 
 
 if __name__ == "__main__":

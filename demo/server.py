@@ -30,7 +30,12 @@ from todus.errors import TodusError
 ZOO_PATH = "/models/object_detection"
 ZOO = Path(__file__).resolve().parent / "zoo"
 BLOCK = 1 << 16
-TYPES = {".jpg": "image/jpeg", ".zip": "application/zip", ".gz": "application/gzip", ".json": "application/json"}
+TYPES = {
+    ".jpg": "image/jpeg",
+    ".zip": "application/zip",
+    ".gz": "application/gzip",
+    ".json": "application/json",
+}
 HTML = b"<!DOCTYPE html>\n<html><body><h1>Sign in to this network</h1></body></html>\n"
 
 
@@ -110,7 +115,12 @@ class Server:
     """
 
     def __init__(
-        self, root: Union[str, Path], faults: Iterable[Fault] = (), port: int = 0, zoo: Union[str, Path, None] = None, talk: bool = False
+        self,
+        root: Union[str, Path],
+        faults: Iterable[Fault] = (),
+        port: int = 0,
+        zoo: Union[str, Path, None] = None,
+        talk: bool = False,
     ):
         self.root = Path(root)
         own = self.root / ZOO_PATH.strip("/")
@@ -126,7 +136,9 @@ class Server:
         self.zoo_url = self.url + ZOO_PATH
 
     def __enter__(self) -> "Server":
-        threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self._listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -152,7 +164,11 @@ class Server:
         if any(part in (".", "..") or "\\" in part or "\0" in part for part in parts):
             return None
         zoo = path.startswith(ZOO_PATH + "/")
-        found = (self.zoo.joinpath(*parts[2:]) if zoo else self.root.joinpath(*parts)) if parts else self.root
+        found = (
+            (self.zoo.joinpath(*parts[2:]) if zoo else self.root.joinpath(*parts))
+            if parts
+            else self.root
+        )
         return found if found.is_file() else None
 
     def fault(self, path: str) -> Optional[Fault]:
@@ -225,20 +241,42 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except ConnectionError:
             self.close_connection = True
         if owner.talk:
-            print("%s %s %s: %d, %d bytes" % (self.command, path, request.range or "", request.status, request.sent), file=sys.stderr)
+            print(
+                "%s %s %s: %d, %d bytes"
+                % (self.command, path, request.range or "", request.status, request.sent),
+                file=sys.stderr,
+            )
 
-    def _prepare(self, file: Optional[Path], fault: Fault) -> Tuple[int, Dict[str, str], Iterable[bytes]]:
+    def _prepare(
+        self, file: Optional[Path], fault: Fault
+    ) -> Tuple[int, Dict[str, str], Iterable[bytes]]:
         """Status, headers and body of the answer."""
         if fault.status or (file is None and fault.content is None and not fault.page):
             return fault.status or 404, {"Content-Length": "0"}, ()
         if fault.page:
-            return 200, {"Content-Length": str(len(fault.page)), "Content-Type": "text/html"}, (fault.page,)
+            return (
+                200,
+                {"Content-Length": str(len(fault.page)), "Content-Type": "text/html"},
+                (fault.page,),
+            )
         if fault.content is not None:
-            size, tag, changed = len(fault.content), '"changed-%x"' % zlib.crc32(fault.content), None
+            size, tag, changed = (
+                len(fault.content),
+                '"changed-%x"' % zlib.crc32(fault.content),
+                None,
+            )
         else:
             facts = file.stat()
-            size, tag, changed = facts.st_size, '"%x-%x"' % (facts.st_mtime_ns, facts.st_size), formatdate(facts.st_mtime, usegmt=True)
-        headers = {"Accept-Ranges": "bytes", "ETag": tag, "Content-Type": TYPES.get(Path(self.path).suffix, "application/octet-stream")}
+            size, tag, changed = (
+                facts.st_size,
+                '"%x-%x"' % (facts.st_mtime_ns, facts.st_size),
+                formatdate(facts.st_mtime, usegmt=True),
+            )
+        headers = {
+            "Accept-Ranges": "bytes",
+            "ETag": tag,
+            "Content-Type": TYPES.get(Path(self.path).suffix, "application/octet-stream"),
+        }
         if changed:
             headers["Last-Modified"] = changed
         heeded = not fault.ignore_range and self.headers.get("If-Range", tag) in (tag, changed)
@@ -249,7 +287,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if span:
             headers["Content-Range"] = "bytes %d-%d/%d" % (start, stop - 1, size)
         headers["Content-Length"] = str(stop - start if fault.length is None else fault.length)
-        body = (fault.content[start:stop],) if fault.content is not None else _blocks(file, start, stop)
+        body = (
+            (fault.content[start:stop],)
+            if fault.content is not None
+            else _blocks(file, start, stop)
+        )
         return 206 if span else 200, headers, body
 
     def _limited(self, body: Iterable[bytes], fault: Fault) -> Iterable[bytes]:
@@ -300,11 +342,17 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser.add_argument("port", metavar="PORT", type=int, nargs="?", default=0)
     arguments = parser.parse_args(argv)
     if not Path(arguments.root).is_dir():
-        raise TodusError("no folder %s; make one with: python -m demo.shapes %s" % (arguments.root, arguments.root))
+        raise TodusError(
+            "no folder %s; make one with: python -m demo.shapes %s"
+            % (arguments.root, arguments.root)
+        )
     try:
         server = Server(arguments.root, port=arguments.port, talk=True)
     except (OSError, OverflowError) as error:
-        raise TodusError("port %d cannot be had (%s); give another, or none for a free one" % (arguments.port, error))
+        raise TodusError(
+            "port %d cannot be had (%s); give another, or none for a free one"
+            % (arguments.port, error)
+        )
     with server:
         print("COCO_URL=%s\nZOO_URL=%s" % (server.url, server.zoo_url), flush=True)
         threading.Event().wait()

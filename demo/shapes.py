@@ -60,7 +60,10 @@ def _cross(arm: float = 0.34) -> Outline:
 
 def _ring(inner: float = 0.55) -> Outline:
     """Two halves: a COCO polygon has no holes."""
-    return [np.concatenate([_arc(1, start, start + 180), _arc(inner, start + 180, start)]) for start in (0, 180)]
+    return [
+        np.concatenate([_arc(1, start, start + 180), _arc(inner, start + 180, start)])
+        for start in (0, 180)
+    ]
 
 
 def _heart() -> Outline:
@@ -90,7 +93,14 @@ SHAPES = (
     Shape(1, "circle", "round", 0, "plain", lambda: [_arc(1, 0, 360, 41)[:-1]]),
     Shape(2, "square", "straight", 220, "plain", lambda: _rectangle(1)),
     Shape(3, "triangle", "straight", 120, "plain", lambda: _star(3, 0.5)),
-    Shape(5, "diamond", "straight", 50, "plain", lambda: _polygon((0, -1), (0.62, 0), (0, 1), (-0.62, 0))),
+    Shape(
+        5,
+        "diamond",
+        "straight",
+        50,
+        "plain",
+        lambda: _polygon((0, -1), (0.62, 0), (0, 1), (-0.62, 0)),
+    ),
     Shape(6, "hexagon", "straight", 280, "plain", lambda: [_arc(1, 0, 360, 7)[:-1]]),
     Shape(7, "cross", "straight", 0, "plain", _cross),
     Shape(8, "ring", "round", 185, "plain", _ring),
@@ -101,22 +111,47 @@ SHAPES = (
         "pointed",
         120,
         "plain",
-        lambda: _polygon((-1, -0.28), (0.1, -0.28), (0.1, -0.75), (1, 0), (0.1, 0.75), (0.1, 0.28), (-1, 0.28)),
+        lambda: _polygon(
+            (-1, -0.28), (0.1, -0.28), (0.1, -0.75), (1, 0), (0.1, 0.75), (0.1, 0.28), (-1, 0.28)
+        ),
     ),
     Shape(13, "moon", "round", 50, "plain", _moon),
     Shape(14, "four point star", "pointed", 220, "plain", lambda: _star(4, 0.36)),
     Shape(15, "star", "pointed", 25, "plain", lambda: _star(5, 0.42)),
     Shape(16, "bar", "straight", 25, "striped", lambda: _rectangle(0.28)),
-    Shape(17, "bow tie", "pointed", 280, "dotted", lambda: _polygon((-1, -0.7), (0, 0), (-1, 0.7)) + _polygon((1, -0.7), (1, 0.7), (0, 0))),
+    Shape(
+        17,
+        "bow tie",
+        "pointed",
+        280,
+        "dotted",
+        lambda: _polygon((-1, -0.7), (0, 0), (-1, 0.7)) + _polygon((1, -0.7), (1, 0.7), (0, 0)),
+    ),
     Shape(18, "dome", "round", 85, "striped", lambda: [_arc(1, 180, 360) + [0, 0.5]]),
-    Shape(20, "chevron", "pointed", 185, "striped", lambda: _polygon((-1, -0.9), (0.1, -0.9), (1, 0), (0.1, 0.9), (-1, 0.9), (-0.1, 0))),
+    Shape(
+        20,
+        "chevron",
+        "pointed",
+        185,
+        "striped",
+        lambda: _polygon((-1, -0.9), (0.1, -0.9), (1, 0), (0.1, 0.9), (-1, 0.9), (-0.1, 0)),
+    ),
     Shape(
         21,
         "stairs",
         "straight",
         330,
         "dotted",
-        lambda: _polygon((-1, 1), (-1, 0.33), (-0.33, 0.33), (-0.33, -0.33), (0.33, -0.33), (0.33, -1), (1, -1), (1, 1)),
+        lambda: _polygon(
+            (-1, 1),
+            (-1, 0.33),
+            (-0.33, 0.33),
+            (-0.33, -0.33),
+            (0.33, -0.33),
+            (0.33, -1),
+            (1, -1),
+            (1, 1),
+        ),
     ),
     Shape(
         22,
@@ -124,7 +159,15 @@ SHAPES = (
         "pointed",
         85,
         "plain",
-        lambda: _polygon((-0.1, -1), (0.65, -1), (0.25, -0.25), (0.75, -0.25), (-0.4, 1), (-0.1, 0.1), (-0.6, 0.1)),
+        lambda: _polygon(
+            (-0.1, -1),
+            (0.65, -1),
+            (0.25, -0.25),
+            (0.75, -0.25),
+            (-0.4, 1),
+            (-0.1, 0.1),
+            (-0.6, 0.1),
+        ),
     ),
 )
 OUTLINES = {shape.id: shape.outline() for shape in SHAPES}
@@ -132,7 +175,10 @@ OUTLINES = {shape.id: shape.outline() for shape in SHAPES}
 
 def categories() -> List[Dict[str, Any]]:
     """COCO's list of categories."""
-    return [{"supercategory": shape.supercategory, "id": shape.id, "name": shape.name} for shape in SHAPES]
+    return [
+        {"supercategory": shape.supercategory, "id": shape.id, "name": shape.name}
+        for shape in SHAPES
+    ]
 
 
 class Drawn(NamedTuple):
@@ -150,13 +196,18 @@ def drawn(split: str, count: int, size: Tuple[int, int] = SIZE, seed: int = 1) -
 
 
 def _draw(split: str, index: int, size: Tuple[int, int], random: np.random.RandomState) -> Drawn:
-    width, height = [int(round(side * random.uniform(0.8, 1.0))) for side in (size if random.rand() < 0.75 else size[::-1])]
+    width, height = [
+        int(round(side * random.uniform(0.8, 1.0)))
+        for side in (size if random.rand() < 0.75 else size[::-1])
+    ]
     identity = 3 * index + 1 + SPLITS.index(split)
     picture = _background(width, height, random)
     annotations: List[Dict[str, Any]] = []
     if index % 60 != 5:
         count = random.choice([1, 2, 3, 4, 5, 6], p=[0.15, 0.25, 0.25, 0.2, 0.1, 0.05])
-        shapes = [SHAPES[index % len(SHAPES)]] + [SHAPES[each] for each in random.randint(len(SHAPES), size=count - 1)]
+        shapes = [SHAPES[index % len(SHAPES)]] + [
+            SHAPES[each] for each in random.randint(len(SHAPES), size=count - 1)
+        ]
         taken: List[np.ndarray] = []
         if index % 40 == 2:
             annotations.append(_crowd(picture, SHAPES[random.randint(len(SHAPES))], taken, random))
@@ -193,17 +244,29 @@ def _colour(hue: float, saturation: float, value: float) -> Tuple[int, int, int]
 
 def _background(width: int, height: int, random: np.random.RandomState) -> Image.Image:
     """Pale or dark clouds with some thin lines, FINENESS times larger."""
-    base = np.array(_colour(random.uniform(0, 360), random.uniform(0, 0.25), random.uniform(0.25, 0.95)))
-    clouds = np.clip(base + random.normal(0, 18, (5, 6, 1)) + random.normal(0, 8, (5, 6, 3)), 0, 255)
-    picture = Image.fromarray(clouds.astype(np.uint8)).resize((width * FINENESS, height * FINENESS), Image.BILINEAR)
+    base = np.array(
+        _colour(random.uniform(0, 360), random.uniform(0, 0.25), random.uniform(0.25, 0.95))
+    )
+    clouds = np.clip(
+        base + random.normal(0, 18, (5, 6, 1)) + random.normal(0, 8, (5, 6, 3)), 0, 255
+    )
+    picture = Image.fromarray(clouds.astype(np.uint8)).resize(
+        (width * FINENESS, height * FINENESS), Image.BILINEAR
+    )
     draw = ImageDraw.Draw(picture)
     for _ in range(random.randint(0, 7)):
         ends = random.uniform(0, 1, (2, 2)) * picture.size
-        draw.line([tuple(end) for end in ends], _colour(random.uniform(0, 360), 0.3, random.uniform(0.2, 0.9)), random.randint(2, 6))
+        draw.line(
+            [tuple(end) for end in ends],
+            _colour(random.uniform(0, 360), 0.3, random.uniform(0.2, 0.9)),
+            random.randint(2, 6),
+        )
     return picture
 
 
-def draw_object(picture: Image.Image, shape: Shape, taken: List[np.ndarray], random: np.random.RandomState) -> List[Dict[str, Any]]:
+def draw_object(
+    picture: Image.Image, shape: Shape, taken: List[np.ndarray], random: np.random.RandomState
+) -> List[Dict[str, Any]]:
     """Draws a shape where there is room, and returns its annotation; none if there is no room after some tries."""
     width, height = picture.width / FINENESS, picture.height / FINENESS
     for _ in range(12):
@@ -228,7 +291,9 @@ def draw_object(picture: Image.Image, shape: Shape, taken: List[np.ndarray], ran
     ]
 
 
-def _placed(shape: Shape, radius: float, area: Tuple[float, float], random: np.random.RandomState) -> Outline:
+def _placed(
+    shape: Shape, radius: float, area: Tuple[float, float], random: np.random.RandomState
+) -> Outline:
     """The outline turned a little, mirrored or not, scaled and moved to a random place inside `area`, in pixels rounded to hundredths."""
     angle = random.uniform(-0.2, 0.2)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
@@ -258,7 +323,9 @@ def polygon_area(polygon: np.ndarray) -> float:
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
 
-def _paint(picture: Image.Image, shape: Shape, outline: Outline, random: np.random.RandomState) -> None:
+def _paint(
+    picture: Image.Image, shape: Shape, outline: Outline, random: np.random.RandomState
+) -> None:
     hue = shape.hue + random.uniform(-14, 14)
     value = random.uniform(0.55, 1.0)
     fill = _colour(hue, random.uniform(0.55, 1.0), value)
@@ -276,11 +343,15 @@ def _paint(picture: Image.Image, shape: Shape, outline: Outline, random: np.rand
                 draw.ellipse([x - step // 4, y - step // 4, x + step // 4, y + step // 4], other)
     mask = Image.new("1", patch.size)
     for polygon in outline:
-        ImageDraw.Draw(mask).polygon([tuple(point) for point in polygon * FINENESS - 0.5 - [left, top]], fill=1)
+        ImageDraw.Draw(mask).polygon(
+            [tuple(point) for point in polygon * FINENESS - 0.5 - [left, top]], fill=1
+        )
     picture.paste(patch, (left, top), mask)
 
 
-def _crowd(picture: Image.Image, shape: Shape, taken: List[np.ndarray], random: np.random.RandomState) -> Dict[str, Any]:
+def _crowd(
+    picture: Image.Image, shape: Shape, taken: List[np.ndarray], random: np.random.RandomState
+) -> Dict[str, Any]:
     """Draws many small shapes of one class in a corner of the image, and returns the one annotation that stands for all."""
     width, height = picture.width // FINENESS, picture.height // FINENESS
     mask = Image.new("1", (width, height))
@@ -310,7 +381,13 @@ def run_lengths(mask: np.ndarray) -> List[int]:
     return np.diff(np.concatenate([[0], np.nonzero(values[1:] != values[:-1])[0]])).tolist()
 
 
-def write(out: files.PathLike, train: int = 200, val: int = 80, size: Tuple[int, int] = SIZE, seed: int = 1) -> None:
+def write(
+    out: files.PathLike,
+    train: int = 200,
+    val: int = 80,
+    size: Tuple[int, int] = SIZE,
+    seed: int = 1,
+) -> None:
     """Writes the whole layout under `out`; what is there of an earlier run is replaced."""
     instances = {}
     for split, count in zip(SPLITS, (train, val)):
@@ -319,9 +396,17 @@ def write(out: files.PathLike, train: int = 200, val: int = 80, size: Tuple[int,
         with files.replacing_folder(Path(out) / split) as folder:
             for each in pictures:
                 (folder / each.image["file_name"]).write_bytes(each.jpeg)
-        _zip(Path(out) / "zips" / (split + ".zip"), [(split + "/", b"")] + named, zipfile.ZIP_STORED)
-        instances["annotations/instances_%s.json" % split] = json.dumps(_instances(pictures, seed), separators=(",", ":")).encode()
-    _zip(Path(out) / "annotations" / "annotations_trainval2017.zip", instances.items(), zipfile.ZIP_DEFLATED)
+        _zip(
+            Path(out) / "zips" / (split + ".zip"), [(split + "/", b"")] + named, zipfile.ZIP_STORED
+        )
+        instances["annotations/instances_%s.json" % split] = json.dumps(
+            _instances(pictures, seed), separators=(",", ":")
+        ).encode()
+    _zip(
+        Path(out) / "annotations" / "annotations_trainval2017.zip",
+        instances.items(),
+        zipfile.ZIP_DEFLATED,
+    )
 
 
 def _instances(pictures: List[Drawn], seed: int) -> Dict[str, Any]:
@@ -340,7 +425,13 @@ def _instances(pictures: List[Drawn], seed: int) -> Dict[str, Any]:
             "contributor": "Todus",
             "date_created": "2017/09/01",
         },
-        "licenses": [{"url": "http://creativecommons.org/publicdomain/zero/1.0/", "id": 1, "name": "Public domain"}],
+        "licenses": [
+            {
+                "url": "http://creativecommons.org/publicdomain/zero/1.0/",
+                "id": 1,
+                "name": "Public domain",
+            }
+        ],
         "images": images,
         "annotations": annotations,
         "categories": categories(),
@@ -360,8 +451,15 @@ def _zip(path: Path, entries: Iterable[Tuple[str, bytes]], compression: int) -> 
 
 def _size(text: str) -> Tuple[int, int]:
     width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 64 and max(int(width), int(height)) <= 4096):
-        raise UsageError("--size %s is no size; give WIDTHxHEIGHT in pixels, 64 to 4096, such as 200x150" % text)
+    if not (
+        width.isdigit()
+        and height.isdigit()
+        and min(int(width), int(height)) >= 64
+        and max(int(width), int(height)) <= 4096
+    ):
+        raise UsageError(
+            "--size %s is no size; give WIDTHxHEIGHT in pixels, 64 to 4096, such as 200x150" % text
+        )
     return int(width), int(height)
 
 
@@ -374,9 +472,14 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args(argv)
     if min(arguments.train, arguments.val) < 1 or not 0 <= arguments.seed < 2**32:
-        raise UsageError("--train and --val need 1 or more, --seed a number from 0 to %d" % (2**32 - 1))
+        raise UsageError(
+            "--train and --val need 1 or more, --seed a number from 0 to %d" % (2**32 - 1)
+        )
     write(arguments.out, arguments.train, arguments.val, _size(arguments.size), arguments.seed)
-    print("%d train and %d val images of %d classes in %s" % (arguments.train, arguments.val, len(SHAPES), arguments.out))
+    print(
+        "%d train and %d val images of %d classes in %s"
+        % (arguments.train, arguments.val, len(SHAPES), arguments.out)
+    )
     return 0
 
 

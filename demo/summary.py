@@ -50,9 +50,20 @@ def print_table(model, summary) -> None:
         ("TFLite file", "tflite", summary["bytes_tflite"], summary["ms_tflite"]),
     ]
     for label, name, size, speed in lines:
-        print(row % (label, "%.3f" % summary["ap_" + name], "%.0f" % (size / 1e3) if size else "", "%.1f" % speed if speed else ""))
+        print(
+            row
+            % (
+                label,
+                "%.3f" % summary["ap_" + name],
+                "%.0f" % (size / 1e3) if size else "",
+                "%.1f" % speed if speed else "",
+            )
+        )
     config = pipeline.read(model.zoo_pipeline)
-    print("AP on %s at score threshold %g" % (", ".join(few.values()), pipeline.non_max_suppression(config).score_threshold))
+    print(
+        "AP on %s at score threshold %g"
+        % (", ".join(few.values()), pipeline.non_max_suppression(config).score_threshold)
+    )
 
 
 def detectors_of(model):
@@ -60,7 +71,9 @@ def detectors_of(model):
 
     few = categories.read_label_map(model.exported_label_map)
     return {
-        "zoo": frozen_graph.FrozenGraph(model.zoo_frozen_graph, categories.read_label_map(model.zoo_label_map)),
+        "zoo": frozen_graph.FrozenGraph(
+            model.zoo_frozen_graph, categories.read_label_map(model.zoo_label_map)
+        ),
         "limited": frozen_graph.FrozenGraph(model.frozen_graph, few),
         "tflite": tflite.TFLite(model.file_of("tflite"), few),
     }
@@ -70,7 +83,10 @@ def val_images(count: int):
     from todus.dataset.image_files import decode
 
     dataset = paths.dataset("limited")
-    return [decode(example.encoded) for _, example in zip(range(count), reader.read_examples(dataset, "val"))]
+    return [
+        decode(example.encoded)
+        for _, example in zip(range(count), reader.read_examples(dataset, "val"))
+    ]
 
 
 def latencies(model) -> dict:
@@ -92,8 +108,14 @@ def draw_sheet(model, path):
     from todus.detection import drawing
 
     detector = detectors_of(model)["limited"]
-    pictures = [drawing.draw(image, detector.detect([image])[0], detector.names, 0.5) for image in val_images(6)]
-    width, height = max(picture.width for picture in pictures), max(picture.height for picture in pictures)
+    pictures = [
+        drawing.draw(image, detector.detect([image])[0], detector.names, 0.5)
+        for image in val_images(6)
+    ]
+    width, height = (
+        max(picture.width for picture in pictures),
+        max(picture.height for picture in pictures),
+    )
     sheet = Image.new("RGB", (3 * width, 2 * height), "white")
     for place, picture in enumerate(pictures):
         sheet.paste(picture, (place % 3 * width, place // 3 * height))

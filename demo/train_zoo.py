@@ -172,7 +172,9 @@ def pipeline_text(steps: int, rate: float, quantized: bool) -> str:
         "warmup_rate": rate / 10,
         "warmup_steps": min(200, steps // 10),
         "val_images": VAL_IMAGES,
-        "rewriter": "graph_rewriter { quantization { delay: 0 weight_bits: 8 activation_bits: 8 } }" if quantized else "",
+        "rewriter": "graph_rewriter { quantization { delay: 0 weight_bits: 8 activation_bits: 8 } }"
+        if quantized
+        else "",
     }
 
 
@@ -185,7 +187,10 @@ def make_dataset(folder: Path, images: int) -> Dataset:
     splits = {}
     for split, count in (("train", images), ("val", VAL_IMAGES)):
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
-        listed = [_image(each, folder / "images" / split) for each in shapes.drawn(split + "2017", count, seed=SEED)]
+        listed = [
+            _image(each, folder / "images" / split)
+            for each in shapes.drawn(split + "2017", count, seed=SEED)
+        ]
         splits[split] = clean(Annotations(names, listed))
     writer.write_dataset(dataset, writer.Content("coco", splits, names))
     return dataset
@@ -197,8 +202,21 @@ def _image(drawn: shapes.Drawn, folder: Path) -> Image:
     boxes = []
     for each in drawn.annotations:
         x, y, width, height = each["bbox"]
-        boxes.append(Box(each["category_id"], y, x, y + height, x + width, each["area"], bool(each["iscrowd"]), id=each["id"]))
-    return Image(drawn.image["id"], path.name, drawn.image["width"], drawn.image["height"], boxes, path)
+        boxes.append(
+            Box(
+                each["category_id"],
+                y,
+                x,
+                y + height,
+                x + width,
+                each["area"],
+                bool(each["iscrowd"]),
+                id=each["id"],
+            )
+        )
+    return Image(
+        drawn.image["id"], path.name, drawn.image["width"], drawn.image["height"], boxes, path
+    )
 
 
 def train(folder: Path, text: str, dataset: Dataset, start: Optional[Path]) -> Path:
@@ -217,20 +235,29 @@ def train(folder: Path, text: str, dataset: Dataset, start: Optional[Path]) -> P
     files.write_text(folder / "pipeline.config", pipeline.to_text(config))
     made = model_lib.create_estimator_and_inputs(
         run_config=tf.estimator.RunConfig(
-            model_dir=str(folder), save_checkpoints_steps=200, keep_checkpoint_max=2, tf_random_seed=1, log_step_count_steps=None
+            model_dir=str(folder),
+            save_checkpoints_steps=200,
+            keep_checkpoint_max=2,
+            tf_random_seed=1,
+            log_step_count_steps=None,
         ),
         hparams=model_hparams.create_hparams(None),
         pipeline_config_path=str(folder / "pipeline.config"),
         train_steps=steps,
     )
-    made["estimator"].train(made["train_input_fn"], max_steps=steps, hooks=[_progress_hook(tf, steps)])
+    made["estimator"].train(
+        made["train_input_fn"], max_steps=steps, hooks=[_progress_hook(tf, steps)]
+    )
     return last
 
 
 def _progress_hook(tf, steps: int, every: int = 50):
     class Progress(tf.train.SessionRunHook):
         def begin(self):
-            self._values = [tf.train.get_global_step(), tf.get_default_graph().get_tensor_by_name("total_loss:0")]
+            self._values = [
+                tf.train.get_global_step(),
+                tf.get_default_graph().get_tensor_by_name("total_loss:0"),
+            ]
 
         def before_run(self, _context):
             return tf.train.SessionRunArgs(self._values)
@@ -266,7 +293,9 @@ def round_checkpoint(source: Path, target: Path) -> None:
         for name in sorted(reader.get_variable_to_shape_map()):
             if not name.endswith("/Momentum"):
                 value = reader.get_tensor(name)
-                tf.Variable(rounded(value) if value.ndim == 4 else value, name=name, dtype=value.dtype)
+                tf.Variable(
+                    rounded(value) if value.ndim == 4 else value, name=name, dtype=value.dtype
+                )
         session.run(tf.global_variables_initializer())
         tf.train.Saver().save(session, str(target), write_meta_graph=False)
 
@@ -284,10 +313,17 @@ def pack(checkpoint: Path, text: str, name: str, out: Path, work: Path) -> Path:
     with files.replacing_folder(work / name) as folder:
         with tf.Graph().as_default():
             tf.keras.backend.set_learning_phase(0)
-            exporter.export_inference_graph("image_tensor", config, str(work / "rounded" / "model.ckpt"), str(folder))
+            exporter.export_inference_graph(
+                "image_tensor", config, str(work / "rounded" / "model.ckpt"), str(folder)
+            )
         files.write_text(folder / "pipeline.config", pipeline.to_text(config))
-        files.write_text(folder / "checkpoint", 'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n')
-        categories.write_label_map(folder / "label_map.pbtxt", {shape.id: shape.name for shape in shapes.SHAPES})
+        files.write_text(
+            folder / "checkpoint",
+            'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n',
+        )
+        categories.write_label_map(
+            folder / "label_map.pbtxt", {shape.id: shape.name for shape in shapes.SHAPES}
+        )
     target = out / (name + ".tar.gz")
     with files.replacing(target) as part:
         part.write_bytes(_tar(work / name))
@@ -320,7 +356,9 @@ def evaluate(work: Path, name: str, dataset: Dataset) -> Dict[str, float]:
     from todus.evaluation import average_precision
 
     names = {shape.id: shape.name for shape in shapes.SHAPES}
-    return average_precision.evaluate(frozen_graph.FrozenGraph(work / name / "frozen_inference_graph.pb", names), dataset).as_dict()
+    return average_precision.evaluate(
+        frozen_graph.FrozenGraph(work / name / "frozen_inference_graph.pb", names), dataset
+    ).as_dict()
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -335,14 +373,23 @@ def main(argv: Optional[List[str]] = None) -> int:
     with locks.exclusive(work, "the training of the miniature zoo"):
         dataset = make_dataset(work, arguments.images)
         start = None
-        for name, steps, rate in ((FLOAT, arguments.steps, 0.08), (QUANTIZED, arguments.quantized_steps, 0.005)):
+        for name, steps, rate in (
+            (FLOAT, arguments.steps, 0.08),
+            (QUANTIZED, arguments.quantized_steps, 0.005),
+        ):
             begun = time.time()
             text = pipeline_text(steps, rate, quantized=start is not None)
             start = train(work / ("training-" + name), text, dataset, start)
             archive = pack(start, text, name, arguments.out, work)
             result = evaluate(work, name, dataset)
-            result.update(archive=archive.name, bytes=archive.stat().st_size, seconds=round(time.time() - begun))
-            say("%(archive)s: %(bytes)d bytes, AP %(ap).3f, AP50 %(ap50).3f, %(seconds)d s" % result)
+            result.update(
+                archive=archive.name,
+                bytes=archive.stat().st_size,
+                seconds=round(time.time() - begun),
+            )
+            say(
+                "%(archive)s: %(bytes)d bytes, AP %(ap).3f, AP50 %(ap50).3f, %(seconds)d s" % result
+            )
             print(json.dumps(result, sort_keys=True), flush=True)
     return 0
 

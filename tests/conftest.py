@@ -34,12 +34,30 @@ def limited_home(drawn, tmp_path_factory):
     from demo.server import Server
 
     folder = tmp_path_factory.mktemp("home")
-    environment = dict(os.environ, TODUS_HOME=str(folder), CATEGORIES="circle, four point star", JOBS="2", PYTHON=sys.executable)
+    environment = dict(
+        os.environ,
+        TODUS_HOME=str(folder),
+        CATEGORIES="circle, four point star",
+        JOBS="2",
+        PYTHON=sys.executable,
+    )
     with Server(drawn) as server:
         environment["COCO_URL"] = server.url
-        subprocess.run([str(REPO / "dataset-limited.sh")], check=True, env=environment, cwd=str(REPO))
+        subprocess.run(
+            [str(REPO / "dataset-limited.sh")], check=True, env=environment, cwd=str(REPO)
+        )
     for name, more in ((MODEL, []), (QUANTIZED, ["-q"])):
-        command = [sys.executable, "-m", "model", "-m", name, "-d", "limited", "--archive", str(ZOO / (name + ".tar.gz"))]
+        command = [
+            sys.executable,
+            "-m",
+            "model",
+            "-m",
+            name,
+            "-d",
+            "limited",
+            "--archive",
+            str(ZOO / (name + ".tar.gz")),
+        ]
         subprocess.run(command + more, check=True, env=environment, cwd=str(REPO))
     return folder
 

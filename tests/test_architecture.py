@@ -38,7 +38,10 @@ def room_of(module):
 
 @functools.lru_cache(maxsize=None)
 def trees():
-    return {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(TODUS.rglob("*.py"))}
+    return {
+        module_of(path): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(TODUS.rglob("*.py"))
+    }
 
 
 @functools.lru_cache(maxsize=None)
@@ -59,15 +62,21 @@ def imports():
 
 def test_the_page_lists_every_module_of_the_ground_and_every_room():
     ground, rooms = listed()
-    assert sorted(ground) == sorted(path.stem for path in TODUS.glob("*.py") if path.stem != "__init__")
+    assert sorted(ground) == sorted(
+        path.stem for path in TODUS.glob("*.py") if path.stem != "__init__"
+    )
     assert len(ground) <= MOST_IN_GROUND
     assert sorted(rooms) == sorted(path.parent.name for path in TODUS.glob("*/__init__.py"))
 
 
-@pytest.mark.parametrize("room", sorted(TODUS.rglob("*/__init__.py")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "room", sorted(TODUS.rglob("*/__init__.py")), ids=lambda path: path.parent.name
+)
 def test_a_room_says_in_one_line_what_it_holds(room):
     tree = ast.parse(room.read_text(encoding="utf-8"))
-    assert "\n" not in ast.get_docstring(tree) and (len(tree.body) == 1 or room.parent.name == "commands")
+    assert "\n" not in ast.get_docstring(tree) and (
+        len(tree.body) == 1 or room.parent.name == "commands"
+    )
 
 
 def test_imports_go_to_the_ground_the_own_room_or_rooms_before():
@@ -100,9 +109,17 @@ def test_tensorflow_is_imported_inside_functions():
         if room_of(name) in WITH_TENSORFLOW:
             continue
         for node in tree.body:
-            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in getattr(node, "names", [])]
+            modules = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [each.name for each in getattr(node, "names", [])]
+            )
             if isinstance(node, (ast.Import, ast.ImportFrom)):
-                assert not [each for each in modules if re.match(r"tensorflow|todus\.tf$|object_detection(?!\.protos)", each)], name
+                assert not [
+                    each
+                    for each in modules
+                    if re.match(r"tensorflow|todus\.tf$|object_detection(?!\.protos)", each)
+                ], name
 
 
 def test_only_commands_exit_the_process():
@@ -110,7 +127,8 @@ def test_only_commands_exit_the_process():
         exits = [
             node
             for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and ast.dump(node.value) == ast.dump(ast.Name("sys", ast.Load()))
+            if isinstance(node, ast.Attribute)
+            and ast.dump(node.value) == ast.dump(ast.Name("sys", ast.Load()))
         ]
         if room_of(name) != "commands":
             assert "exit" not in [node.attr for node in exits], name
@@ -121,12 +139,27 @@ def test_no_module_uses_a_private_name_of_another():
         modules = set()
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("todus"):
-                assert not [each.name for each in node.names if each.name.startswith("_") and each.name != "__version__"], name
-                inner = {"%s.%s" % (node.module, each.name): each.asname or each.name for each in node.names}
+                assert not [
+                    each.name
+                    for each in node.names
+                    if each.name.startswith("_") and each.name != "__version__"
+                ], name
+                inner = {
+                    "%s.%s" % (node.module, each.name): each.asname or each.name
+                    for each in node.names
+                }
                 modules |= {alias for full, alias in inner.items() if full in trees()}
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
-                assert not node.attr.startswith("_"), "%s uses %s.%s" % (name, node.value.id, node.attr)
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id in modules
+            ):
+                assert not node.attr.startswith("_"), "%s uses %s.%s" % (
+                    name,
+                    node.value.id,
+                    node.attr,
+                )
 
 
 def bare_pythons():
@@ -134,12 +167,16 @@ def bare_pythons():
     found = {"%d.%d" % sys.version_info[:2]: sys.executable}
     for version in ("3.7", "3.11", "3.13"):
         for root in (os.environ.get("PYENV_ROOT", ""), str(Path.home() / ".pyenv")):
-            for path in sorted(Path(root or ".").glob("versions/%s*/bin/python%s" % (version, version))):
+            for path in sorted(
+                Path(root or ".").glob("versions/%s*/bin/python%s" % (version, version))
+            ):
                 found.setdefault(version, str(path))
     return sorted(found.items())
 
 
-@pytest.mark.parametrize("python", [path for _, path in bare_pythons()], ids=[version for version, _ in bare_pythons()])
+@pytest.mark.parametrize(
+    "python", [path for _, path in bare_pythons()], ids=[version for version, _ in bare_pythons()]
+)
 def test_the_ground_and_the_doctor_need_the_standard_library_alone(python):
     names = [name for name in trees() if room_of(name) in ("",) + WITHOUT_PACKAGES]
     code = "import importlib, sys; sys.path.insert(0, sys.argv[1]); [importlib.import_module(name) for name in sys.argv[2:]]"

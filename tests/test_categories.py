@@ -34,7 +34,11 @@ def test_a_name_of_two_words_can_be_typed_in_each_of_the_usual_ways(text):
 
 def test_the_order_typed_does_not_change_the_label_map():
     one = categories.renumbered(categories.choose("boat person", COCO, "COCO"))
-    assert one == categories.renumbered(categories.choose("person boat", COCO, "COCO")) == {1: "person", 2: "boat"}
+    assert (
+        one
+        == categories.renumbered(categories.choose("person boat", COCO, "COCO"))
+        == {1: "person", 2: "boat"}
+    )
 
 
 def test_an_unknown_name_gets_the_nearest_known_ones():

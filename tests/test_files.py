@@ -58,4 +58,8 @@ def test_errors_become_one_line_and_an_exit_code(capsys):
     assert command.run("tool", fails(KeyboardInterrupt())) == 130
     assert command.run("tool", fails(OSError(28, "No space left on device", "/x"))) == 1
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == "tool: bad thing" and said[2].startswith("tool: No space left on device: /x; free some disk") and len(said) == 3
+    assert (
+        said[0] == "tool: bad thing"
+        and said[2].startswith("tool: No space left on device: /x; free some disk")
+        and len(said) == 3
+    )

@@ -21,12 +21,14 @@ with locks.exclusive(sys.argv[1], "the thing"):
 
 
 def test_a_lock_names_its_holder_and_dies_with_it(tmp_path):
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "x")], stdout=subprocess.PIPE, cwd=str(REPO))
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "x")], stdout=subprocess.PIPE, cwd=str(REPO)
+    )
     try:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(TodusError, match=r"the thing is in use by PID %d on " % holder.pid), locks.exclusive(
-            tmp_path / "x", "the thing"
-        ):
+        with pytest.raises(
+            TodusError, match=r"the thing is in use by PID %d on " % holder.pid
+        ), locks.exclusive(tmp_path / "x", "the thing"):
             pass
     finally:
         holder.send_signal(signal.SIGKILL)
@@ -46,7 +48,9 @@ def test_asking_who_holds_a_lock_neither_takes_it_nor_waits(tmp_path):
 def test_those_who_share_a_lock_keep_out_who_wants_it_alone(tmp_path):
     path = tmp_path / "x"
     refused = pytest.raises(TodusError, match=r"it is in use by two \(PID %d on " % os.getpid())
-    with locks.shared(path, "one", "built by %s"), locks.shared(path, "two", "built by %s"), refused, locks.exclusive(path, "it"):
+    with locks.shared(path, "one", "built by %s"), locks.shared(
+        path, "two", "built by %s"
+    ), refused, locks.exclusive(path, "it"):
         pass
     refused = pytest.raises(TodusError, match="built by PID %d" % os.getpid())
     with locks.exclusive(path, "it"), refused, locks.shared(path, "one", "built by %s"):
@@ -64,7 +68,9 @@ def test_what_is_no_lock_file_is_refused_and_left_alone(tmp_path, kind):
         path.symlink_to(victim)
         if kind == "symlink":
             victim.write_text("precious")
-    with pytest.raises(TodusError, match="is not a lock file.*remove it"), locks.exclusive(tmp_path / "x", "it"):
+    with pytest.raises(TodusError, match="is not a lock file.*remove it"), locks.exclusive(
+        tmp_path / "x", "it"
+    ):
         pass
     assert locks.holder(tmp_path / "x") is None
     assert not victim.exists() or victim.read_text() == "precious"

@@ -55,7 +55,16 @@ def toys(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name, raising=False)
     row = sources.Source("toy", "toys", "dataset-toy.sh", "toy_source", "toys")
     monkeypatch.setattr(sources, "SOURCES", sources.SOURCES + (row,))
-    form = forms.Form("toy", "Toy", "{model}.toy", "frozen_graph", "./export.sh && ./convert-toy.sh", "toy_form:Toy", "toy_form", "toys")
+    form = forms.Form(
+        "toy",
+        "Toy",
+        "{model}.toy",
+        "frozen_graph",
+        "./export.sh && ./convert-toy.sh",
+        "toy_form:Toy",
+        "toy_form",
+        "toys",
+    )
     monkeypatch.setattr(forms, "FORMS", forms.FORMS + [form])
 
 
@@ -81,17 +90,32 @@ def test_the_commands_know_a_new_form(toys, exported, capsys, monkeypatch):
         assert "toy" in [each.name for each in catalogue.present(model)]
         monkeypatch.setenv("ROUNDS", "1")
         assert benchmark.main() == 0
-        assert "Toy" in [row["title"] for row in json.loads((model.folder / "benchmark.json").read_text())["rows"]]
+        assert "Toy" in [
+            row["title"]
+            for row in json.loads((model.folder / "benchmark.json").read_text())["rows"]
+        ]
         assert list(contents.of_exports(model)) == []
         about = files.read_json(paths.beside_json(path))
-        files.write_json(paths.beside_json(path), dict(about, identity={"labels": ["cat"], "size": None}))
+        files.write_json(
+            paths.beside_json(path), dict(about, identity={"labels": ["cat"], "size": None})
+        )
         found = list(contents.of_exports(model))
-        assert len(found) == 1 and "Toy" not in found[0].text and "detects cat" in found[0].text and "convert-toy.sh" in found[0].remedy
+        assert (
+            len(found) == 1
+            and "Toy" not in found[0].text
+            and "detects cat" in found[0].text
+            and "convert-toy.sh" in found[0].remedy
+        )
         assert "toy" in evaluate.parser().format_help()
         detector = forms.loaded("toy_form:Toy")(path, {})
         assert detector.detect([np.zeros((4, 4, 3), np.uint8)])[0].scores[0] == np.float32(0.9)
     finally:
-        for each in (path, paths.beside_json(path), model.folder / "benchmark.json", model.folder / "benchmark.png"):
+        for each in (
+            path,
+            paths.beside_json(path),
+            model.folder / "benchmark.json",
+            model.folder / "benchmark.png",
+        ):
             if each.exists():
                 each.unlink()
 

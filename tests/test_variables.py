@@ -26,9 +26,13 @@ DATA INCLUDE LIB LIBPATH VERSION DEBUG VERBOSE PROJECT NAMESPACE DATABASE_URL BA
 """
 
 
-@pytest.mark.parametrize("row", variables.TABLE, ids=lambda row: "%s-%s" % (row.name, row.commands[0]))
+@pytest.mark.parametrize(
+    "row", variables.TABLE, ids=lambda row: "%s-%s" % (row.name, row.commands[0])
+)
 def test_a_default_is_a_value_of_its_kind(row):
-    assert not row.default or variables.value(row.name, row.commands[0], {}) == row.kind.read(row.default)
+    assert not row.default or variables.value(row.name, row.commands[0], {}) == row.kind.read(
+        row.default
+    )
 
 
 @pytest.mark.parametrize("name, command", sorted({(row.name, command) for row, command in ROWS}))
@@ -47,7 +51,12 @@ def test_a_command_has_one_row_a_variable(name, command):
         ("MAX_DROPPED", "dataset-voc", "2.5 %", 0.025),
         ("SPLITS", "dataset-openimages", "val, train", ["train", "validation"]),
         ("NEGATIVES", "dataset-limited", "train=5 val=all", [("train", 5), ("val", "all")]),
-        ("RENAME", "dataset-voc", "license plate=plate, Auto=car", [("license plate", "plate"), ("Auto", "car")]),
+        (
+            "RENAME",
+            "dataset-voc",
+            "license plate=plate, Auto=car",
+            [("license plate", "plate"), ("Auto", "car")],
+        ),
         ("INPUT_SHAPE", "export", "480x640", "480x640"),
         ("NUM_TRAIN_STEPS", "train", " ", None),
         ("SAVE_STEPS", "train", "", 500),
@@ -63,7 +72,12 @@ def test_values_are_read_by_their_kind(name, command, text, value):
         ("BATCH_SIZE", "train", "0", "BATCH_SIZE=0: give a whole number from 1 to 65536"),
         ("BATCH_SIZE", "train", "1.5", "a whole number"),
         ("BATCH_SIZE", "train", "\u0661", "a whole number"),
-        ("LEARNING_RATE", "train", "1e39", "LEARNING_RATE=1e39: give a number above 0, up to 1000000"),
+        (
+            "LEARNING_RATE",
+            "train",
+            "1e39",
+            "LEARNING_RATE=1e39: give a number above 0, up to 1000000",
+        ),
         ("LEARNING_RATE", "train", "nan", "above 0"),
         ("TARGET_AP", "train", "2", "give pretrained, or a number above 0, up to 1"),
         ("VAL", "dataset-voc", "1", "VAL=1: give a number between 0 and 1, such as 0.2"),
@@ -76,7 +90,10 @@ def test_values_are_read_by_their_kind(name, command, text, value):
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(name, command, text, words):
-    for read in (lambda: variables.value(name, command, {name: text}), lambda: variables.check(command, {name: text})):
+    for read in (
+        lambda: variables.value(name, command, {name: text}),
+        lambda: variables.check(command, {name: text}),
+    ):
         with pytest.raises(UsageError) as caught:
             read()
         assert words in str(caught.value)
@@ -122,16 +139,30 @@ def test_names_that_other_programs_own_stop_nothing(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_variable_of_another_command_stops_nothing(command):
     others = {row.name for row in variables.TABLE}
-    others -= {row.name for row in variables.of_command(command)} | {row.old for row in variables.of_command(command)}
+    others -= {row.name for row in variables.of_command(command)} | {
+        row.old for row in variables.of_command(command)
+    }
     assert variables.check(command, dict.fromkeys(others, "1")) == []
 
 
 @pytest.mark.parametrize(
     "command, old, name, value, line",
     [
-        ("convert-onnx", "graph", "LAYOUT", "todus", "NMS is called LAYOUT now; LAYOUT=todus means the same"),
+        (
+            "convert-onnx",
+            "graph",
+            "LAYOUT",
+            "todus",
+            "NMS is called LAYOUT now; LAYOUT=todus means the same",
+        ),
         ("convert-onnx", "tensorrt", "LAYOUT", "tensorrt", "LAYOUT=tensorrt"),
-        ("export-tflite", "fast", "TFLITE_NMS", "fast", "NMS is called TFLITE_NMS now; TFLITE_NMS=fast means the same"),
+        (
+            "export-tflite",
+            "fast",
+            "TFLITE_NMS",
+            "fast",
+            "NMS is called TFLITE_NMS now; TFLITE_NMS=fast means the same",
+        ),
     ],
 )
 def test_an_old_name_works_with_a_line(command, old, name, value, line):
@@ -145,10 +176,18 @@ def test_the_check_needs_no_package():
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPO), "BATCHSIZE": "4"}
     said = subprocess.run(code, env=environment, capture_output=True, cwd="/")
     assert said.returncode == 2
-    assert said.stderr.decode() == "train: BATCHSIZE is not a variable; did you mean BATCH_SIZE? Rename it, or unset BATCHSIZE\n"
+    assert (
+        said.stderr.decode()
+        == "train: BATCHSIZE is not a variable; did you mean BATCH_SIZE? Rename it, or unset BATCHSIZE\n"
+    )
 
 
 @given(st.text("ABC", max_size=6), st.text("ABC", max_size=6))
 def test_the_distance_is_none_for_equal_words_and_the_same_both_ways(one, other):
     assert (variables.distance(one, other) == 0) == (one == other)
-    assert abs(len(one) - len(other)) <= variables.distance(one, other) == variables.distance(other, one) <= max(len(one), len(other))
+    assert (
+        abs(len(one) - len(other))
+        <= variables.distance(one, other)
+        == variables.distance(other, one)
+        <= max(len(one), len(other))
+    )

@@ -49,16 +49,25 @@ def choose(text: str, known: Mapping[int, str], where: str) -> Dict[int, str]:
     if unknown:
         raise UsageError("; ".join(_unknown(name, known, where) for name in unknown))
     if not chosen:
-        raise UsageError('CATEGORIES is empty; name classes, such as CATEGORIES="%s"' % " ".join(list(known.values())[:3]))
+        raise UsageError(
+            'CATEGORIES is empty; name classes, such as CATEGORIES="%s"'
+            % " ".join(list(known.values())[:3])
+        )
     return {identity: known[identity] for identity in sorted(chosen)}
 
 
 def _unknown(name: str, known: Mapping[int, str], where: str) -> str:
     names = {canonical(each): each for each in known.values()}
-    near = [names[each] for each in difflib.get_close_matches(canonical(name), names, n=3, cutoff=0.6)]
+    near = [
+        names[each] for each in difflib.get_close_matches(canonical(name), names, n=3, cutoff=0.6)
+    ]
     if not near:
         near = [each for key, each in names.items() if canonical(name) in key][:3]
-    hint = "did you mean %s?" % " or ".join(near) if near else "there is: %s" % shortened(known.values())
+    hint = (
+        "did you mean %s?" % " or ".join(near)
+        if near
+        else "there is: %s" % shortened(known.values())
+    )
     return 'no class "%s" in %s; %s' % (name, where, hint)
 
 
@@ -69,7 +78,9 @@ def split_names(text: str, known: Iterable[str] = ()) -> List[str]:
         return _names_in_file(text[1:])
     if "," in text or "\n" in text:
         return [name.strip() for name in re.split(r"[,\n]", text) if name.strip()]
-    quoted = [one or two or bare for one, two, bare in re.findall(r'"([^"]*)"|\'([^\']*)\'|(\S+)', text)]
+    quoted = [
+        one or two or bare for one, two, bare in re.findall(r'"([^"]*)"|\'([^\']*)\'|(\S+)', text)
+    ]
     return _joined(quoted, set(known))
 
 
@@ -79,7 +90,11 @@ def _joined(words: List[str], known: set) -> List[str]:
     while at < len(words):
         for length in (4, 3, 2):
             phrase = " ".join(words[at : at + length])
-            if len(words[at : at + length]) == length and canonical(words[at]) not in known and canonical(phrase) in known:
+            if (
+                len(words[at : at + length]) == length
+                and canonical(words[at]) not in known
+                and canonical(phrase) in known
+            ):
                 names.append(phrase)
                 at += length
                 break
@@ -93,7 +108,10 @@ def _names_in_file(path: str) -> List[str]:
     try:
         lines = Path(os.path.expanduser(path)).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("CATEGORIES=@%s cannot be read (%s); give a text file with one class a line" % (path, error))
+        raise UsageError(
+            "CATEGORIES=@%s cannot be read (%s); give a text file with one class a line"
+            % (path, error)
+        )
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
@@ -105,7 +123,11 @@ def renumbered(chosen: Mapping[int, str]) -> Dict[int, str]:
 def match_by_name(wanted: Mapping[int, str], known: Mapping[int, str]) -> Dict[int, int]:
     """wanted id -> known id for each wanted class whose name is known."""
     by_name = {canonical(name): identity for identity, name in known.items()}
-    return {identity: by_name[canonical(name)] for identity, name in wanted.items() if canonical(name) in by_name}
+    return {
+        identity: by_name[canonical(name)]
+        for identity, name in wanted.items()
+        if canonical(name) in by_name
+    }
 
 
 def read_label_map(path: files.PathLike) -> Dict[int, str]:
@@ -122,14 +144,20 @@ def read_label_map(path: files.PathLike) -> Dict[int, str]:
     except FileNotFoundError:
         raise TodusError("label map %s is missing; run the command that makes it again" % path)
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise TodusError("%s is not a label map (%s); restore it, or run the command that makes it again" % (path, error))
+        raise TodusError(
+            "%s is not a label map (%s); restore it, or run the command that makes it again"
+            % (path, error)
+        )
     names: Dict[int, str] = {}
     for item in label_map.item:
         name = one_line(item.display_name or item.name)
         if item.id == 0 and canonical(name) in ("background", "???", ""):
             continue
         if item.id < 1 or item.id in names or not name:
-            raise TodusError('%s: item with id %d and name "%s"; ids must be 1 or more, each once, with a name' % (path, item.id, name))
+            raise TodusError(
+                '%s: item with id %d and name "%s"; ids must be 1 or more, each once, with a name'
+                % (path, item.id, name)
+            )
         names[item.id] = name
     if not names:
         raise TodusError("label map %s has no item; run the command that makes it again" % path)

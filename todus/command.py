@@ -20,7 +20,9 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose help is the module's docstring and whose errors read like Todus's others."""
 
     def __init__(self, prog: str, doc: str):
-        super().__init__(prog=prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+        super().__init__(
+            prog=prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
 
     def error(self, message: str) -> None:
         raise UsageError("%s; see python -m %s --help" % (message, self.prog))
@@ -38,7 +40,11 @@ def typed(kind: variables.Text) -> Callable[[str], Any]:
     return read
 
 
-def run(name: str, main: Callable[[Optional[List[str]]], Optional[int]], argv: Optional[List[str]] = None) -> int:
+def run(
+    name: str,
+    main: Callable[[Optional[List[str]]], Optional[int]],
+    argv: Optional[List[str]] = None,
+) -> int:
     """Runs main(argv) and returns the exit code: 0, 1 for what went wrong, 2 for wrong usage, 130 for Ctrl-C."""
     try:
         return main(argv) or 0
@@ -81,7 +87,13 @@ def _code(error: BaseException) -> str:
 
 def say(text: str = "") -> None:
     """Talk goes to stderr, without terminal escapes; stdout is for results."""
-    print("\n".join(one_line(line) if has_control_characters(line) else line for line in text.split("\n")), file=sys.stderr, flush=True)
+    print(
+        "\n".join(
+            one_line(line) if has_control_characters(line) else line for line in text.split("\n")
+        ),
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def run_in_environment(name: str, module: str) -> int:
@@ -104,7 +116,14 @@ def use_repo_environment() -> None:
     python = REPO / ".venv" / "bin" / "python"
     if importlib.util.find_spec("object_detection"):
         return
-    chosen = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or sys.prefix != sys.base_prefix
+    chosen = (
+        os.environ.get("VIRTUAL_ENV")
+        or os.environ.get("CONDA_PREFIX")
+        or sys.prefix != sys.base_prefix
+    )
     if not chosen and python.exists():
         os.execv(str(python), [str(python), "-m", Path(sys.argv[0]).stem] + sys.argv[1:])
-    raise TodusError("%s has not the packages that Todus needs; run make install, then: source .venv/bin/activate" % sys.executable)
+    raise TodusError(
+        "%s has not the packages that Todus needs; run make install, then: source .venv/bin/activate"
+        % sys.executable
+    )

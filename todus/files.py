@@ -157,7 +157,10 @@ def read_json(path: PathLike) -> Any:
     except FileNotFoundError:
         raise TodusError("%s is missing" % path)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise TodusError("%s is not readable JSON (%s); remove it and run the command that makes it" % (path, error))
+        raise TodusError(
+            "%s is not readable JSON (%s); remove it and run the command that makes it"
+            % (path, error)
+        )
 
 
 def is_number(value: Any) -> bool:

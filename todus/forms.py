@@ -59,17 +59,60 @@ def _tflite(kind: str, fast: bool) -> Form:
     )
     detector = "" if kind == "dummy" else _TFLITE  # made-up ranges detect nothing
     file = "{model}%s.tflite" % ending
-    return Form("tflite" + ending, "TFLite", file, "tflite_graph", command, detector, "todus.export.tflite", "phones, Coral, Raspberry Pi")
+    return Form(
+        "tflite" + ending,
+        "TFLite",
+        file,
+        "tflite_graph",
+        command,
+        detector,
+        "todus.export.tflite",
+        "phones, Coral, Raspberry Pi",
+    )
 
 
 FORMS = [
-    Form("zoo", "zoo model", "pretrained/frozen_inference_graph.pb", "", "python -m model", _FROZEN, "", "TensorFlow"),
-    Form("checkpoint", "checkpoint", "training", "", "./train.sh", _CHECKPOINT, "", "TensorFlow"),
-    Form("frozen_graph", "frozen graph", "inference-graph/frozen_inference_graph.pb", "", _EXPORT, _FROZEN, "", "TensorFlow"),
     Form(
-        "saved_model", "SavedModel", "inference-graph/saved_model", "", _EXPORT, "todus.detection.saved_model:SavedModel", "", "TensorFlow"
+        "zoo",
+        "zoo model",
+        "pretrained/frozen_inference_graph.pb",
+        "",
+        "python -m model",
+        _FROZEN,
+        "",
+        "TensorFlow",
     ),
-    Form("tflite_graph", "TFLite graph", "inference-graph/tflite_graph.pb", "", _EXPORT_TFLITE, "", "", "none"),
+    Form("checkpoint", "checkpoint", "training", "", "./train.sh", _CHECKPOINT, "", "TensorFlow"),
+    Form(
+        "frozen_graph",
+        "frozen graph",
+        "inference-graph/frozen_inference_graph.pb",
+        "",
+        _EXPORT,
+        _FROZEN,
+        "",
+        "TensorFlow",
+    ),
+    Form(
+        "saved_model",
+        "SavedModel",
+        "inference-graph/saved_model",
+        "",
+        _EXPORT,
+        "todus.detection.saved_model:SavedModel",
+        "",
+        "TensorFlow",
+    ),
+    Form(
+        "tflite_graph",
+        "TFLite graph",
+        "inference-graph/tflite_graph.pb",
+        "",
+        _EXPORT_TFLITE,
+        "",
+        "",
+        "none",
+    ),
     *(_tflite(kind, fast) for fast in (False, True) for kind in ("",) + TFLITE_FORMATS),
     Form(
         "onnx",
@@ -114,7 +157,15 @@ def find(name: str) -> Form:
 
 def converters() -> Tuple[str, ...]:
     """The scripts that convert a graph to a form, without .sh."""
-    return tuple(sorted({name for form in FORMS for name in re.findall(r"\./(convert-[\w-]+)\.sh", form.command)}))
+    return tuple(
+        sorted(
+            {
+                name
+                for form in FORMS
+                for name in re.findall(r"\./(convert-[\w-]+)\.sh", form.command)
+            }
+        )
+    )
 
 
 def runnable() -> List[Form]:

@@ -122,7 +122,10 @@ def _open_or_create(path: Path) -> int:
         return _open(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise TodusError("%s is not a lock file (a symlink, a FIFO or a device lies there); remove it and run this again" % path)
+            raise TodusError(
+                "%s is not a lock file (a symlink, a FIFO or a device lies there); remove it and run this again"
+                % path
+            )
         if error.errno in (errno.EACCES, errno.EPERM) and path.exists():
             return _open(path, os.O_RDONLY)  # another user's: it can be locked, not written to
         raise
@@ -161,7 +164,9 @@ def _release(handle: int, path: Path) -> None:
 
 
 def _write(handle: int, text: str) -> None:
-    with contextlib.suppress(OSError):  # another user's file, or a full disk: the lock holds all the same
+    with contextlib.suppress(
+        OSError
+    ):  # another user's file, or a full disk: the lock holds all the same
         os.ftruncate(handle, 0)
         os.pwrite(handle, text.encode("utf-8"), 0)
 
@@ -169,7 +174,11 @@ def _write(handle: int, text: str) -> None:
 def _read(handle: int) -> Holder:
     text = os.pread(handle, 200, 0).decode("utf-8", "replace").strip()
     match = re.search(r"PID (\d{1,9}) on ([^\s)]+)", text)
-    return Holder(text, int(match.group(1)), match.group(2)) if match else Holder(text, 0, "an unknown host")
+    return (
+        Holder(text, int(match.group(1)), match.group(2))
+        if match
+        else Holder(text, 0, "an unknown host")
+    )
 
 
 def _is_at(handle: int, path: Path) -> bool:

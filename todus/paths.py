@@ -48,13 +48,20 @@ class Dataset:
     def check(self) -> "Dataset":
         """Raises TodusError when there is no whole dataset here."""
         if not self.manifest.exists() or not self.label_map.exists():
-            raise TodusError("no dataset at %s; make it with %s%s" % (self.folder, sources.maker(self.name), _known_datasets()))
+            raise TodusError(
+                "no dataset at %s; make it with %s%s"
+                % (self.folder, sources.maker(self.name), _known_datasets())
+            )
         return self
 
 
 def datasets() -> List[Dataset]:
     root = home() / "dataset"
-    return [Dataset(path.parent) for path in sorted(root.glob("*/*/dataset.json")) if not path.parent.name.startswith(".")]
+    return [
+        Dataset(path.parent)
+        for path in sorted(root.glob("*/*/dataset.json"))
+        if not path.parent.name.startswith(".")
+    ]
 
 
 def _known_datasets() -> str:
@@ -86,7 +93,9 @@ def raw_data() -> Path:
 def checked_name(name: str, what: str) -> str:
     """`name` when it can be one folder's name, else UsageError."""
     if not re.fullmatch(r"[\w][\w.+-]*", name):
-        raise UsageError("%s=%s cannot be a folder's name; use letters, digits, and . _ + -" % (what, name))
+        raise UsageError(
+            "%s=%s cannot be a folder's name; use letters, digits, and . _ + -" % (what, name)
+        )
     return name
 
 
@@ -103,7 +112,9 @@ class Model:
         self.zoo_label_map = self.pretrained / "label_map.pbtxt"
         self.pipeline = self.pretrained / "pipeline.config"
         self.limited_checkpoint = self.pretrained / "limited" / "model.ckpt"
-        self.features_checkpoint = self.pretrained / "limited" / "features.ckpt"  # in its place where the head is fresh
+        self.features_checkpoint = (
+            self.pretrained / "limited" / "features.ckpt"
+        )  # in its place where the head is fresh
         self.limited_label_map = self.pretrained / "limited" / "label_map.pbtxt"
         self.training = self.folder / "training"
         self.inference_graph = self.folder / "inference-graph"
@@ -123,7 +134,10 @@ class Model:
         if not self.pipeline.exists():
             hint = "run: python -m model -m %s -d limited" % self.name
             names = [found.name for found in models()]
-            raise TodusError("no model at %s; %s%s" % (self.folder, hint, " (there is: %s)" % ", ".join(names) if names else ""))
+            raise TodusError(
+                "no model at %s; %s%s"
+                % (self.folder, hint, " (there is: %s)" % ", ".join(names) if names else "")
+            )
         return self
 
 
@@ -133,7 +147,10 @@ def models_folder() -> Path:
 
 def models() -> List[Model]:
     """The prepared models, by name."""
-    return [Model(path.parent.parent) for path in sorted(models_folder().glob("*/pretrained/pipeline.config"))]
+    return [
+        Model(path.parent.parent)
+        for path in sorted(models_folder().glob("*/pretrained/pipeline.config"))
+    ]
 
 
 def model(name: str) -> Model:

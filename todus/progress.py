@@ -33,7 +33,15 @@ class Progress:
 
         tqdm.tqdm.monitor_interval = 0
         scale = {"unit": "B", "unit_scale": True} if self.unit == "B" else {"unit": " " + self.unit}
-        return tqdm.tqdm(desc=self.label, total=self.total, initial=self.done, dynamic_ncols=True, leave=False, file=sys.stderr, **scale)
+        return tqdm.tqdm(
+            desc=self.label,
+            total=self.total,
+            initial=self.done,
+            dynamic_ncols=True,
+            leave=False,
+            file=sys.stderr,
+            **scale,
+        )
 
     def __enter__(self) -> "Progress":
         return self
@@ -78,4 +86,11 @@ class Progress:
             return "%s: %s, %s/s" % (self.label, show(self.done), show(rate))
         left = (self.total - self.done) / rate if rate > 0 else 0
         share = 100 * self.done // self.total
-        return "%s: %s of %s, %d%%, %s/s, %s left" % (self.label, show(self.done), show(self.total), share, show(rate), duration(left))
+        return "%s: %s of %s, %d%%, %s/s, %s left" % (
+            self.label,
+            show(self.done),
+            show(self.total),
+            share,
+            show(rate),
+            duration(left),
+        )

@@ -37,7 +37,13 @@ SOURCES = (
     Source("coco", "mscoco", "dataset-limited.sh", "todus.dataset.sources.coco", "coco"),
     Source("voc", "voc", "dataset-voc.sh", "todus.dataset.sources.voc", "folder"),
     Source("csv", "csv", "dataset-csv.sh", "todus.dataset.sources.csv", "folder"),
-    Source("openimages", "openimages", "dataset-openimages.sh", "todus.dataset.sources.openimages", "openimages"),
+    Source(
+        "openimages",
+        "openimages",
+        "dataset-openimages.sh",
+        "todus.dataset.sources.openimages",
+        "openimages",
+    ),
     Source("cloud", "cloud", "dataset-cloud.sh", "todus.dataset.sources.cloud", "folder"),
     Source("merge", "merged", "dataset-merge.sh", "todus.dataset.sources.merge", "merge"),
 )
@@ -53,7 +59,9 @@ def find(name: str) -> Source:
     for source in SOURCES:
         if source.name == name:
             return source
-    raise UsageError("no source %s; there is: %s" % (name, ", ".join(source.name for source in SOURCES)))
+    raise UsageError(
+        "no source %s; there is: %s" % (name, ", ".join(source.name for source in SOURCES))
+    )
 
 
 def of_folder(folder: str) -> Optional[Source]:

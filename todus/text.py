@@ -55,4 +55,6 @@ def table(rows: Sequence[Sequence[object]], left: int = 1) -> List[str]:
 
     cells = [[one_line(str(cell)) for cell in row] for row in rows]
     sides = ["left"] * left + ["right"] * (len(cells[0]) - left)
-    return tabulate(cells, tablefmt="plain", disable_numparse=True, colalign=sides[: len(cells[0])]).splitlines()
+    return tabulate(
+        cells, tablefmt="plain", disable_numparse=True, colalign=sides[: len(cells[0])]
+    ).splitlines()

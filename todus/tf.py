@@ -14,19 +14,29 @@ def _load():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for category in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
         warnings.simplefilter("ignore", category)
-    logging.basicConfig(level=logging.ERROR, format="%(message)s")  # else lvis, which the OD API imports, lets every warning through
+    logging.basicConfig(
+        level=logging.ERROR, format="%(message)s"
+    )  # else lvis, which the OD API imports, lets every warning through
     try:
         import tensorflow.compat.v1 as tf
     except ImportError as error:
-        raise TodusError("TensorFlow cannot be imported by %s (%s); run: make install" % (sys.executable, error))
+        raise TodusError(
+            "TensorFlow cannot be imported by %s (%s); run: make install" % (sys.executable, error)
+        )
     if not tf.__version__.startswith("1.1"):
-        raise TodusError("need TensorFlow 1.13 to 1.15, found %s under %s; run: make install" % (tf.__version__, sys.executable))
+        raise TodusError(
+            "need TensorFlow 1.13 to 1.15, found %s under %s; run: make install"
+            % (tf.__version__, sys.executable)
+        )
     tf.logging.set_verbosity(tf.logging.ERROR)
     logging.getLogger("tensorflow").propagate = False
     try:
         import object_detection.protos.pipeline_pb2  # noqa: F401
     except ImportError as error:
-        raise TodusError("the Object Detection API cannot be imported by %s (%s); run: make install" % (sys.executable, error))
+        raise TodusError(
+            "the Object Detection API cannot be imported by %s (%s); run: make install"
+            % (sys.executable, error)
+        )
     _tolerate_missing_sources()
     return tf
 

@@ -48,11 +48,20 @@ class Decimal(Text):
         if above and below:
             self.range = "a number between %g and %g" % (least, most)
         else:
-            self.range = "a number %s %g%s %.10g" % ("above" if above else "from", least, ", up to" if above else " to", most)
+            self.range = "a number %s %g%s %.10g" % (
+                "above" if above else "from",
+                least,
+                ", up to" if above else " to",
+                most,
+            )
 
     def read(self, text: str) -> float:
         value = float(text) if re.fullmatch(r"[0-9.eE+-]{1,40}", text) else float("nan")
-        if not self.least <= value <= self.most or (self.above and value == self.least) or (self.below and value == self.most):
+        if (
+            not self.least <= value <= self.most
+            or (self.above and value == self.least)
+            or (self.below and value == self.most)
+        ):
             raise ValueError
         return value
 
@@ -121,13 +130,17 @@ class PerSplit(Text):
 
     def __init__(self, splits: Iterable[str], word: str = ""):
         self.splits, self.word = tuple(splits), word
-        self.range = 'a number%s, or one a split such as "train=500 val=100"' % (" or " + word if word else "")
+        self.range = 'a number%s, or one a split such as "train=500 val=100"' % (
+            " or " + word if word else ""
+        )
 
     def read(self, text: str) -> List[Tuple[str, Any]]:
         found: List[Tuple[str, Any]] = []
         for part in text.replace(",", " ").split():
             split, equals, number = part.rpartition("=")
-            if (equals and split not in self.splits) or not (number == self.word != "" or re.fullmatch(r"[0-9]{1,9}", number)):
+            if (equals and split not in self.splits) or not (
+                number == self.word != "" or re.fullmatch(r"[0-9]{1,9}", number)
+            ):
                 raise ValueError
             found.append((split, number if number == self.word else int(number)))
         return found
@@ -139,7 +152,11 @@ class Pairs(Text):
     range = 'old=new, several with commas, such as "license plate=plate, auto=car"'
 
     def read(self, text: str) -> List[Tuple[str, str]]:
-        pairs = [tuple(side.strip() for side in part.split("=", 1)) for part in text.replace("\n", ",").split(",") if part.strip()]
+        pairs = [
+            tuple(side.strip() for side in part.split("=", 1))
+            for part in text.replace("\n", ",").split(",")
+            if part.strip()
+        ]
         if any(len(pair) != 2 or not all(pair) for pair in pairs):
             raise ValueError
         return pairs  # type: ignore[return-value]
@@ -206,7 +223,15 @@ _FOLDERS = sources.commands("folder")
 _OWN = sources.commands("folder", "openimages")
 _DATASETS = _COCO + sources.commands("folder", "openimages", "merge")
 _FETCHING = _COCO + ("dataset-openimages", "model", "limited")
-_OF_MODEL = ("train", "eval", "export", "export-tflite", "benchmark", "sync", "tensorboard") + forms.converters()
+_OF_MODEL = (
+    "train",
+    "eval",
+    "export",
+    "export-tflite",
+    "benchmark",
+    "sync",
+    "tensorboard",
+) + forms.converters()
 _PYTHON = ("model", "eval", "detect", "convert_uff")
 _MAKE = ("limited", "bench", "doctor", "report", "history", "demo")
 
@@ -218,7 +243,13 @@ _NAMES_CLASSES = ("CATEGORY", "CLASSES", "CLASS")
 
 TABLE = (
     # datasets
-    Variable("CATEGORIES", Text(), "person bicycle car motorcycle airplane bus train truck boat", ("dataset-limited",), _NAMES_CLASSES),
+    Variable(
+        "CATEGORIES",
+        Text(),
+        "person bicycle car motorcycle airplane bus train truck boat",
+        ("dataset-limited",),
+        _NAMES_CLASSES,
+    ),
     Variable("CATEGORIES", Text(), "", _OWN + ("dataset-merge", "limited", "demo"), _NAMES_CLASSES),
     Variable("NAME", Text(), "complete", ("dataset-complete",)),
     Variable("NAME", Text(), "limited", ("dataset-limited",)),
@@ -226,7 +257,12 @@ TABLE = (
     Variable("DATA_DIR", Text(), "", ("dataset-cloud",)),
     Variable("STATS_ONLY", Switch(), "0", _COCO + ("dataset-openimages",)),
     Variable("SPLITS", Some(("train", "val", "testdev")), "train val", _COCO),
-    Variable("SPLITS", Some(("train", "validation", "test"), {"val": "validation"}), "train,validation", ("dataset-openimages",)),
+    Variable(
+        "SPLITS",
+        Some(("train", "validation", "test"), {"val": "validation"}),
+        "train,validation",
+        ("dataset-openimages",),
+    ),
     Variable("MAX_IMAGES", PerSplit(("train", "val", "testdev")), "0", _COCO),
     Variable("MAX_IMAGES", Whole(0), "0", ("dataset-openimages",)),
     Variable("NEGATIVES", PerSplit(("train", "val", "testdev"), "all"), "0", ("dataset-limited",)),
@@ -243,7 +279,12 @@ TABLE = (
     Variable("MAX_DROPPED", Percent(), "5%", _OWN),
     Variable("JOBS", Whole(0, 4096), "0", _DATASETS),
     Variable("EXPAND", OneOf("0", "1", "classes"), "0", ("dataset-openimages",)),
-    Variable("EXCLUDE", Some(("occluded", "truncated", "group", "depiction", "inside")), "", ("dataset-openimages",)),
+    Variable(
+        "EXCLUDE",
+        Some(("occluded", "truncated", "group", "depiction", "inside")),
+        "",
+        ("dataset-openimages",),
+    ),
     # servers
     Variable("COCO_URL", _URL, "http://images.cocodataset.org", _COCO + ("doctor",)),
     Variable(
@@ -268,7 +309,9 @@ TABLE = (
     Variable("MODEL", Text(), "", ("report",)),
     Variable("AS", Text(), "", ("limited",)),
     # training
-    Variable("NUM_TRAIN_STEPS", _COUNT, "", ("train", "demo"), ("NUM_STEPS", "STEPS", "TRAIN_STEPS")),
+    Variable(
+        "NUM_TRAIN_STEPS", _COUNT, "", ("train", "demo"), ("NUM_STEPS", "STEPS", "TRAIN_STEPS")
+    ),
     Variable("BATCH_SIZE", Whole(1, 65536), "", ("train",)),
     Variable("LEARNING_RATE", Decimal(0, 1000000, above=True), "", ("train",), ("LR",)),
     Variable("SAVE_STEPS", _COUNT, "500", ("train",)),
@@ -285,9 +328,19 @@ TABLE = (
     Variable("METRICS", OneOf("coco", "pascal", "openimages"), "coco", ("eval",)),
     Variable("PRECISION", Decimal(0, 1, above=True), "", ("eval",)),
     # export and conversion
-    Variable("INPUT_TYPE", OneOf("image_tensor", "encoded_image_string_tensor", "tf_example"), "image_tensor", ("export",)),
     Variable(
-        "INPUT_SHAPE", Like(r"free|fixed|[1-9]\d{0,4}x[1-9]\d{0,4}", "free, fixed or HEIGHTxWIDTH, such as 480x640"), "free", ("export",)
+        "INPUT_TYPE",
+        OneOf("image_tensor", "encoded_image_string_tensor", "tf_example"),
+        "image_tensor",
+        ("export",),
+    ),
+    Variable(
+        "INPUT_SHAPE",
+        Like(
+            r"free|fixed|[1-9]\d{0,4}x[1-9]\d{0,4}", "free, fixed or HEIGHTxWIDTH, such as 480x640"
+        ),
+        "free",
+        ("export",),
     ),
     Variable("BATCH", Whole(1, 65536), "", ("export",)),
     Variable("SCORE_THRESHOLD", Decimal(0, 1), "", ("export", "export-tflite")),
@@ -295,7 +348,15 @@ TABLE = (
     Variable("TFLITE_NMS", OneOf("regular", "fast"), "regular", ("export-tflite",), (), "NMS"),
     Variable("FORMAT", OneOf(*forms.TFLITE_FORMATS), "", ("convert-tflite",)),
     Variable("CALIBRATION", Whole(1, 1000000), "100", ("convert-tflite",)),
-    Variable("LAYOUT", OneOf("todus", "tensorrt"), "todus", ("convert-onnx",), (), "NMS", {"graph": "todus"}),
+    Variable(
+        "LAYOUT",
+        OneOf("todus", "tensorrt"),
+        "todus",
+        ("convert-onnx",),
+        (),
+        "NMS",
+        {"graph": "todus"},
+    ),
     Variable("OPSET", Whole(11, 99), "11", ("convert-onnx",)),
     # the rest
     Variable("ROUNDS", Whole(1, 1000000), "50", ("benchmark",)),
@@ -317,7 +378,9 @@ TABLE = (
 )
 
 # Names that are like a variable's and are other programs' own.
-OTHERS = frozenset(("USERNAME", "HOSTNAME", "LOGNAME", "JOB", "MODE", "INCLUDE", "NTHREADS", "MODULE_DIR"))
+OTHERS = frozenset(
+    ("USERNAME", "HOSTNAME", "LOGNAME", "JOB", "MODE", "INCLUDE", "NTHREADS", "MODULE_DIR")
+)
 
 LONG_ENOUGH = 7  # letters of a name from which two wrong ones are taken for a slip
 
@@ -355,13 +418,19 @@ def check(command: str, environment: Mapping[str, str]) -> List[str]:
     for name in sorted(set(environment) - known - OTHERS):
         meant = _meant(name, rows)
         if meant and environment[name]:
-            raise UsageError("%s is not a variable; did you mean %s? Rename it, or unset %s" % (one_line(name), meant, one_line(name)))
+            raise UsageError(
+                "%s is not a variable; did you mean %s? Rename it, or unset %s"
+                % (one_line(name), meant, one_line(name))
+            )
     for row in rows:
         text = _given(row, environment)
         if text:
             _read(row, text)
         if row.old and not environment.get(row.name) and environment.get(row.old):
-            said.append("%s is called %s now; %s=%s means the same" % (row.old, row.name, row.name, one_line(text)))
+            said.append(
+                "%s is called %s now; %s=%s means the same"
+                % (row.old, row.name, row.name, one_line(text))
+            )
     return said
 
 
@@ -378,7 +447,11 @@ def _read(row: Variable, text: str) -> Any:
     try:
         return row.kind.read(text)
     except ValueError:
-        example = ", such as %s" % row.default if row.default and isinstance(row.kind, (Decimal, Percent)) else ""
+        example = (
+            ", such as %s" % row.default
+            if row.default and isinstance(row.kind, (Decimal, Percent))
+            else ""
+        )
         raise UsageError("%s=%s: give %s%s" % (row.name, one_line(text), row.kind.range, example))
 
 
@@ -390,7 +463,11 @@ def _meant(name: str, rows: List[Variable]) -> str:
         long_enough = min(len(plain), len(wanted)) >= LONG_ENOUGH
         if name in row.aliases or (name.isupper() or long_enough) and plain == wanted:
             return row.name
-        if name.isupper() and min(len(plain), len(wanted)) > 3 and wanted in _singular_and_plural(plain):
+        if (
+            name.isupper()
+            and min(len(plain), len(wanted)) > 3
+            and wanted in _singular_and_plural(plain)
+        ):
             return row.name
         if name.isupper() and long_enough and distance(plain, wanted) <= 2:
             return row.name
@@ -411,7 +488,10 @@ def distance(one: str, other: str) -> int:
     for place, letter in enumerate(one, start=1):
         before, row[0] = row[0], place
         for at, wanted in enumerate(other, start=1):
-            before, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, before + (letter != wanted))
+            before, row[at] = (
+                row[at],
+                min(row[at] + 1, row[at - 1] + 1, before + (letter != wanted)),
+            )
     return row[-1]
 
 

@@ -16,9 +16,13 @@ from tests.helpers.bad_input_kinds import KINDS
 from todus import command, variables
 
 LONGEST = 90  # seconds
-CASES = bad_input.sampled(KINDS, bool(os.environ.get("TODUS_SLOW")), int(os.environ.get("TODUS_TEST_SEED", "0")))
+CASES = bad_input.sampled(
+    KINDS, bool(os.environ.get("TODUS_SLOW")), int(os.environ.get("TODUS_TEST_SEED", "0"))
+)
 SCRIPT_VARIABLES = sorted({row.name for row in variables.TABLE} | {"NMS", "TF_CONFIG"})
-FOREIGN = re.compile(r"^(\d{4}-\d\d-\d\d |[WEF]\d{4} |.*Warning: |  )")  # what libraries say on stderr
+FOREIGN = re.compile(
+    r"^(\d{4}-\d\d-\d\d |[WEF]\d{4} |.*Warning: |  )"
+)  # what libraries say on stderr
 
 
 class Hang(BaseException):
@@ -70,6 +74,8 @@ def test_damage_is_one_line_and_nothing_is_lost(kind, seed, world, capfd):
     if code:
         said = [line for line in err.splitlines() if line.strip()]
         assert code in (1, 2) and said[-1].startswith(struck.command + ": ")
-        assert sum(line.startswith(struck.command + ": ") and line == said[-1] for line in said) == 1
+        assert (
+            sum(line.startswith(struck.command + ": ") and line == said[-1] for line in said) == 1
+        )
         assert any(name in err for name in struck.named), said[-1]
         assert not list(world.top.rglob(".*")), "hidden files are left"

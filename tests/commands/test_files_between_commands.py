@@ -16,7 +16,15 @@ from todus.training import cluster, metrics, run_record
 
 SEEDS = 300
 
-NUMBERS = {"ap": 0.3, "ap50": 0.5, "ap75": 0.2, "ap_small": None, "ap_medium": 0.1, "ap_large": 0.4, "drop": None}
+NUMBERS = {
+    "ap": 0.3,
+    "ap50": 0.5,
+    "ap75": 0.2,
+    "ap_small": None,
+    "ap_medium": 0.1,
+    "ap_large": 0.4,
+    "drop": None,
+}
 PICKED = {"threshold": 0.4, "precision": 0.9, "recall": 0.5, "f1": 0.6}
 SPEED = {"protocol": "p", "images_per_second": 9.0, "bytes": 9, "score_threshold": 0.0}
 EVAL = [
@@ -32,14 +40,54 @@ EVAL = [
     dict(NUMBERS, title="TFLite", **SPEED, per_class={}, thresholds={"cat": PICKED}),
 ]
 PARTS = {"preprocess_ms": 1.0, "network_ms": 2.0, "decode_ms": None, "nms_ms": None}
-ROW = dict(PARTS, title="zoo", format="zoo", classes=90, median_ms=9.0, p90_ms=9.5, gain=1.0, bytes=100)
-BENCHMARK = {"rows": [ROW, dict(ROW, title="frozen graph", format="frozen_graph", gain=2.0)], "rounds": 5, "cores": 2, "expected_gain": 1.5}
-ORIGIN = {"checkpoint": "pretrained", "checkpoint_sha256": "0", "score_threshold": 0.0, "quantized": False}
-EXPORTED = {"inference_graph": ORIGIN, "tflite_graph": dict(ORIGIN, nms="regular", max_detections=100)}
-DESCRIBED = {"format": "float", "input": {"mean": [127.5] * 3, "std": 127.5}, "exported": EXPORTED["tflite_graph"], "labels": ["cat"]}
-START = {"started": "2024-01-01T00:00:00+0000", "pid": 1, "host": "h", "step": 0, "num_steps": 40, "batch_size": 8, "learning_rate": 0.01}
-RUN = {"classes": ["cat"], "events": [START, {"stopped": None, "step": 4, "reason": "killed"}], "dataset": "limited"}
-STATUS = {"step": 4, "num_steps": 40, "loss": 1.5, "learning_rate": 0.1, "steps_per_second": 2.0, "seconds_left": 3.0, "time": 9.0}
+ROW = dict(
+    PARTS, title="zoo", format="zoo", classes=90, median_ms=9.0, p90_ms=9.5, gain=1.0, bytes=100
+)
+BENCHMARK = {
+    "rows": [ROW, dict(ROW, title="frozen graph", format="frozen_graph", gain=2.0)],
+    "rounds": 5,
+    "cores": 2,
+    "expected_gain": 1.5,
+}
+ORIGIN = {
+    "checkpoint": "pretrained",
+    "checkpoint_sha256": "0",
+    "score_threshold": 0.0,
+    "quantized": False,
+}
+EXPORTED = {
+    "inference_graph": ORIGIN,
+    "tflite_graph": dict(ORIGIN, nms="regular", max_detections=100),
+}
+DESCRIBED = {
+    "format": "float",
+    "input": {"mean": [127.5] * 3, "std": 127.5},
+    "exported": EXPORTED["tflite_graph"],
+    "labels": ["cat"],
+}
+START = {
+    "started": "2024-01-01T00:00:00+0000",
+    "pid": 1,
+    "host": "h",
+    "step": 0,
+    "num_steps": 40,
+    "batch_size": 8,
+    "learning_rate": 0.01,
+}
+RUN = {
+    "classes": ["cat"],
+    "events": [START, {"stopped": None, "step": 4, "reason": "killed"}],
+    "dataset": "limited",
+}
+STATUS = {
+    "step": 4,
+    "num_steps": 40,
+    "loss": 1.5,
+    "learning_rate": 0.1,
+    "steps_per_second": 2.0,
+    "seconds_left": 3.0,
+    "time": 9.0,
+}
 
 
 def of_tflite(model):
@@ -56,7 +104,12 @@ def of_export(model):
 
 def of_status(model):
     now = run_record.status(model)
-    return now and "%d of %d %.1f %.1f" % (now["step"], now["num_steps"], now["time"], now.get("loss") or 0)
+    return now and "%d of %d %.1f %.1f" % (
+        now["step"],
+        now["num_steps"],
+        now["time"],
+        now.get("loss") or 0,
+    )
 
 
 def of_source(model):
@@ -64,7 +117,15 @@ def of_source(model):
     return (source.get("dataset") or "") + (source.get("zoo") or "")
 
 
-SOURCE = {"zoo": "m", "archive": "a", "half": "fp32", "dataset": None, "start": "slice", "categories": [], "fresh": ["cat"]}
+SOURCE = {
+    "zoo": "m",
+    "archive": "a",
+    "half": "fp32",
+    "dataset": None,
+    "start": "slice",
+    "categories": [],
+    "fresh": ["cat"],
+}
 
 BOOKS = {
     "pretrained/source.json": (SOURCE, of_source),
@@ -100,7 +161,10 @@ def test_a_book_is_read_or_refused_with_its_name(model, name):
 
 
 def test_metrics_are_read_or_refused_with_their_name(model):
-    rows = [{"step": step, "time": "t", "images": 4, "sample": 1, "ap": 0.1 * step, "ap50": None} for step in range(4)]
+    rows = [
+        {"step": step, "time": "t", "images": 4, "sample": 1, "ap": 0.1 * step, "ap50": None}
+        for step in range(4)
+    ]
     for seed in range(SEEDS):
         for row in rows:
             metrics.add(model, row)
@@ -113,14 +177,21 @@ def test_metrics_are_read_or_refused_with_their_name(model):
         metrics.path_of(model).unlink()
 
 
-TASK = {"cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"], "ps": ["d:4"]}, "task": {"type": "worker", "index": 1}}
+TASK = {
+    "cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"], "ps": ["d:4"]},
+    "task": {"type": "worker", "index": 1},
+}
 
 
 def test_a_role_is_one_of_the_cluster_or_refused(monkeypatch):
     for seed in range(2 * SEEDS):
         text = json.dumps(bad.swapped(json.loads(json.dumps(TASK)), seed))
         if seed % 2:
-            text = bad.damaged(json.dumps(TASK).encode(), bad.edits(seed)).decode("utf-8", "replace").replace("\0", "")
+            text = (
+                bad.damaged(json.dumps(TASK).encode(), bad.edits(seed))
+                .decode("utf-8", "replace")
+                .replace("\0", "")
+            )
         monkeypatch.setenv("TF_CONFIG", text)
         try:
             found = cluster.role()
@@ -130,9 +201,13 @@ def test_a_role_is_one_of_the_cluster_or_refused(monkeypatch):
             assert found is None or (found.kind in cluster.ROLES and found.index >= 0)
 
 
-@pytest.mark.parametrize("value", ["chief", ["chief"], {"chief": 3}, {"chief": None}, {"chief": ["a:1"], "worker": 5}])
+@pytest.mark.parametrize(
+    "value", ["chief", ["chief"], {"chief": 3}, {"chief": None}, {"chief": ["a:1"], "worker": 5}]
+)
 def test_a_cluster_that_is_none_is_refused(value, monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": value, "task": {"type": "worker", "index": 0}}))
+    monkeypatch.setenv(
+        "TF_CONFIG", json.dumps({"cluster": value, "task": {"type": "worker", "index": 0}})
+    )
     with pytest.raises(TodusError, match="TF_CONFIG"):
         cluster.role()
 
@@ -157,7 +232,12 @@ def test_hosts_are_read_or_refused_with_the_files_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line, said", [("ps 'localhost:2", "hosts:2: No closing quotation"), ("ps h:0", "hosts:2"), ("ps h:70000", "hosts:2")]
+    "line, said",
+    [
+        ("ps 'localhost:2", "hosts:2: No closing quotation"),
+        ("ps h:0", "hosts:2"),
+        ("ps h:70000", "hosts:2"),
+    ],
 )
 def test_a_line_that_is_no_host_is_named(tmp_path, line, said):
     path = own.write(tmp_path / "hosts", "chief a:1\n%s\n" % line)

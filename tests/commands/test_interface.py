@@ -12,9 +12,17 @@ import pytest
 from tests.helpers.places import REPO
 from todus import variables
 
-SCRIPTS = sorted(path for folder in (".", "lib", "demo", "docs") for path in (REPO / folder).glob("*.sh") if path.name != "common.sh")
+SCRIPTS = sorted(
+    path
+    for folder in (".", "lib", "demo", "docs")
+    for path in (REPO / folder).glob("*.sh")
+    if path.name != "common.sh"
+)
 COMMANDS = sorted(path.stem for path in REPO.glob("*.py"))
-MODULES = {name: REPO / "todus" / "commands" / ("evaluate.py" if name == "eval" else name + ".py") for name in COMMANDS}
+MODULES = {
+    name: REPO / "todus" / "commands" / ("evaluate.py" if name == "eval" else name + ".py")
+    for name in COMMANDS
+}
 SOURCES = sorted((REPO / "todus").rglob("*.py")) + sorted(REPO.glob("*.py"))
 
 # Of every command: read by lib/common.sh, by programs that Todus calls, or by TensorFlow.
@@ -34,7 +42,9 @@ def header(script: Path) -> str:
 def named_in(text: str) -> Set[str]:
     """The variables of a header's list: words in capitals at the beginning of an indented line."""
     found = set()
-    for line in re.findall(r"(?m)^  +([A-Z][A-Z0-9_]+(?:,? [A-Z][A-Z0-9_]+)*)(?=  |$| [a-z])", text):
+    for line in re.findall(
+        r"(?m)^  +([A-Z][A-Z0-9_]+(?:,? [A-Z][A-Z0-9_]+)*)(?=  |$| [a-z])", text
+    ):
         found.update(re.findall(r"[A-Z0-9_]+", line))
     return found
 
@@ -54,7 +64,11 @@ def defaults_in(text: str) -> Dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("script", [each for each in SCRIPTS if each.parent.name != "docs"], ids=lambda path: str(path.relative_to(REPO)))
+@pytest.mark.parametrize(
+    "script",
+    [each for each in SCRIPTS if each.parent.name != "docs"],
+    ids=lambda path: str(path.relative_to(REPO)),
+)
 def test_help_of_a_script_is_its_header(script):
     said = subprocess.run(["bash", str(script), "--help"], capture_output=True, check=True)
     assert said.stdout.decode() == header(script)
@@ -63,24 +77,42 @@ def test_help_of_a_script_is_its_header(script):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_begins_with_usage_and_holds_its_docstring(command):
-    said = subprocess.run([sys.executable, "-m", command, "--help"], cwd=str(REPO), capture_output=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-m", command, "--help"], cwd=str(REPO), capture_output=True, check=True
+    )
     assert said.stdout.decode().startswith("usage: %s " % command)
-    assert ast.get_docstring(ast.parse(MODULES[command].read_text(encoding="utf-8")), clean=False).strip() in said.stdout.decode()
+    assert (
+        ast.get_docstring(
+            ast.parse(MODULES[command].read_text(encoding="utf-8")), clean=False
+        ).strip()
+        in said.stdout.decode()
+    )
     assert said.stderr == b""
 
 
-@pytest.mark.parametrize("script", [each for each in SCRIPTS if each.parent.name != "docs"], ids=lambda path: str(path.relative_to(REPO)))
+@pytest.mark.parametrize(
+    "script",
+    [each for each in SCRIPTS if each.parent.name != "docs"],
+    ids=lambda path: str(path.relative_to(REPO)),
+)
 def test_a_header_names_the_variables_of_its_command_with_their_defaults(script):
     rows = variables.of_command(name_of(script))
     text = header(script)
     obeyed = {row.name for row in rows} - ANYWHERE
     arguments = set(re.findall(r"[A-Z_]+", text.split("\n\n")[0]))  # of the usage line
-    assert named_in(text) - ANYWHERE - arguments <= obeyed and obeyed <= set(re.findall(r"[A-Z][A-Z0-9_]+", text))
+    assert named_in(text) - ANYWHERE - arguments <= obeyed and obeyed <= set(
+        re.findall(r"[A-Z][A-Z0-9_]+", text)
+    )
     for row in rows:
         said = defaults_in(text).get(row.name)
         if "://" in row.default and "the public server" in text:
             continue
-        assert not row.default or (said and said.startswith(row.default)) or row.default in text or "patience, as in" in text, (
+        assert (
+            not row.default
+            or (said and said.startswith(row.default))
+            or row.default in text
+            or "patience, as in" in text
+        ), (
             row.name,
             row.default,
             said,
@@ -92,13 +124,31 @@ def test_the_help_of_a_command_names_its_own_variables(command):
     """Not those of every download, which the scripts' headers have."""
     shared = ANYWHERE | {"TIMEOUT", "RETRIES", "RETRY_WAIT", "MODEL_DIR", "CHECKPOINT_PREFIX"}
     text = ast.get_docstring(ast.parse(MODULES[command].read_text(encoding="utf-8")))
-    assert {row.name for row in variables.of_command(command)} - shared <= set(re.findall(r"[A-Z][A-Z0-9_]+", text))
+    assert {row.name for row in variables.of_command(command)} - shared <= set(
+        re.findall(r"[A-Z][A-Z0-9_]+", text)
+    )
 
 
 def test_only_the_table_of_variables_reads_the_environment():
     """Apart from what one process of Todus tells another, and what other programs own."""
-    own = {"TODUS_HOME", "TODUS_DEBUG", "TODUS_COMMAND", "TODUS_TRAIN_LOG", "TODUS_LIVES_AS_STDIN", "MODEL_DIR", "MODEL", "NAME"}
-    own |= {"PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "TF_CONFIG", "CUDA_VISIBLE_DEVICES", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
+    own = {
+        "TODUS_HOME",
+        "TODUS_DEBUG",
+        "TODUS_COMMAND",
+        "TODUS_TRAIN_LOG",
+        "TODUS_LIVES_AS_STDIN",
+        "MODEL_DIR",
+        "MODEL",
+        "NAME",
+    }
+    own |= {
+        "PATH",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "TF_CONFIG",
+        "CUDA_VISIBLE_DEVICES",
+        "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION",
+    }
     own |= {"TF_CPP_MIN_LOG_LEVEL", "PYTHONHASHSEED"}
     for source in sorted((REPO / "todus").rglob("*.py")):
         text = source.read_text(encoding="utf-8")
@@ -109,7 +159,9 @@ def test_only_the_table_of_variables_reads_the_environment():
 def typed(page: Path) -> Iterator[str]:
     """The commands in a page's code spans and blocks, each from its first variable or program on."""
     text = page.read_text(encoding="utf-8")
-    spans = re.findall(r"`([^`\n]+)`", text) + re.findall(r"(?m)^(?:    )?([^|`\n]+)$", "".join(re.findall(r"(?s)```bash\n(.*?)```", text)))
+    spans = re.findall(r"`([^`\n]+)`", text) + re.findall(
+        r"(?m)^(?:    )?([^|`\n]+)$", "".join(re.findall(r"(?s)```bash\n(.*?)```", text))
+    )
     for span in spans:
         if re.match(r"([A-Z][A-Z0-9_]*=\S* )*(\./[\w-]+\.sh|make( |$)|python -m )", span):
             yield re.sub(r"\s+#.*", "", span)
@@ -123,7 +175,12 @@ def helps():
     """What each command at the top and each script says with --help, by the words that a page calls it by."""
     found = {"./" + script.name: header(script) for script in SCRIPTS if script.parent == REPO}
     for command in COMMANDS:
-        said = subprocess.run([sys.executable, "-m", command, "--help"], cwd=str(REPO), stdout=subprocess.PIPE, check=True)
+        said = subprocess.run(
+            [sys.executable, "-m", command, "--help"],
+            cwd=str(REPO),
+            stdout=subprocess.PIPE,
+            check=True,
+        )
         found["python -m " + command] = said.stdout.decode()
     found["./eval.sh"] += found["python -m eval"]  # whose options it takes
     return found
@@ -133,9 +190,15 @@ def helps():
 def test_what_a_page_tells_to_type_exists(page, helps):
     makefile = (REPO / "Makefile").read_text(encoding="utf-8")
     for line in typed(page):
-        variables, program, rest = re.match(r"((?:[A-Z][A-Z0-9_]*=\S* )*)(\./[\w-]+\.sh|make|python -m [\w.]+)(.*)", line).groups()
+        variables, program, rest = re.match(
+            r"((?:[A-Z][A-Z0-9_]*=\S* )*)(\./[\w-]+\.sh|make|python -m [\w.]+)(.*)", line
+        ).groups()
         if program == "make":
-            assert all("\n%s:" % word in makefile for word in rest.split()[:1] if "=" not in word and word[0].islower()), line
+            assert all(
+                "\n%s:" % word in makefile
+                for word in rest.split()[:1]
+                if "=" not in word and word[0].islower()
+            ), line
         elif program.startswith("python -m todus."):
             name = program.split()[-1].replace(".", "/")
             assert (REPO / (name + ".py")).exists() or (REPO / name / "__main__.py").exists(), line
@@ -144,6 +207,8 @@ def test_what_a_page_tells_to_type_exists(page, helps):
         else:
             assert program in helps, line
             for option in re.findall(r"(?<= )--?[a-z][\w-]*", rest):
-                assert option == "--help" or re.search(r"(?<![\w-])%s(?![\w-])" % option, helps[program]), (line, option)
+                assert option == "--help" or re.search(
+                    r"(?<![\w-])%s(?![\w-])" % option, helps[program]
+                ), (line, option)
             for variable in re.findall(r"([A-Z][A-Z0-9_]*)=", variables):
                 assert variable in helps[program] or variable in ANYWHERE, line

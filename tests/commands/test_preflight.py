@@ -84,21 +84,34 @@ def rebuilt(model, dataset):
 
 
 def another_shard(model, dataset):
-    shutil.copy2(str(dataset.shards("train")[0]), str(dataset.folder / "train.record-00007-of-00008"))
+    shutil.copy2(
+        str(dataset.shards("train")[0]), str(dataset.folder / "train.record-00007-of-00008")
+    )
 
 
 def newest_is_cut(model, dataset):
     model.training.mkdir()
     for path in model.limited_checkpoint.parent.glob("model.ckpt.*"):
-        shutil.copy2(str(path), str(model.training / path.name.replace("model.ckpt", "model.ckpt-40")))
+        shutil.copy2(
+            str(path), str(model.training / path.name.replace("model.ckpt", "model.ckpt-40"))
+        )
     data = data_of(model.training / "model.ckpt-40")
     data.write_bytes(data.read_bytes()[:1000])
 
 
 BREAKAGES = {
-    "a shard is gone": (lambda m, d: d.shards("train")[0].unlink(), "train.record-.* is missing; build the dataset again"),
-    "a shard is cut": (lambda m, d: d.shards("val")[0].write_bytes(b"x"), "val.record-.* has 1 bytes, dataset.json says"),
-    "a shard of another build": (another_shard, "train.record-00007-of-00008 does not belong to it"),
+    "a shard is gone": (
+        lambda m, d: d.shards("train")[0].unlink(),
+        "train.record-.* is missing; build the dataset again",
+    ),
+    "a shard is cut": (
+        lambda m, d: d.shards("val")[0].write_bytes(b"x"),
+        "val.record-.* has 1 bytes, dataset.json says",
+    ),
+    "a shard of another build": (
+        another_shard,
+        "train.record-00007-of-00008 does not belong to it",
+    ),
     "a reader's glob by hand": (
         lambda m, d: edit(m.pipeline, 'input_path: "', 'input_path: "/nowhere/of-00100'),
         "train_input_reader reads /nowhere/of-00100.*no file has such a name",
@@ -107,22 +120,39 @@ BREAKAGES = {
         lambda m, d: d.label_map.write_text('item { id: 2 name: "four point star" }'),
         "label_map.pbtxt and dataset.json name different classes",
     ),
-    "num_classes by hand": (lambda m, d: edit(m.pipeline, "num_classes: 2", "num_classes: 3"), "ids up to 2, .* num_classes: 3"),
-    "other classes": (rebuilt, "was prepared for circle, four point star, and the dataset now has ring.* run: python -m model -m "),
-    "no slice": (lambda m, d: shutil.rmtree(str(m.limited_checkpoint.parent)), "limited.* is missing"),
-    "half a slice": (lambda m, d: data_of(m.limited_checkpoint).unlink(), "data-00000-of-00001 is missing; run python -m model again"),
+    "num_classes by hand": (
+        lambda m, d: edit(m.pipeline, "num_classes: 2", "num_classes: 3"),
+        "ids up to 2, .* num_classes: 3",
+    ),
+    "other classes": (
+        rebuilt,
+        "was prepared for circle, four point star, and the dataset now has ring.* run: python -m model -m ",
+    ),
+    "no slice": (
+        lambda m, d: shutil.rmtree(str(m.limited_checkpoint.parent)),
+        "limited.* is missing",
+    ),
+    "half a slice": (
+        lambda m, d: data_of(m.limited_checkpoint).unlink(),
+        "data-00000-of-00001 is missing; run python -m model again",
+    ),
     "a slice cut short": (
         lambda m, d: data_of(m.limited_checkpoint).write_bytes(b"x" * 99),
         r"data-00000-of-00001 has 99 of \d+ bytes; run python -m model again",
     ),
-    "a checkpoint cut short": (newest_is_cut, r"model.ckpt-40.data-.* has 1000 of \d+ bytes; remove .*model.ckpt-40\.\*"),
+    "a checkpoint cut short": (
+        newest_is_cut,
+        r"model.ckpt-40.data-.* has 1000 of \d+ bytes; remove .*model.ckpt-40\.\*",
+    ),
 }
 
 
 @pytest.mark.parametrize("breakage", sorted(BREAKAGES))
 def test_a_training_that_cannot_work_ends_before_it_begins(breakage, model, dataset, capsys):
     breaks, words = BREAKAGES[breakage]
-    if breakage == "a reader's glob by hand":  # paths that model.py wrote are replaced by those of this tree; a person's own stay
+    if (
+        breakage == "a reader's glob by hand"
+    ):  # paths that model.py wrote are replaced by those of this tree; a person's own stay
         edit(model.pipeline, "dataset/mscoco/limited/label_map", "dataset/mscoco/mine/label_map")
         shutil.copytree(str(dataset.folder), str(dataset.folder.parent / "mine"))
         (dataset.folder.parent / "mine" / "dataset.json").unlink()
@@ -156,7 +186,11 @@ def test_a_batch_beyond_the_memory_is_doubted_with_the_one_that_fits(model, monk
     monkeypatch.setattr(memory, "free_memory", lambda: 1 << 30)
     config.train_config.batch_size = 4096
     doubts = list(preflight._memory(model, config))
-    assert len(doubts) == 1 and "batch size 4096 needs about" in doubts[0] and "BATCH_SIZE=" in doubts[0]
+    assert (
+        len(doubts) == 1
+        and "batch size 4096 needs about" in doubts[0]
+        and "BATCH_SIZE=" in doubts[0]
+    )
     assert int(doubts[0].rpartition("=")[2]) < 4096
     monkeypatch.setattr(memory, "free_memory", lambda: 1 << 50)
     assert not list(preflight._memory(model, config))
@@ -173,7 +207,11 @@ def test_boxes_too_small_for_the_network_are_counted_by_class(model, dataset, mo
     resizer = config.model.ssd.image_resizer.fixed_shape_resizer
     resizer.height = resizer.width = 6
     (doubt,) = preflight.tiny_boxes(dataset, config)
-    assert "boxes under 2 pixels at the network's 6x6" in doubt and "circle " in doubt and "make the loss NaN" in doubt
+    assert (
+        "boxes under 2 pixels at the network's 6x6" in doubt
+        and "circle " in doubt
+        and "make the loss NaN" in doubt
+    )
 
 
 def test_a_gpu_on_which_it_would_hang_is_doubted(model, monkeypatch):
@@ -184,10 +222,22 @@ def test_a_gpu_on_which_it_would_hang_is_doubted(model, monkeypatch):
 def fake_package(folder, name, version):
     info = folder / ("%s-%s.dist-info" % (name, version))
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version))
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: %s\nVersion: %s\n" % (name, version)
+    )
 
 
-@pytest.mark.parametrize("script", ["train.sh", "eval.sh", "export.sh", "export-tflite.sh", "convert-onnx.sh", "convert-tflite.sh"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "train.sh",
+        "eval.sh",
+        "export.sh",
+        "export-tflite.sh",
+        "convert-onnx.sh",
+        "convert-tflite.sh",
+    ],
+)
 def test_tensorflow_2_is_refused_by_every_script_at_once(script, model, tmp_path):
     fake_package(tmp_path, "tensorflow", "2.4.0")
     environment_ = dict(os.environ, PYTHONPATH=str(tmp_path), PYTHON=sys.executable)
@@ -197,19 +247,28 @@ def test_tensorflow_2_is_refused_by_every_script_at_once(script, model, tmp_path
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("package, version, words", [("numpy", "1.21.6", "symbolic Tensor"), ("protobuf", "4.21.0", "Descriptors")])
+@pytest.mark.parametrize(
+    "package, version, words",
+    [("numpy", "1.21.6", "symbolic Tensor"), ("protobuf", "4.21.0", "Descriptors")],
+)
 def test_packages_that_do_not_go_together_are_refused(package, version, words, monkeypatch):
     real = environment.version
-    monkeypatch.setattr(environment, "version", lambda name: version if name == package else real(name))
+    monkeypatch.setattr(
+        environment, "version", lambda name: version if name == package else real(name)
+    )
     with pytest.raises(TodusError, match=words + ".*pip install " + package):
         environment.check()
 
 
-def test_an_evaluation_that_numpy_would_refuse_ends_the_training_before_it_begins(model, monkeypatch, capsys):
+def test_an_evaluation_that_numpy_would_refuse_ends_the_training_before_it_begins(
+    model, monkeypatch, capsys
+):
     from todus.evaluation import average_precision
 
     def refused(*_):
-        raise TypeError("object of type <class 'numpy.float64'> cannot be safely interpreted as an integer")
+        raise TypeError(
+            "object of type <class 'numpy.float64'> cannot be safely interpreted as an integer"
+        )
 
     monkeypatch.setattr(average_precision, "score", refused)
     monkeypatch.setenv("EVAL_STEPS", "10")
@@ -227,7 +286,11 @@ def test_a_damaged_checkpoint_is_neither_evaluated_nor_exported(model, capsys):
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
     data.write_bytes(bytes(content))
-    for main, arguments in ((export.main, []), (export_tflite.main, []), (eval_command.main, ["-m", MODEL, "--checkpoint", "pretrained"])):
+    for main, arguments in (
+        (export.main, []),
+        (export_tflite.main, []),
+        (eval_command.main, ["-m", MODEL, "--checkpoint", "pretrained"]),
+    ):
         line = said(main, capsys, *arguments)
         assert "is damaged in variable" in line and line.endswith("run python -m model again")
 
@@ -239,7 +302,9 @@ def test_a_converter_that_is_missing_is_named(model, monkeypatch, tmp_path, caps
     monkeypatch.setattr(environment, "check", lambda: None)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("onnx", "tf2onnx")]:
         monkeypatch.delitem(sys.modules, name)
-    assert "onnx is not installed; run: make install" in said(lambda argv: convert.main(["onnx"]), capsys)
+    assert "onnx is not installed; run: make install" in said(
+        lambda argv: convert.main(["onnx"]), capsys
+    )
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +312,9 @@ def whole(limited_home):
     return limited_home / "model" / MODEL / "pretrained" / "limited" / "model.ckpt"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(place=st.floats(0, 0.999999), bit=st.integers(0, 7))
 def test_every_flipped_bit_of_a_checkpoints_values_is_found(whole, tmp_path, place, bit):
     copy = tmp_path / "model.ckpt"
@@ -259,7 +326,9 @@ def test_every_flipped_bit_of_a_checkpoints_values_is_found(whole, tmp_path, pla
         checkpoint_files.check(copy, "x")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(place=st.floats(0, 0.999999), bit=st.integers(0, 7), cut=st.booleans())
 def test_a_damaged_index_is_one_error_or_harmless(whole, tmp_path, place, bit, cut):
     copy = tmp_path / "model.ckpt"
@@ -278,7 +347,9 @@ def test_a_damaged_index_is_one_error_or_harmless(whole, tmp_path, place, bit, c
 def test_a_whole_checkpoint_has_the_bytes_that_tensorflow_counts(whole):
     from todus.model.checkpoint_values import read_checkpoint
 
-    assert checkpoint_files.check(whole, "x") == sum(value.nbytes for value in read_checkpoint(whole).values())
+    assert checkpoint_files.check(whole, "x") == sum(
+        value.nbytes for value in read_checkpoint(whole).values()
+    )
 
 
 def test_partitioned_variables_and_strings_are_read_as_tensorflow_writes_them(tmp_path):

@@ -40,7 +40,16 @@ NAMES = [
     "{{7*7}}",
     "%s%n",
 ]
-NAMES += ["item { id: 9 }", '"\n}\nitem {\n  id: 99\n  name: "x', "\x1b]0;owned\x07", "\x9b2J", "#", "=1+1", "-rf", "../../x"]
+NAMES += [
+    "item { id: 9 }",
+    '"\n}\nitem {\n  id: 99\n  name: "x',
+    "\x1b]0;owned\x07",
+    "\x9b2J",
+    "#",
+    "=1+1",
+    "-rf",
+    "../../x",
+]
 
 
 def has_escapes(text: str) -> bool:
@@ -54,8 +63,13 @@ def named(tmp_path, monkeypatch, capsys):
     boxes = {}
     for index in range(2 * len(NAMES)):
         own.save(tmp_path / "in" / ("i%d.jpg" % index), index)
-        boxes["i%d.jpg" % index] = [{"x": 0.1, "y": 0.2, "x2": 0.6, "y2": 0.7, "label": NAMES[index % len(NAMES)]}]
-    own.write(tmp_path / "in" / "_annotations.json", json.dumps({"type": "localization", "labels": NAMES, "annotations": boxes}))
+        boxes["i%d.jpg" % index] = [
+            {"x": 0.1, "y": 0.2, "x2": 0.6, "y2": 0.7, "label": NAMES[index % len(NAMES)]}
+        ]
+    own.write(
+        tmp_path / "in" / "_annotations.json",
+        json.dumps({"type": "localization", "labels": NAMES, "annotations": boxes}),
+    )
     assert run("dataset-cloud", cloud.main, [str(tmp_path / "in")]) == 0
     return paths.dataset("cloud/d"), capsys.readouterr()
 
@@ -65,7 +79,9 @@ def test_hostile_class_names_are_names_and_nothing_else(named):
     names = categories.read_label_map(dataset.label_map)
     assert len(names) == len(NAMES) and sorted(names) == list(range(1, len(NAMES) + 1))
     assert not any(has_escapes(name) or "\n" in name for name in names.values())
-    assert not has_escapes(said.out + said.err) and not has_escapes(dataset.manifest.read_text(encoding="utf-8"))
+    assert not has_escapes(said.out + said.err) and not has_escapes(
+        dataset.manifest.read_text(encoding="utf-8")
+    )
 
 
 class Tags(HTMLParser):
@@ -101,20 +117,43 @@ def test_the_report_escapes_what_it_quotes(limited_home, tmp_path, monkeypatch):
     import shutil
 
     monkeypatch.setenv("TODUS_HOME", str(tmp_path))
-    shutil.copytree(str(limited_home / "model" / MODEL / "pretrained"), str(tmp_path / "model" / MODEL / "pretrained"))
-    figures = dict.fromkeys(("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop", "images_per_second"), 0.5)
+    shutil.copytree(
+        str(limited_home / "model" / MODEL / "pretrained"),
+        str(tmp_path / "model" / MODEL / "pretrained"),
+    )
+    figures = dict.fromkeys(
+        ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop", "images_per_second"),
+        0.5,
+    )
     picked = {"threshold": 0.5, "precision": 0.5, "recall": 0.5, "f1": 0.5}
-    entry = dict(figures, title=NAMES[0], bytes=1, score_threshold=0.1, protocol=NAMES[0], per_class=dict.fromkeys(NAMES, 0.5))
+    entry = dict(
+        figures,
+        title=NAMES[0],
+        bytes=1,
+        score_threshold=0.1,
+        protocol=NAMES[0],
+        per_class=dict.fromkeys(NAMES, 0.5),
+    )
     entry["thresholds"] = dict.fromkeys(NAMES, picked)
     files.write_json(tmp_path / "model" / MODEL / "eval.json", [entry])
-    categories.write_label_map(tmp_path / "model" / MODEL / "pretrained/limited/label_map.pbtxt", dict(enumerate(NAMES[:3], 1)))
+    categories.write_label_map(
+        tmp_path / "model" / MODEL / "pretrained/limited/label_map.pbtxt",
+        dict(enumerate(NAMES[:3], 1)),
+    )
     html = page.write(paths.model(MODEL)).read_text(encoding="utf-8")
     assert_harmless(html)
     assert "&lt;script&gt;" in html
 
 
 def test_a_model_takes_hostile_class_names(named, capsys):
-    assert run("model", model_command.main, ["-m", "m", "-d", "cloud/d", "--archive", str(ZOO / (MODEL + ".tar.gz"))]) == 0
+    assert (
+        run(
+            "model",
+            model_command.main,
+            ["-m", "m", "-d", "cloud/d", "--archive", str(ZOO / (MODEL + ".tar.gz"))],
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert not has_escapes(said.out + said.err)
     config = pipeline.read(paths.model("m").pipeline)
@@ -167,7 +206,10 @@ def test_xml_with_entities_is_left_out(kind, tmp_path, monkeypatch, capsys):
     own.write(tmp_path / "in" / "i03.xml", '<?xml version="1.0"?>' + ENTITIES[kind] + text)
     assert run("dataset-voc", voc.main, [str(tmp_path / "in")]) == 0
     assert "XML with entities" in capsys.readouterr().out
-    assert list(categories.read_label_map(paths.dataset("voc/d").label_map).values()) == ["cat", "dog"]
+    assert list(categories.read_label_map(paths.dataset("voc/d").label_map).values()) == [
+        "cat",
+        "dog",
+    ]
 
 
 def test_an_archives_hostile_member_name_does_not_reach_the_terminal(home, capsys):
@@ -176,7 +218,14 @@ def test_an_archives_hostile_member_name_does_not_reach_the_terminal(home, capsy
         member = tarfile.TarInfo("../\x1b[2J\nmodel: all is well")
         member.size = 1
         tar.addfile(member, io.BytesIO(b"x"))
-    assert run("model", model_command.main, ["-m", "m", "--archive", str(path), "--categories", "circle"]) == 1
+    assert (
+        run(
+            "model",
+            model_command.main,
+            ["-m", "m", "--archive", str(path), "--categories", "circle"],
+        )
+        == 1
+    )
     said = capsys.readouterr().err
     assert not has_escapes(said) and said.count("\n") == 1 and "outside" in said
 
@@ -188,18 +237,35 @@ def test_talk_is_free_of_terminal_escapes(capsys):
 
 def test_names_for_shells_are_quoted_in_what_to_type_next(home, capsys):
     folder = home / "model" / "it's $(x)"
-    argv = ["-m", "m", "--as", "m", "--archive", str(ZOO / (MODEL + ".tar.gz")), "--categories", "circle"]
+    argv = [
+        "-m",
+        "m",
+        "--as",
+        "m",
+        "--archive",
+        str(ZOO / (MODEL + ".tar.gz")),
+        "--categories",
+        "circle",
+    ]
     os.environ["TODUS_HOME"] = str(folder)
     assert run("model", model_command.main, argv) == 0
     line = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next: ")][0]
     typed = line[len("next: export ") : line.index(" CHECKPOINT_PREFIX")]
-    done = subprocess.run(["bash", "-c", 'export %s; printf %%s "$MODEL_DIR"' % typed], stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(
+        ["bash", "-c", 'export %s; printf %%s "$MODEL_DIR"' % typed],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
     assert done.stdout.decode() == str(folder / "model" / "m")
 
 
 def test_downloads_are_by_https_where_the_server_has_it():
     assert variables.defaults("model")["ZOO_URL"].startswith("https://")
-    addresses = [value for name, value in vars(openimages).items() if isinstance(value, str) and value.startswith("http")]
+    addresses = [
+        value
+        for name, value in vars(openimages).items()
+        if isinstance(value, str) and value.startswith("http")
+    ]
     assert all(value.startswith("https://") for value in addresses)
 
 
@@ -220,7 +286,10 @@ def test_pinned_digests_are_digests():
 def test_temporary_files_are_private_and_those_of_the_dead_are_removed(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
-    left = [tmp_path / (".x.part-%d" % dead.pid), tmp_path / (".x.scratch-%s-%d" % (socket.gethostname(), dead.pid))]
+    left = [
+        tmp_path / (".x.part-%d" % dead.pid),
+        tmp_path / (".x.scratch-%s-%d" % (socket.gethostname(), dead.pid)),
+    ]
     left[0].write_bytes(b"half")
     left[1].mkdir()
     alive, elsewhere = tmp_path / ".x.part-1", tmp_path / (".x.scratch-elsewhere-%d" % dead.pid)

@@ -143,7 +143,12 @@ def test_differences_name_what_is_missing_stray_and_another(tmp_path):
     (tmp_path / "b").write_text("other")
     (tmp_path / "d").write_text("d")
     (tmp_path / "empty").rmdir()
-    assert tree.differences(before, tree.contents(tmp_path)) == ["missing: a", "missing: empty/", "stray: d", "another: b"]
+    assert tree.differences(before, tree.contents(tmp_path)) == [
+        "missing: a",
+        "missing: empty/",
+        "stray: d",
+        "another: b",
+    ]
     assert "d" not in tree.contents(tmp_path, ignored=re.compile("d"))
 
 
@@ -165,7 +170,10 @@ def test_moments_are_the_same_for_a_seed_and_of_every_fault(seed, count):
 
 
 def test_the_table_counts_what_was_well():
-    trials = [{"fault": "kill -9", "codes": [code], "problems": problems} for code, problems in ((-9, []), (0, ["stray: x"]))]
+    trials = [
+        {"fault": "kill -9", "codes": [code], "problems": problems}
+        for code, problems in ((-9, []), (0, ["stray: x"]))
+    ]
     results = {"toy": {"title": "toy", "seconds": 1.0, "why": "w", "trials": trials}}
     assert "| toy | 1.0 | 1/2 (-9, 0) |" in report.table(results)[-1]
     assert "2 moments" in report.page(results, 0)

@@ -14,9 +14,9 @@ from todus.errors import TodusError
 def test_a_dataset_that_is_read_is_not_rebuilt(home):
     dataset = build(home)
     refusal = r"in use by training of .* \(PID %d on .*wait until it ends" % os.getpid()
-    with access.reading(dataset, "training of ssd"), access.reading(dataset, "training of another"), pytest.raises(
-        TodusError, match=refusal
-    ):
+    with access.reading(dataset, "training of ssd"), access.reading(
+        dataset, "training of another"
+    ), pytest.raises(TodusError, match=refusal):
         build(home)
     build(home)
     assert not files.beside(dataset.folder, "lock").exists()
@@ -24,7 +24,9 @@ def test_a_dataset_that_is_read_is_not_rebuilt(home):
 
 def test_a_dataset_that_is_built_is_not_read(home):
     dataset = build(home)
-    with access.building(dataset), pytest.raises(TodusError, match="being built by PID %d" % os.getpid()), access.reading(dataset):
+    with access.building(dataset), pytest.raises(
+        TodusError, match="being built by PID %d" % os.getpid()
+    ), access.reading(dataset):
         pass
 
 

@@ -16,8 +16,20 @@ SAMPLE = {
     "labels": ["Cat", "Dog"],
     "annotations": {
         "image1.jpg": [
-            {"x": 0.7255949630314233, "x2": 0.9695875693160814, "y": 0.5820120073891626, "y2": 1, "label": "Cat"},
-            {"x": 0.8845598428835489, "x2": 1, "y": 0.1829972290640394, "y2": 0.966248460591133, "label": "Dog"},
+            {
+                "x": 0.7255949630314233,
+                "x2": 0.9695875693160814,
+                "y": 0.5820120073891626,
+                "y2": 1,
+                "label": "Cat",
+            },
+            {
+                "x": 0.8845598428835489,
+                "x2": 1,
+                "y": 0.1829972290640394,
+                "y2": 0.966248460591133,
+                "label": "Dog",
+            },
         ]
     },
 }
@@ -29,7 +41,9 @@ def folder(tmp_path):
     value = json.loads(json.dumps(SAMPLE))
     for index in range(1, 7):
         own.save(tmp_path / "pets" / ("image%d.jpg" % index), index, 2400 // 30, 1800 // 30)
-        value["annotations"].setdefault("image%d.jpg" % index, [{"x": 0.25, "y": 0.5, "x2": 0.5, "y2": 0.75, "label": "Dog"}])
+        value["annotations"].setdefault(
+            "image%d.jpg" % index, [{"x": 0.25, "y": 0.5, "x2": 0.5, "y2": 0.75, "label": "Dog"}]
+        )
     own.write(tmp_path / "pets" / "_annotations.json", json.dumps(value))
     return tmp_path / "pets"
 
@@ -80,12 +94,19 @@ def test_data_dir_is_the_default(build, folder):
 def test_a_classification_export_is_refused_by_name(build, folder):
     change(folder, type="classification", annotations={"image1.jpg": [{"label": "Cat"}]})
     code, _, err = build(folder)
-    assert code == 1 and 'is of type "classification"' in err and not (folder.parent / "home").exists()
+    assert (
+        code == 1 and 'is of type "classification"' in err and not (folder.parent / "home").exists()
+    )
 
 
 @pytest.mark.parametrize(
     "text, says",
-    [("{", "is not readable JSON"), ("[]", "is no Cloud Annotations file"), ("{}", 'has no "annotations"'), ("[" * 100000, "not readable")],
+    [
+        ("{", "is not readable JSON"),
+        ("[]", "is no Cloud Annotations file"),
+        ("{}", 'has no "annotations"'),
+        ("[" * 100000, "not readable"),
+    ],
 )
 def test_a_damaged_file_is_one_line(build, folder, text, says):
     own.write(folder / "_annotations.json", text)
@@ -94,10 +115,24 @@ def test_a_damaged_file_is_one_line(build, folder, text, says):
 
 
 def test_what_cannot_be_used_is_counted(build, folder):
-    odd = [{"x": 1e400, "y": 0, "x2": 1, "y2": 1, "label": "Dog"}, {"x": "0", "y": 0, "x2": 1, "y2": 1, "label": "Dog"}, {"x": 0}, 7]
-    odd += [{"x": 10**400, "y": 0, "x2": 1, "y2": 1, "label": "Dog"}, {"x": -0.5, "y": 0.5, "x2": 0.5, "y2": 0.25, "label": "Dog"}]
+    odd = [
+        {"x": 1e400, "y": 0, "x2": 1, "y2": 1, "label": "Dog"},
+        {"x": "0", "y": 0, "x2": 1, "y2": 1, "label": "Dog"},
+        {"x": 0},
+        7,
+    ]
+    odd += [
+        {"x": 10**400, "y": 0, "x2": 1, "y2": 1, "label": "Dog"},
+        {"x": -0.5, "y": 0.5, "x2": 0.5, "y2": 0.25, "label": "Dog"},
+    ]
     annotations = json.loads((folder / "_annotations.json").read_text())["annotations"]
-    change(folder, annotations=dict(annotations, **{"image2.jpg": odd, "gone.jpg": [], "../../secret.jpg": [], "image3.jpg": "text"}))
+    change(
+        folder,
+        annotations=dict(
+            annotations,
+            **{"image2.jpg": odd, "gone.jpg": [], "../../secret.jpg": [], "image3.jpg": "text"},
+        ),
+    )
     code, out, _ = build(folder, MAX_DROPPED="70%")
     assert code == 0
     assert own.boxes_of(own.every("cloud/pets")["image2.jpg"]) == [("Dog", 0, 15, 40, 30)]

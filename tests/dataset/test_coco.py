@@ -28,15 +28,22 @@ def truth(drawn, split_name):
 
 def test_limited_holds_the_wanted_classes_and_nothing_else(make, drawn):
     dataset = make()
-    assert [(each["id"], each["name"], each["source_id"]) for each in reader.read_manifest(dataset)["categories"]] == [
+    assert [
+        (each["id"], each["name"], each["source_id"])
+        for each in reader.read_manifest(dataset)["categories"]
+    ] == [
         (1, "circle", 1),
         (2, "four point star", 14),
     ]
     for name in ("train", "val"):
-        wanted = [each for each in truth(drawn, name)["annotations"] if each["category_id"] in (1, 14)]
+        wanted = [
+            each for each in truth(drawn, name)["annotations"] if each["category_id"] in (1, 14)
+        ]
         found = list(reader.read_examples(dataset, name))
         assert {each.source_id for each in found} == {str(each["image_id"]) for each in wanted}
-        assert sum(len(each.boxes) for each in found) == len(wanted) == split(dataset, name)["boxes"]
+        assert (
+            sum(len(each.boxes) for each in found) == len(wanted) == split(dataset, name)["boxes"]
+        )
         assert {identity for each in found for identity in each.classes.tolist()} <= {1, 2}
         assert split(dataset, name)["negatives"] == 0
     assert verify.dataset(dataset)[1] == []
@@ -70,13 +77,21 @@ def test_another_name_stands_beside_it(make):
 
 def test_few_images_come_one_by_one_and_many_as_a_zip(make, site, drawn):
     make(CATEGORIES=RARE)
-    wanted = {each["image_id"] for each in truth(drawn, "train")["annotations"] if each["category_id"] == 22}
+    wanted = {
+        each["image_id"]
+        for each in truth(drawn, "train")["annotations"]
+        if each["category_id"] == 22
+    }
     singles = [path for path in site.requests if path.startswith("/train2017/")]
     assert len(singles) == len(wanted)
     assert not [path for path in site.requests if path.startswith("/zips/")]
     make("complete")
-    assert site.bytes_sent["/zips/train2017.zip"] == (drawn / "zips" / "train2017.zip").stat().st_size
-    assert not [path for path in site.requests if path.startswith("/train2017/") and path not in singles]
+    assert (
+        site.bytes_sent["/zips/train2017.zip"] == (drawn / "zips" / "train2017.zip").stat().st_size
+    )
+    assert not [
+        path for path in site.requests if path.startswith("/train2017/") and path not in singles
+    ]
 
 
 def test_single_images_and_zip_give_the_same_bytes(make, home, drawn):
@@ -112,7 +127,14 @@ def test_a_second_run_says_that_it_is_up_to_date(make, site, capsys):
 
 @pytest.mark.parametrize(
     "change",
-    [{"SEED": "1"}, {"NEGATIVES": "2"}, {"SHARDS": "2"}, {"SPLITS": "val"}, {"MAX_IMAGES": "2"}, {"CATEGORIES": RARE}],
+    [
+        {"SEED": "1"},
+        {"NEGATIVES": "2"},
+        {"SHARDS": "2"},
+        {"SPLITS": "val"},
+        {"MAX_IMAGES": "2"},
+        {"CATEGORIES": RARE},
+    ],
     ids=str,
 )
 def test_other_settings_build_it_again_and_back(make, change):
@@ -143,7 +165,10 @@ def test_other_annotations_build_it_again(make, home):
 def test_without_raw_data_it_is_still_up_to_date_when_images_were_dropped(make, home, site):
     dataset = make(KEEP_RAW="0")
     raw = home / "dataset" / "mscoco" / "raw-data"
-    assert sorted(path.name for path in raw.iterdir()) == ["annotations", "annotations_trainval2017.zip"]
+    assert sorted(path.name for path in raw.iterdir()) == [
+        "annotations",
+        "annotations_trainval2017.zip",
+    ]
     asked = sum(site.requests.values())
     make(KEEP_RAW="0")
     assert sum(site.requests.values()) == asked
@@ -162,7 +187,14 @@ def test_max_images_and_negatives(make):
 def test_stats_only_prints_and_stops(make, site, capsys, drawn):
     make(STATS_ONLY="1")
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["circle", "four", "without", "all", "train:", "val:"]
+    assert [line.split()[0] for line in lines[1:]] == [
+        "circle",
+        "four",
+        "without",
+        "all",
+        "train:",
+        "val:",
+    ]
     assert "to fetch" in lines[-1]
     assert not [path for path in site.requests if path.endswith(".jpg") and site.bytes_sent[path]]
     assert not paths.mscoco_dataset("limited").folder.exists()
@@ -195,7 +227,10 @@ def test_testdev_has_images_and_no_boxes(make, home, drawn, tmp_path, site):
     root = tmp_path / "more"
     (root / "annotations").mkdir(parents=True)
     with zipfile.ZipFile(str(root / "annotations" / "image_info_test2017.zip"), "w") as archive:
-        archive.writestr("annotations/image_info_test-dev2017.json", json.dumps(document).replace("val2017", "test2017"))
+        archive.writestr(
+            "annotations/image_info_test-dev2017.json",
+            json.dumps(document).replace("val2017", "test2017"),
+        )
     shutil.copytree(str(drawn / "val2017"), str(root / "test2017"))
     with Server(root) as server:
         dataset = make("complete", SPLITS="testdev", COCO_URL=server.url)
@@ -213,7 +248,10 @@ def test_testdev_has_images_and_no_boxes(make, home, drawn, tmp_path, site):
         ({"MAX_IMAGES": "all"}, "MAX_IMAGES=all: give a number"),
         ({"NEGATIVES": "tain=3"}, "NEGATIVES=tain=3"),
         ({"MAX_MISSING": "much"}, "MAX_MISSING=much"),
-        ({"COCO_URL": "images.cocodataset.org"}, "COCO_URL=images.cocodataset.org: give a web address"),
+        (
+            {"COCO_URL": "images.cocodataset.org"},
+            "COCO_URL=images.cocodataset.org: give a web address",
+        ),
         ({"NAME": "raw-data"}, "NAME=raw-data"),
         ({"NAME": "../x"}, "NAME=../x"),
         ({"VERIFY": "yes"}, "VERIFY=yes: give structure or decode"),
@@ -228,17 +266,27 @@ def test_a_value_that_means_nothing_is_refused(make, variables, words):
 
 def test_an_unknown_class_of_coco_is_refused_before_any_download(make, monkeypatch):
     monkeypatch.delenv("COCO_URL")
-    monkeypatch.setattr(coco.coco_raw_data.RawData, "fetch_annotations", lambda *_: pytest.fail("downloads"))
+    monkeypatch.setattr(
+        coco.coco_raw_data.RawData, "fetch_annotations", lambda *_: pytest.fail("downloads")
+    )
     with pytest.raises(UsageError, match='no class "hose" in COCO; did you mean (horse|mouse)'):
         make(CATEGORIES="hose")
 
 
 def test_a_missing_image_is_counted_listed_and_tried_again(make, site, drawn):
     whole = contents(make(CATEGORIES=RARE))
-    names = sorted({"%012d.jpg" % each["image_id"] for each in truth(drawn, "train")["annotations"] if each["category_id"] == 22})
+    names = sorted(
+        {
+            "%012d.jpg" % each["image_id"]
+            for each in truth(drawn, "train")["annotations"]
+            if each["category_id"] == 22
+        }
+    )
     shutil.rmtree(str(paths.home() / "dataset"))
     site.faults.append(Fault("/train2017/" + names[0], status=404))
-    with pytest.raises(TodusError, match="1 files cannot be had, more than MAX_MISSING allows: %s" % names[0]):
+    with pytest.raises(
+        TodusError, match="1 files cannot be had, more than MAX_MISSING allows: %s" % names[0]
+    ):
         make(CATEGORIES=RARE)
     dataset = make(CATEGORIES=RARE, MAX_MISSING="50%")
     assert split(dataset)["missing"] == [names[0]]
@@ -253,7 +301,10 @@ def test_a_missing_image_is_counted_listed_and_tried_again(make, site, drawn):
 def test_an_image_that_was_damaged_on_disk_is_fetched_again(make, home):
     dataset = make(CATEGORIES=RARE)
     expected = contents(dataset)
-    for path, damage in zip(sorted((home / "dataset/mscoco/raw-data/train2017").iterdir()), (b"", b"\xff\xd8\xff", bytes(5000))):
+    for path, damage in zip(
+        sorted((home / "dataset/mscoco/raw-data/train2017").iterdir()),
+        (b"", b"\xff\xd8\xff", bytes(5000)),
+    ):
         path.write_bytes(damage)
     shutil.rmtree(str(dataset.folder))
     assert contents(make(CATEGORIES=RARE)) == expected
@@ -263,5 +314,7 @@ def test_annotations_that_are_not_json_are_one_line(make, home):
     make(STATS_ONLY="1")
     path = home / "dataset" / "mscoco" / "raw-data" / "annotations" / "instances_train2017.json"
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(TodusError, match="instances_train2017.json is not whole COCO JSON.*remove it and run"):
+    with pytest.raises(
+        TodusError, match="instances_train2017.json is not whole COCO JSON.*remove it and run"
+    ):
         make()

@@ -18,11 +18,27 @@ CATEGORIES = [{"id": 17, "name": "cat", "supercategory": "animal"}, {"id": 1, "n
 
 def image(identity, **more):
     name = "%012d.jpg" % identity
-    return dict({"id": identity, "file_name": name, "width": 640, "height": 480, "coco_url": "http://x/train2017/" + name}, **more)
+    return dict(
+        {
+            "id": identity,
+            "file_name": name,
+            "width": 640,
+            "height": 480,
+            "coco_url": "http://x/train2017/" + name,
+        },
+        **more,
+    )
 
 
 def box(identity, image_id, category_id, **more):
-    content = {"id": identity, "image_id": image_id, "category_id": category_id, "bbox": [1, 2, 3.5, 4], "area": 9.5, "iscrowd": 0}
+    content = {
+        "id": identity,
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": [1, 2, 3.5, 4],
+        "area": 9.5,
+        "iscrowd": 0,
+    }
     return dict(content, segmentation=[[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]], **more)
 
 
@@ -33,7 +49,11 @@ def write(tmp_path, document):
 
 
 def document(**more):
-    content = {"info": {"a": {"b": []}}, "licenses": [{"id": 1}], "images": [image(5), image(6), image(7)]}
+    content = {
+        "info": {"a": {"b": []}},
+        "licenses": [{"id": 1}],
+        "images": [image(5), image(6), image(7)],
+    }
     content["annotations"] = [box(1, 5, 1), box(2, 5, 17), box(3, 7, 17, iscrowd=1)]
     return dict(content, categories=CATEGORIES, **more)
 
@@ -45,7 +65,9 @@ def read(tmp_path, content, wanted=(17,), masks=False):
 def test_the_wanted_boxes_and_all_images_are_read(tmp_path):
     found = read(tmp_path, document())
     assert found.categories == {17: "cat"}
-    assert [(each.id, each.file_name, each.width, each.height, len(each.boxes)) for each in found.images] == [
+    assert [
+        (each.id, each.file_name, each.width, each.height, len(each.boxes)) for each in found.images
+    ] == [
         (5, "000000000005.jpg", 640, 480, 1),
         (6, "000000000006.jpg", 640, 480, 0),
         (7, "000000000007.jpg", 640, 480, 1),
@@ -60,21 +82,37 @@ def test_segmentations_are_kept_only_where_asked_for(tmp_path):
     content = document()
     content["annotations"].append(dict(box(4, 6, 17), segmentation=runs))
     found = read(tmp_path, content, masks=True)
-    assert [each.boxes[0].mask for each in found.images] == [[[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]], runs, [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]]
+    assert [each.boxes[0].mask for each in found.images] == [
+        [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]],
+        runs,
+        [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]],
+    ]
     assert read(tmp_path, content).images[1].boxes[0].mask is None
 
 
-@pytest.mark.parametrize("order", [["categories", "annotations", "images"], ["annotations", "images", "info", "categories"]])
+@pytest.mark.parametrize(
+    "order",
+    [["categories", "annotations", "images"], ["annotations", "images", "info", "categories"]],
+)
 @pytest.mark.parametrize("indent", [None, 2])
 def test_the_order_and_the_spaces_do_not_matter(tmp_path, order, indent):
     content = document()
     content = {**{key: content[key] for key in order}, **content}
-    assert read(tmp_path, json.dumps(content, indent=indent)).images == read(tmp_path, document()).images
+    assert (
+        read(tmp_path, json.dumps(content, indent=indent)).images
+        == read(tmp_path, document()).images
+    )
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 7, 64])
 def test_where_the_file_is_cut_into_chunks_does_not_matter(tmp_path, monkeypatch, chunk):
-    content = document(strange={"} ]": '"}', "list": [[1], [{"}": "]"}]]}, more=[1, [2]], word=None, number=-1.5e3, text='a\\"}')
+    content = document(
+        strange={"} ]": '"}', "list": [[1], [{"}": "]"}]]},
+        more=[1, [2]],
+        word=None,
+        number=-1.5e3,
+        text='a\\"}',
+    )
     whole = read(tmp_path, content)
     monkeypatch.setattr(coco_json, "CHUNK", chunk)
     assert read(tmp_path, content) == whole
@@ -89,8 +127,18 @@ def test_braces_in_strings_end_no_element(tmp_path):
 
 def test_what_cannot_be_used_is_counted(tmp_path):
     content = document()
-    content["annotations"] += [box(4, 99, 17), box(5, 5, 3), dict(box(6, 5, 17), bbox=[1, 2, 3]), dict(box(7, 5, 17), bbox=None)]
-    content["images"] += [image(5), image(8, file_name="../x.jpg"), image(9, width=0), image(10, file_name=None)]
+    content["annotations"] += [
+        box(4, 99, 17),
+        box(5, 5, 3),
+        dict(box(6, 5, 17), bbox=[1, 2, 3]),
+        dict(box(7, 5, 17), bbox=None),
+    ]
+    content["images"] += [
+        image(5),
+        image(8, file_name="../x.jpg"),
+        image(9, width=0),
+        image(10, file_name=None),
+    ]
     assert read(tmp_path, content).dropped == {
         coco_annotations.NO_IMAGE: 1,
         coco_annotations.NO_CLASS: 1,
@@ -115,7 +163,17 @@ def test_a_file_cut_short_is_an_error(tmp_path, share):
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "<html></html>", "{", "{}", '{"images": {}}', '{"images": [1, 2]}', '{"images": [{"id" 1}]}', "\0" * 100]
+    "text",
+    [
+        "[]",
+        "<html></html>",
+        "{",
+        "{}",
+        '{"images": {}}',
+        '{"images": [1, 2]}',
+        '{"images": [{"id" 1}]}',
+        "\0" * 100,
+    ],
 )
 def test_something_else_is_an_error(tmp_path, text):
     with pytest.raises(TodusError, match="instances.json"):
@@ -134,11 +192,21 @@ def test_categories_are_found_wherever_they_are(tmp_path, monkeypatch):
     first = {"categories": CATEGORIES, **content}
     assert coco_annotations.read_categories(write(tmp_path, first)) == NAMES
     content["annotations"][-1]["categories"] = "no"
-    assert coco_annotations.read_categories(write(tmp_path, {**first, "z": {"categories": [1]}})) == NAMES
+    assert (
+        coco_annotations.read_categories(write(tmp_path, {**first, "z": {"categories": [1]}}))
+        == NAMES
+    )
 
 
 @pytest.mark.parametrize(
-    "bad", [[], [{"id": 0, "name": "x"}], [{"id": 1, "name": " "}], [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], [{"name": "a"}]]
+    "bad",
+    [
+        [],
+        [{"id": 0, "name": "x"}],
+        [{"id": 1, "name": " "}],
+        [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}],
+        [{"name": "a"}],
+    ],
 )
 def test_bad_categories_are_an_error(tmp_path, bad):
     with pytest.raises(TodusError, match="categor"):
@@ -151,7 +219,9 @@ JSON = st.recursive(
     | st.integers(-(10**9), 10**9)
     | st.floats(allow_nan=False, allow_infinity=False, width=32)
     | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -164,11 +234,15 @@ JSON = st.recursive(
     chunk=st.integers(1, 40),
 )
 def test_elements_are_what_a_whole_parse_gives(elements, other, ascii, chunk):
-    text = json.dumps({"other": other, "wanted": elements, "last": other}, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
+    text = json.dumps(
+        {"other": other, "wanted": elements, "last": other}, ensure_ascii=ascii
+    ).encode("utf-8", "surrogatepass")
     before, coco_json.CHUNK = coco_json.CHUNK, chunk
     try:
         stream = coco_json.JsonStream(io.BytesIO(text))
-        found = [element for key in stream.members() if key == "wanted" for element in stream.elements()]
+        found = [
+            element for key in stream.members() if key == "wanted" for element in stream.elements()
+        ]
     finally:
         coco_json.CHUNK = before
     assert found == elements
@@ -193,9 +267,13 @@ def test_boxes_of_no_wanted_class_are_passed_over_as_coco_writes_them():
     wanted=st.sets(st.sampled_from([1, 17])),
     chunk=st.sampled_from([1, 100, 5000]),
 )
-def test_the_wanted_boxes_are_the_same_however_many_are_passed_over(tmp_path_factory, chosen, wanted, chunk):
+def test_the_wanted_boxes_are_the_same_however_many_are_passed_over(
+    tmp_path_factory, chosen, wanted, chunk
+):
     path = tmp_path_factory.getbasetemp() / "passed.json"
-    boxes = "".join(COCOS_OWN % (category, number) for number, category in enumerate(chosen)).rstrip(",")
+    boxes = "".join(
+        COCOS_OWN % (category, number) for number, category in enumerate(chosen)
+    ).rstrip(",")
     rest = json.dumps({"images": [image(6)], "categories": CATEGORIES})
     path.write_text('{"annotations": [%s], %s' % (boxes, rest[1:]))
     before, coco_json.CHUNK = coco_json.CHUNK, chunk
@@ -203,8 +281,12 @@ def test_the_wanted_boxes_are_the_same_however_many_are_passed_over(tmp_path_fac
         found = coco_annotations.read(path, NAMES, wanted)
     finally:
         coco_json.CHUNK = before
-    assert [each.id for each in found.images[0].boxes] == [number for number, category in enumerate(chosen) if category in wanted]
-    assert found.dropped[coco_annotations.NO_CLASS] == sum(category not in NAMES for category in chosen)
+    assert [each.id for each in found.images[0].boxes] == [
+        number for number, category in enumerate(chosen) if category in wanted
+    ]
+    assert found.dropped[coco_annotations.NO_CLASS] == sum(
+        category not in NAMES for category in chosen
+    )
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -223,7 +305,20 @@ def test_damage_is_an_error_or_harmless(tmp_path_factory, at, value):
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(["images", "annotations"]),
-    key=st.sampled_from(["id", "image_id", "category_id", "bbox", "area", "iscrowd", "file_name", "width", "height", "coco_url"]),
+    key=st.sampled_from(
+        [
+            "id",
+            "image_id",
+            "category_id",
+            "bbox",
+            "area",
+            "iscrowd",
+            "file_name",
+            "width",
+            "height",
+            "coco_url",
+        ]
+    ),
     value=JSON,
 )
 def test_a_strange_value_is_counted_or_harmless(tmp_path_factory, kind, key, value):
@@ -236,7 +331,10 @@ def test_a_strange_value_is_counted_or_harmless(tmp_path_factory, kind, key, val
 
 
 def images(*classes):
-    return [Image(index, "%d.jpg" % index, 9, 9, [Box(each, 0, 0, 1, 1, 1) for each in found]) for index, found in enumerate(classes)]
+    return [
+        Image(index, "%d.jpg" % index, 9, 9, [Box(each, 0, 0, 1, 1, 1) for each in found])
+        for index, found in enumerate(classes)
+    ]
 
 
 def test_max_images_keeps_every_class_and_its_share():
@@ -249,7 +347,10 @@ def test_max_images_keeps_every_class_and_its_share():
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(sizes=st.dictionaries(st.integers(1, 90), st.integers(1, 500), min_size=1, max_size=12), most=st.integers(1, 3000))
+@given(
+    sizes=st.dictionaries(st.integers(1, 90), st.integers(1, 500), min_size=1, max_size=12),
+    most=st.integers(1, 3000),
+)
 def test_places_are_shared_out_whole(sizes, most):
     most = min(most, sum(sizes.values()))
     places = choose.shares(sizes, most)

@@ -20,7 +20,11 @@ pytest_plugins = ["tests.helpers.coco_site"]
 KILLS = int(os.environ.get("TODUS_TEST_KILLS", "8"))
 
 
-ANNOTATIONS, TRAIN_ZIP, ONE_IMAGE = "/annotations/annotations_trainval2017.zip", "/zips/train2017.zip", "/train2017/*.jpg"
+ANNOTATIONS, TRAIN_ZIP, ONE_IMAGE = (
+    "/annotations/annotations_trainval2017.zip",
+    "/zips/train2017.zip",
+    "/train2017/*.jpg",
+)
 FAULTS = {
     "cut at once": {"cut": 0},
     "cut": {"cut": 3000},
@@ -44,10 +48,18 @@ def undisturbed(drawn, tmp_path_factory):
             home = tmp_path_factory.mktemp("undisturbed")
             with Server(drawn) as server:
                 environment = dict(
-                    os.environ, TODUS_HOME=str(home), COCO_URL=server.url, CATEGORIES=classes, NAME="it", PYTHONPATH=str(paths.REPO)
+                    os.environ,
+                    TODUS_HOME=str(home),
+                    COCO_URL=server.url,
+                    CATEGORIES=classes,
+                    NAME="it",
+                    PYTHONPATH=str(paths.REPO),
                 )
                 subprocess.run(
-                    [sys.executable, "-m", "todus.commands.dataset", "coco", kind], check=True, env=environment, stderr=subprocess.DEVNULL
+                    [sys.executable, "-m", "todus.commands.dataset", "coco", kind],
+                    check=True,
+                    env=environment,
+                    stderr=subprocess.DEVNULL,
                 )
             made[kind, classes] = contents(paths.Dataset(home / "dataset" / "mscoco" / "it"))
         return made[kind, classes]
@@ -58,9 +70,12 @@ def undisturbed(drawn, tmp_path_factory):
 @pytest.mark.parametrize("times", [3, 50])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(
-    "path, kind, classes", [(ANNOTATIONS, "limited", RARE), (TRAIN_ZIP, "complete", "all"), (ONE_IMAGE, "limited", RARE)]
+    "path, kind, classes",
+    [(ANNOTATIONS, "limited", RARE), (TRAIN_ZIP, "complete", "all"), (ONE_IMAGE, "limited", RARE)],
 )
-def test_after_any_fault_a_rerun_gives_the_same_bytes(make, site, undisturbed, path, kind, classes, fault, times):
+def test_after_any_fault_a_rerun_gives_the_same_bytes(
+    make, site, undisturbed, path, kind, classes, fault, times
+):
     expected = undisturbed(kind, classes)
     site.faults.append(Fault(path, times=times, **FAULTS[fault]))
     try:
@@ -72,20 +87,27 @@ def test_after_any_fault_a_rerun_gives_the_same_bytes(make, site, undisturbed, p
         make(kind, CATEGORIES=classes, NAME="it")
     assert contents(paths.mscoco_dataset("it")) == expected
     raw = paths.raw_data()
-    assert not [left for left in raw.rglob(".*") if left.name.endswith(("part", "part.json"))], "nothing unfinished is left"
+    assert not [left for left in raw.rglob(".*") if left.name.endswith(("part", "part.json"))], (
+        "nothing unfinished is left"
+    )
 
 
 def test_a_zip_that_changes_on_the_server_between_two_runs_starts_again(make, site, undisturbed):
     old = bytearray(site.file(TRAIN_ZIP).read_bytes())
     old[5000:6000] = bytes(1000)
-    site.faults += [Fault(TRAIN_ZIP, content=bytes(old), cut=20000, times=1, skip=1), Fault(TRAIN_ZIP, status=503, skip=1)]
+    site.faults += [
+        Fault(TRAIN_ZIP, content=bytes(old), cut=20000, times=1, skip=1),
+        Fault(TRAIN_ZIP, status=503, skip=1),
+    ]
     with pytest.raises(TodusError, match="answers 503"):
         make("complete", NAME="it", RETRIES="2")
     site.faults.clear()
     assert contents(make("complete", NAME="it")) == undisturbed("complete", "all")
 
 
-def test_an_image_that_is_damaged_inside_a_zip_of_the_right_length_is_found_out(make, site, undisturbed):
+def test_an_image_that_is_damaged_inside_a_zip_of_the_right_length_is_found_out(
+    make, site, undisturbed
+):
     data = bytearray(site.file(TRAIN_ZIP).read_bytes())
     data[5000] ^= 255
     site.faults.append(Fault(TRAIN_ZIP, content=bytes(data), times=1, skip=1))
@@ -108,7 +130,9 @@ def start(site, **variables):
         env=environment,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores Ctrl-C
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a test run in the background ignores Ctrl-C
     )
 
 
@@ -123,8 +147,12 @@ def test_kill_9_at_any_moment_leaves_the_old_dataset_or_the_new(site, home, undi
     reached = 0
     for number in range(KILLS):
         if number % 2:
-            shutil.rmtree(str(home / "dataset" / "mscoco" / "raw-data" / "train2017"), ignore_errors=True)
-        process = start(site, CATEGORIES=CLASSES if number % 2 else RARE, NAME="it", JOBS="2", SHARDS="3")
+            shutil.rmtree(
+                str(home / "dataset" / "mscoco" / "raw-data" / "train2017"), ignore_errors=True
+            )
+        process = start(
+            site, CATEGORIES=CLASSES if number % 2 else RARE, NAME="it", JOBS="2", SHARDS="3"
+        )
         time.sleep(chance.uniform(0.3, 1.2) * usual)
         reached += process.poll() is None
         process.send_signal(signal.SIGKILL)
@@ -135,7 +163,10 @@ def test_kill_9_at_any_moment_leaves_the_old_dataset_or_the_new(site, home, undi
             assert process.returncode == 0, errors
             assert contents(dataset) == expected[classes]
     assert reached, "no build was killed; all were over"
-    assert [path.name for path in sorted((home / "dataset" / "mscoco").iterdir())] == ["it", "raw-data"], "nothing unfinished is left"
+    assert [path.name for path in sorted((home / "dataset" / "mscoco").iterdir())] == [
+        "it",
+        "raw-data",
+    ], "nothing unfinished is left"
 
 
 def test_of_two_builds_at_once_the_second_says_who_is_first(site, home):
@@ -152,7 +183,10 @@ def test_of_two_builds_at_once_the_second_says_who_is_first(site, home):
         assert (
             errors.strip()
             .splitlines()[-1]
-            .startswith("dataset: %s is in use by PID %d on " % (paths.mscoco_dataset("limited").folder, first.pid))
+            .startswith(
+                "dataset: %s is in use by PID %d on "
+                % (paths.mscoco_dataset("limited").folder, first.pid)
+            )
         )
     finally:
         first.kill()

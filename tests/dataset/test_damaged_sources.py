@@ -38,7 +38,9 @@ def test_damage_is_counted_or_one_clear_line(source, changes, monkeypatch, capsy
     try:
         victim = draw(top / "in")
         victim.write_bytes(damaged(victim.read_bytes(), changes))
-        own.clean_environment(monkeypatch, top / "home", NAME="d", MAX_DROPPED="100", OPENIMAGES_URL=str(top / "in"))
+        own.clean_environment(
+            monkeypatch, top / "home", NAME="d", MAX_DROPPED="100", OPENIMAGES_URL=str(top / "in")
+        )
         monkeypatch.setenv("CATEGORIES", "Car" if kind == "openimages" else "")
         monkeypatch.setenv("SPLITS", "validation")
         before = own.tree(top / "in")
@@ -46,13 +48,23 @@ def test_damage_is_counted_or_one_clear_line(source, changes, monkeypatch, capsy
         code = run("dataset", main, arguments(top / "in"))
         captured = capsys.readouterr()
         assert own.tree(top / "in") == before
-        assert "\x1b" not in captured.out + captured.err and "\x9b" not in captured.out + captured.err
-        written = {path.relative_to(top).parts[:4] for path in top.rglob("*") if path.is_file() and path.relative_to(top).parts[0] != "in"}
+        assert (
+            "\x1b" not in captured.out + captured.err and "\x9b" not in captured.out + captured.err
+        )
+        written = {
+            path.relative_to(top).parts[:4]
+            for path in top.rglob("*")
+            if path.is_file() and path.relative_to(top).parts[0] != "in"
+        }
         if code == 0:
             assert written and all(parts[:4] == ("home", "dataset", kind, "d") for parts in written)
             counts, problems = verify.dataset(paths.dataset("%s/d" % kind))
             assert not problems and sum(found.boxes for found in counts.values()) >= 1
         else:
-            assert code in (1, 2) and captured.err.splitlines()[-1].startswith("dataset: ") and not written
+            assert (
+                code in (1, 2)
+                and captured.err.splitlines()[-1].startswith("dataset: ")
+                and not written
+            )
     finally:
         shutil.rmtree(str(top))

@@ -32,7 +32,9 @@ def test_wrongly_named_files_are_told_by_content_and_kept(tmp_path, kind, name):
     assert image_conversion.needed_conversion(picture, upright=True) == ""
 
 
-@pytest.mark.parametrize("kind, stored", [("BMP", "jpeg"), ("GIF", "jpeg"), ("TIFF", "jpeg"), ("WEBP", "jpeg")])
+@pytest.mark.parametrize(
+    "kind, stored", [("BMP", "jpeg"), ("GIF", "jpeg"), ("TIFF", "jpeg"), ("WEBP", "jpeg")]
+)
 def test_other_formats_become_jpeg_with_a_note(tmp_path, kind, stored):
     path = own.save(tmp_path / "a.jpg", 1, format=kind)
     note = image_conversion.needed_conversion(image_conversion.read_header(path), upright=True)
@@ -42,14 +44,25 @@ def test_other_formats_become_jpeg_with_a_note(tmp_path, kind, stored):
 
 
 @pytest.mark.parametrize(
-    "mode, kind", [("L", "JPEG"), ("CMYK", "JPEG"), ("L", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("1", "PNG")]
+    "mode, kind",
+    [
+        ("L", "JPEG"),
+        ("CMYK", "JPEG"),
+        ("L", "PNG"),
+        ("LA", "PNG"),
+        ("P", "PNG"),
+        ("RGBA", "PNG"),
+        ("1", "PNG"),
+    ],
 )
 def test_grey_palette_alpha_and_cmyk_become_rgb(tmp_path, mode, kind):
     smooth = np.linspace(0, 255, 40 * 30 * 3).reshape(30, 40, 3).astype(np.uint8)
     image = Image.fromarray(smooth).convert(mode)
     path = tmp_path / "a.jpg"
     image.save(str(path), kind)
-    assert "to RGB" in image_conversion.needed_conversion(image_conversion.read_header(path), upright=False)
+    assert "to RGB" in image_conversion.needed_conversion(
+        image_conversion.read_header(path), upright=False
+    )
     data, found = image_conversion.convert(path, upright=False)
     pixels = decode(data)
     assert found == kind.lower() and pixels.shape == (30, 40, 3)
@@ -70,7 +83,15 @@ def test_sixteen_bits_are_refused_by_name(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"not an image", b"<!DOCTYPE html><html></html>", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xff\xd8\xff", b"BM" + b"\0" * 60]
+    "data",
+    [
+        b"",
+        b"not an image",
+        b"<!DOCTYPE html><html></html>",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        b"\xff\xd8\xff",
+        b"BM" + b"\0" * 60,
+    ],
 )
 def test_what_is_no_image_has_one_reason(tmp_path, data):
     path = tmp_path / "a.jpg"
@@ -96,7 +117,9 @@ def test_a_file_cut_short_is_refused_when_converted(tmp_path):
         image_conversion.convert(path, upright=True)
 
 
-@pytest.mark.parametrize("value, size", [(1, (40, 30)), (3, (40, 30)), (6, (30, 40)), (8, (30, 40)), (99, (40, 30))])
+@pytest.mark.parametrize(
+    "value, size", [(1, (40, 30)), (3, (40, 30)), (6, (30, 40)), (8, (30, 40)), (99, (40, 30))]
+)
 def test_exif_orientation_turns_the_pixels_when_asked(tmp_path, value, size):
     path = own.save(tmp_path / "a.jpg", 1, exif=exif(value), quality=95)
     picture = image_conversion.read_header(path)
@@ -115,7 +138,12 @@ def test_exif_orientation_turns_the_pixels_when_asked(tmp_path, value, size):
 @pytest.mark.parametrize(
     "frame, exif_setting, default, upright",
     [
-        ((30, 40), "auto", False, True),  # the annotation has the turned size: its tool showed the image upright
+        (
+            (30, 40),
+            "auto",
+            False,
+            True,
+        ),  # the annotation has the turned size: its tool showed the image upright
         ((40, 30), "auto", True, False),  # the stored size: its tool did not turn it
         ((60, 80), "auto", False, True),
         (UNKNOWN, "auto", True, True),
@@ -129,7 +157,9 @@ def test_exif_orientation_turns_the_pixels_when_asked(tmp_path, value, size):
 def test_the_annotations_size_tells_what_its_tool_showed(frame, exif_setting, default, upright):
     picture = image_conversion.ImageInfo(40, 30, "jpeg", "RGB", 6)
     found = fit(frame, picture, exif_setting, default)
-    assert found.upright == upright and (found.width, found.height) == ((30, 40) if upright else (40, 30))
+    assert found.upright == upright and (found.width, found.height) == (
+        (30, 40) if upright else (40, 30)
+    )
 
 
 def test_a_size_of_another_picture_is_refused():

@@ -37,7 +37,9 @@ def drawn(seed, name, number=6, split=None):
         for index in range(number):
             folder = root / split(index) if split else root
             own.save(folder / ("%s%d.jpg" % (name, index)), seed + index)
-            own.write(folder / ("%s%d.xml" % (name, index)), own.xml("", (40, 30), [(name, 5, 6, 25, 26)]))
+            own.write(
+                folder / ("%s%d.xml" % (name, index)), own.xml("", (40, 30), [(name, 5, 6, 25, 26)])
+            )
 
     return fill
 
@@ -49,8 +51,12 @@ def test_classes_of_both_have_one_label_map_the_first_ones_first(made):
     assert code == 0 and "merged/ab: 12 images, 12 boxes, 2 classes" in out
     assert categories.read_label_map(paths.dataset("merged/ab").label_map) == {1: "zebra", 2: "ant"}
     found = own.every("merged/ab")
-    assert set(found) == {"voc/a/zebra%d.jpg" % n for n in range(6)} | {"voc/b/ant%d.jpg" % n for n in range(6)}
-    assert own.boxes_of(found["voc/b/ant3.jpg"]) == [("ant", 5, 6, 25, 26)] and found["voc/b/ant3.jpg"].classes.tolist() == [2]
+    assert set(found) == {"voc/a/zebra%d.jpg" % n for n in range(6)} | {
+        "voc/b/ant%d.jpg" % n for n in range(6)
+    }
+    assert own.boxes_of(found["voc/b/ant3.jpg"]) == [("ant", 5, 6, 25, 26)] and found[
+        "voc/b/ant3.jpg"
+    ].classes.tolist() == [2]
     assert "note: only voc/a labels zebra" in err
     assert verify.main(["merged/ab"]) == 0
 
@@ -67,7 +73,11 @@ def test_an_image_of_both_is_there_once_with_the_boxes_of_both(made):
     made.voc("b", drawn(0, "dog", split=lambda n: "train" if n > 0 else "val"))
     code, out, _ = made.merge("voc/a", "voc/b", NAME="ab")
     splits = own.examples("merged/ab")
-    assert code == 0 and set(splits["val"]) == {"voc/a/train/cat0.jpg", "voc/a/val/cat4.jpg", "voc/a/val/cat5.jpg"}
+    assert code == 0 and set(splits["val"]) == {
+        "voc/a/train/cat0.jpg",
+        "voc/a/val/cat4.jpg",
+        "voc/a/val/cat5.jpg",
+    }
     assert len(splits["train"]) == 3
     assert all(found.class_texts == ["cat", "dog"] for found in own.every("merged/ab").values())
     assert "image of one dataset's train in another's val or test, kept there" in out
@@ -76,7 +86,9 @@ def test_an_image_of_both_is_there_once_with_the_boxes_of_both(made):
 def test_one_thing_that_both_drew_is_one_box():
     one = Box(1, 10, 10, 50, 50, 1600)
     assert merge.same_object(one, Box(1, 11, 10, 50, 52, 1600))
-    assert not merge.same_object(one, Box(2, 10, 10, 50, 50, 1600)) and not merge.same_object(one, Box(1, 30, 10, 70, 50, 1600))
+    assert not merge.same_object(one, Box(2, 10, 10, 50, 50, 1600)) and not merge.same_object(
+        one, Box(1, 30, 10, 70, 50, 1600)
+    )
 
 
 def test_the_second_merge_has_nothing_to_do_until_a_dataset_changes(made, tmp_path):
@@ -98,7 +110,12 @@ def test_categories_and_rename_apply(made):
 
 
 @pytest.mark.parametrize(
-    "names, says", [(["voc/a"], "name two datasets"), (["voc/a", "voc/none"], "no dataset at"), (["voc/a", "voc/a"], "name two")]
+    "names, says",
+    [
+        (["voc/a"], "name two datasets"),
+        (["voc/a", "voc/none"], "no dataset at"),
+        (["voc/a", "voc/a"], "name two"),
+    ],
 )
 def test_what_cannot_be_merged_is_one_line(made, names, says):
     made.voc("a", drawn(0, "cat"))
@@ -114,4 +131,9 @@ def test_a_damaged_record_is_named_and_nothing_is_written(made):
     data[40] ^= 1
     shard.write_bytes(bytes(data))
     code, _, err = made.merge("voc/a", "voc/b", NAME="ab")
-    assert code == 1 and shard.name in err and "offset 0" in err and not paths.dataset("merged/ab").folder.exists()
+    assert (
+        code == 1
+        and shard.name in err
+        and "offset 0" in err
+        and not paths.dataset("merged/ab").folder.exists()
+    )

@@ -18,7 +18,13 @@ CAR, BUS, VEHICLE, BEAR, CAT = "/m/0k4j", "/m/01bjv", "/m/07yv9", "/m/0633h", "/
 TREE = {
     "LabelName": "/m/0bl9f",
     "Subcategory": [
-        {"LabelName": VEHICLE, "Subcategory": [{"LabelName": CAR, "Part": [{"LabelName": "/m/083wq"}]}, {"LabelName": BUS}]},
+        {
+            "LabelName": VEHICLE,
+            "Subcategory": [
+                {"LabelName": CAR, "Part": [{"LabelName": "/m/083wq"}]},
+                {"LabelName": BUS},
+            ],
+        },
         {"LabelName": CAT},
     ],
 }
@@ -30,7 +36,12 @@ BOXES = {
 
 
 def row(image, label, corners=(0.25, 0.75, 0.2, 0.8), flags="0,0,0,0,0"):
-    return "%s,xclick,%s,1,%s,%s" % (image, label, ",".join(str(corner) for corner in corners), flags)
+    return "%s,xclick,%s,1,%s,%s" % (
+        image,
+        label,
+        ",".join(str(corner) for corner in corners),
+        flags,
+    )
 
 
 def draw(root, split, rows, table=None):
@@ -45,9 +56,18 @@ def mini(tmp_path):
     """A drawn Open Images: train ids 0001.., validation 1001.., test 2001.."""
     root = tmp_path / "served"
     labels = [CAR, BUS, VEHICLE, BEAR, CAT]
-    draw(root, "train", [row("%016x" % (n + 1), labels[n % 5]) for n in range(20)] + [row("%016x" % 1, BEAR, flags="0,1,1,0,0")])
+    draw(
+        root,
+        "train",
+        [row("%016x" % (n + 1), labels[n % 5]) for n in range(20)]
+        + [row("%016x" % 1, BEAR, flags="0,1,1,0,0")],
+    )
     draw(root, "validation", [row("%016x" % (n + 0x1001), labels[n % 5]) for n in range(10)])
-    draw(root, "test", [row("%016x" % (n + 0x2001), labels[n % 5], flags="0,0,0,1,0") for n in range(5)])
+    draw(
+        root,
+        "test",
+        [row("%016x" % (n + 0x2001), labels[n % 5], flags="0,0,0,1,0") for n in range(5)],
+    )
     own.write(root / openimages_site.HIERARCHY, json.dumps(TREE))
     return root
 
@@ -76,7 +96,9 @@ def test_only_the_images_with_a_wanted_class_are_fetched(build, mini):
     assert code == 0 and out.splitlines()[-1].endswith("-d openimages/polar-bear-car")
     splits = own.examples("openimages/polar-bear-car")
     assert set(splits["train"]) == {"train/%016x" % (n + 1) for n in range(20) if n % 5 in (0, 3)}
-    assert set(splits["val"]) == {"validation/%016x" % (n + 0x1001) for n in range(10) if n % 5 in (0, 3)}
+    assert set(splits["val"]) == {
+        "validation/%016x" % (n + 0x1001) for n in range(10) if n % 5 in (0, 3)
+    }
     assert fetched == {"/%s.jpg" % name for split in splits.values() for name in split}
     assert names("openimages/polar-bear-car") == {1: "Polar bear", 2: "Car"}
 
@@ -84,8 +106,14 @@ def test_only_the_images_with_a_wanted_class_are_fetched(build, mini):
 def test_a_group_becomes_a_crowd_and_corners_are_fractions(build, mini):
     build(CATEGORIES="Car,Polar bear", NAME="g", OPENIMAGES_URL=str(mini))
     found = own.every("openimages/g")["train/%016x" % 1]
-    assert dict(zip(found.class_texts, found.is_crowd.tolist())) == {"Car": False, "Polar bear": True}
-    assert dict(zip(found.class_texts, found.truncated.tolist())) == {"Car": False, "Polar bear": True}
+    assert dict(zip(found.class_texts, found.is_crowd.tolist())) == {
+        "Car": False,
+        "Polar bear": True,
+    }
+    assert dict(zip(found.class_texts, found.truncated.tolist())) == {
+        "Car": False,
+        "Polar bear": True,
+    }
     assert found.boxes[0].tolist() == pytest.approx([0.2, 0.25, 0.8, 0.75])
 
 
@@ -110,27 +138,41 @@ def test_a_second_run_fetches_nothing_and_a_cut_one_goes_on(build, mini):
         assert not paths.dataset("openimages/r").folder.exists()
         server.faults.clear()
         assert build(CATEGORIES="Car", NAME="r", OPENIMAGES_URL=server.url)[0] == 0
-        assert all(count == 1 for path, count in server.requests.items() if not path.endswith("%016x.jpg" % 6))
+        assert all(
+            count == 1
+            for path, count in server.requests.items()
+            if not path.endswith("%016x.jpg" % 6)
+        )
         before = len(server.log)
-        assert "is up to date" in build(CATEGORIES="Car", NAME="r", OPENIMAGES_URL=server.url)[1] and len(server.log) == before
+        assert (
+            "is up to date" in build(CATEGORIES="Car", NAME="r", OPENIMAGES_URL=server.url)[1]
+            and len(server.log) == before
+        )
 
 
 def test_missing_images_are_listed_and_too_many_fail(build, mini):
     with Server(mini, [Fault("/train/%016x.jpg" % 1, status=404)]) as server:
         code, _, err = build(CATEGORIES="Car", NAME="m", OPENIMAGES_URL=server.url)
         assert code == 1 and "MAX_MISSING" in err
-        code, out, err = build(CATEGORIES="Car", NAME="m", OPENIMAGES_URL=server.url, MAX_MISSING="20%")
+        code, out, err = build(
+            CATEGORIES="Car", NAME="m", OPENIMAGES_URL=server.url, MAX_MISSING="20%"
+        )
     assert code == 0, err
     assert "not to be had: the server does not have it: train/%016x" % 1 in out
 
 
 def test_max_images_keeps_the_classes_shares_and_depends_on_the_seed_alone(build, mini):
-    boxes = {"%04x" % n: openimages_rows._BOX.pack(0 if n < 80 else 1, 0, 0, 1, 0, 1) for n in range(100)}
+    boxes = {
+        "%04x" % n: openimages_rows._BOX.pack(0 if n < 80 else 1, 0, 0, 1, 0, 1) for n in range(100)
+    }
     chosen = openimages.sample(boxes, 10, seed=1)
     assert sum(int(image, 16) < 80 for image in chosen) in (7, 8) and len(chosen) == 10
     assert chosen == openimages.sample(boxes, 10, seed=1) != openimages.sample(boxes, 10, seed=2)
     build(CATEGORIES="Car Cat", NAME="s", MAX_IMAGES="2", OPENIMAGES_URL=str(mini))
-    assert {split: len(found) for split, found in own.examples("openimages/s").items()} == {"train": 2, "val": 2}
+    assert {split: len(found) for split, found in own.examples("openimages/s").items()} == {
+        "train": 2,
+        "val": 2,
+    }
 
 
 def test_expand_brings_the_classes_below(build, mini):
@@ -144,14 +186,23 @@ def test_expand_brings_the_classes_below(build, mini):
 
 
 def test_exclude_leaves_out_flagged_boxes(build, mini):
-    code, out, _ = build(CATEGORIES="Car", NAME="e", EXCLUDE="depiction", SPLITS="train,test", OPENIMAGES_URL=str(mini))
+    code, out, _ = build(
+        CATEGORIES="Car",
+        NAME="e",
+        EXCLUDE="depiction",
+        SPLITS="train,test",
+        OPENIMAGES_URL=str(mini),
+    )
     assert code == 0 and "test: 1 box left out for EXCLUDE" in out
     assert len(own.every("openimages/e")) == 4
 
 
 def test_one_split_alone_is_divided_by_val(build, mini):
     build(CATEGORIES="all", NAME="v", SPLITS="validation", OPENIMAGES_URL=str(mini))
-    assert {split: len(found) for split, found in own.examples("openimages/v").items()} == {"train": 8, "val": 2}
+    assert {split: len(found) for split, found in own.examples("openimages/v").items()} == {
+        "train": 8,
+        "val": 2,
+    }
 
 
 @pytest.mark.parametrize(
@@ -162,7 +213,10 @@ def test_one_split_alone_is_divided_by_val(build, mini):
         ({"CATEGORIES": "/m/nothing"}, "no class with the label /m/nothing"),
         ({"CATEGORIES": "Car", "SPLITS": "dev"}, "SPLITS=dev: give some of train validation test"),
         ({"CATEGORIES": "Car", "EXCLUDE": "ugly"}, "EXCLUDE=ugly: give some of occluded"),
-        ({"CATEGORIES": "Car", "OPENIMAGES_VERSION": "8"}, "OPENIMAGES_VERSION=8: give 4 or 5 or 6 or 7"),
+        (
+            {"CATEGORIES": "Car", "OPENIMAGES_VERSION": "8"},
+            "OPENIMAGES_VERSION=8: give 4 or 5 or 6 or 7",
+        ),
     ],
 )
 def test_wrong_variables_are_usage_errors(build, variables, says):
@@ -177,14 +231,23 @@ def test_a_web_page_in_place_of_the_box_file_never_becomes_a_dataset(build, mini
 
 
 def test_names_underscores_and_labels_are_one():
-    assert openimages_classes.choose('Polar_bear "Polar bear" polar-bear /m/0633h') == openimages_classes.choose("/m/0633h")
-    assert list(openimages_classes.choose("Traffic light, Person").values()) == ["Traffic light", "Person"]
+    assert openimages_classes.choose(
+        'Polar_bear "Polar bear" polar-bear /m/0633h'
+    ) == openimages_classes.choose("/m/0633h")
+    assert list(openimages_classes.choose("Traffic light, Person").values()) == [
+        "Traffic light",
+        "Person",
+    ]
     with pytest.raises(UsageError, match="Dog"):
         openimages_classes.choose("Dgo")
 
 
 def test_damaged_rows_are_counted_and_columns_are_found_by_name(tmp_path):
-    lines = ["XMax,XMin,YMin,YMax,LabelName,ImageID,IsGroupOf", "0.5,0.1,0.2,0.9,%s,aa,1" % CAR, "x,0.1,0.2,0.9,%s,aa,0" % CAR]
+    lines = [
+        "XMax,XMin,YMin,YMax,LabelName,ImageID,IsGroupOf",
+        "0.5,0.1,0.2,0.9,%s,aa,1" % CAR,
+        "x,0.1,0.2,0.9,%s,aa,0" % CAR,
+    ]
     lines += [
         "0.5,0.1,0.2,nan,%s,aa,0" % CAR,
         "0.5,0.1",
@@ -196,12 +259,23 @@ def test_damaged_rows_are_counted_and_columns_are_found_by_name(tmp_path):
     ]
     path = own.write(tmp_path / "rows.csv", "\n".join(lines))
     found = openimages_rows.read(path, {CAR: 3})
-    assert list(found.boxes) == ["aa"] and len(found.boxes["aa"]) == 19 and sum(found.dropped.values()) == 5
+    assert (
+        list(found.boxes) == ["aa"]
+        and len(found.boxes["aa"]) == 19
+        and sum(found.dropped.values()) == 5
+    )
     box = openimages_rows.named_boxes(found.boxes["aa"], {3: "Car"})[0]
-    assert box[:5] == ("Car", pytest.approx(0.1), pytest.approx(0.2), pytest.approx(0.5), pytest.approx(0.9)) and box.is_crowd
+    assert (
+        box[:5]
+        == ("Car", pytest.approx(0.1), pytest.approx(0.2), pytest.approx(0.5), pytest.approx(0.9))
+        and box.is_crowd
+    )
 
 
-@pytest.mark.parametrize("data", [b"", b"a,b\n", b"\0" * 100000, b"ImageID,LabelName,XMin,XMax,YMin,YMax\n" + b"x" * 200000])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"a,b\n", b"\0" * 100000, b"ImageID,LabelName,XMin,XMax,YMin,YMax\n" + b"x" * 200000],
+)
 def test_what_is_no_box_file_is_one_error(tmp_path, data):
     path = tmp_path / "rows.csv"
     path.write_bytes(data)
@@ -218,10 +292,15 @@ def toolkit_tree(root, tables=True):
             folder = root / "OID" / "Dataset" / split / ("Polar bear" if number % 2 else "Car_Bus")
             name, label = ("Polar bear", BEAR) if number % 2 else ("Car", CAR)
             own.save(folder / ("%016x.jpg" % number), number)
-            own.write(folder / "Label" / ("%016x.txt" % number), ("%s 10.0 6.0 30.0 24.0\n" % name) * 2)
+            own.write(
+                folder / "Label" / ("%016x.txt" % number), ("%s 10.0 6.0 30.0 24.0\n" % name) * 2
+            )
             lines += [row("%016x" % number, label), row("%016x" % number, CAT)]
         if tables:
-            own.write(root / "OID" / "csv_folder" / ("%s-annotations-bbox.csv" % split), "\n".join([HEADER] + lines))
+            own.write(
+                root / "OID" / "csv_folder" / ("%s-annotations-bbox.csv" % split),
+                "\n".join([HEADER] + lines),
+            )
 
 
 @pytest.mark.parametrize("tables", [True, False])
@@ -236,13 +315,19 @@ def test_an_oidv4_toolkit_tree_is_read(build, tmp_path, tables):
     assert code == 0 and len(own.every("openimages/kit")) == 6
 
 
-@pytest.mark.skipif(not (REAL / "openimages").is_dir(), reason="the real Open Images files are not here")
+@pytest.mark.skipif(
+    not (REAL / "openimages").is_dir(), reason="the real Open Images files are not here"
+)
 def test_the_real_class_list_and_rows():
     with (REAL / "openimages" / "class-descriptions-boxable.csv").open(encoding="utf-8") as file:
         listed = [tuple(line) for line in csv.reader(file)]
     assert [name for _, name in listed] == list(openimages_classes.known().values())
     assert [label for label, _ in listed] == list(openimages_classes.mids())
-    found = openimages_rows.read(REAL / "openimages" / "train-annotations-bbox.excerpt.csv", openimages_classes.mids())
+    found = openimages_rows.read(
+        REAL / "openimages" / "train-annotations-bbox.excerpt.csv", openimages_classes.mids()
+    )
     assert (
-        len(found.boxes) == 121 and sum(len(openimages_rows.classes(boxes)) for boxes in found.boxes.values()) == 300 and not found.dropped
+        len(found.boxes) == 121
+        and sum(len(openimages_rows.classes(boxes)) for boxes in found.boxes.values()) == 300
+        and not found.dropped
     )

@@ -31,7 +31,9 @@ def test_what_is_written_is_read_back(home):
     np.testing.assert_allclose(one.boxes, [[10 / 48, 0.25, 34 / 48, 0.75], [0, 0, 1, 1]], rtol=1e-6)
     assert one.classes.tolist() == [1, 2]
     assert one.class_texts == ["cat", "traffic light"]
-    assert one.is_crowd.tolist() == one.difficult.tolist() == one.truncated.tolist() == [False, True]
+    assert (
+        one.is_crowd.tolist() == one.difficult.tolist() == one.truncated.tolist() == [False, True]
+    )
     np.testing.assert_allclose(one.area, [500.5, 3072])
     assert found["2"].boxes.shape == (0, 4)
 
@@ -40,10 +42,16 @@ def test_the_manifest_says_what_is_in_the_records(home):
     manifest = reader.read_manifest(build(home, settings={"seed": 0}, inputs={"a.json": "00"}))
     assert manifest["source"] == "coco"
     assert manifest["name"] == "few"
-    assert manifest["categories"] == [{"id": 1, "name": "cat", "source_id": 17}, {"id": 2, "name": "traffic light", "source_id": 10}]
+    assert manifest["categories"] == [
+        {"id": 1, "name": "cat", "source_id": 17},
+        {"id": 2, "name": "traffic light", "source_id": 10},
+    ]
     train = manifest["splits"]["train"]
     assert (train["images"], train["boxes"], train["negatives"]) == (12, 12, 4)
-    assert train["per_category"] == {"cat": {"images": 8, "boxes": 8}, "traffic light": {"images": 4, "boxes": 4}}
+    assert train["per_category"] == {
+        "cat": {"images": 8, "boxes": 8},
+        "traffic light": {"images": 4, "boxes": 4},
+    }
     assert train["dropped"] == {}
     assert [shard["examples"] for shard in train["shards"]] == [12]
     assert (manifest["settings"], manifest["inputs"]) == ({"seed": 0}, {"a.json": "00"})
@@ -58,11 +66,17 @@ def test_the_od_api_reads_the_records(home):
 
     dataset = build(home, options=shards.Options(masks=True))
     with tf.Graph().as_default(), tf.Session() as session:
-        decoder = TfExampleDecoder(load_instance_masks=True, instance_mask_type=PNG_MASKS, label_map_proto_file=str(dataset.label_map))
+        decoder = TfExampleDecoder(
+            load_instance_masks=True,
+            instance_mask_type=PNG_MASKS,
+            label_map_proto_file=str(dataset.label_map),
+        )
         serialised = tf.placeholder(tf.string, [])
         fetched = decoder.decode(serialised)
         session.run(tf.tables_initializer())
-        for record, mine in zip(tfrecord.scan(dataset.shards("train")[0]), reader.read_examples(dataset, "train")):
+        for record, mine in zip(
+            tfrecord.scan(dataset.shards("train")[0]), reader.read_examples(dataset, "train")
+        ):
             theirs = session.run(fetched, {serialised: record.data})
             assert theirs["source_id"].decode() == mine.source_id
             assert theirs["image"].shape == (48, 64, 3)
@@ -83,7 +97,15 @@ def test_the_bytes_depend_neither_on_jobs_nor_on_the_order_of_images(home):
 
 
 def test_the_seed_changes_the_order(home):
-    ids = [[each.source_id for each in reader.read_examples(build(home, options=shards.Options(seed=seed)), "train")] for seed in (0, 1)]
+    ids = [
+        [
+            each.source_id
+            for each in reader.read_examples(
+                build(home, options=shards.Options(seed=seed)), "train"
+            )
+        ]
+        for seed in (0, 1)
+    ]
     assert ids[0] != ids[1]
     assert sorted(ids[0]) == sorted(ids[1])
     assert ids[0] != sorted(ids[0])
@@ -92,7 +114,10 @@ def test_the_seed_changes_the_order(home):
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(sizes=st.lists(st.integers(0, 1000), min_size=1, max_size=40), number=st.integers(0, 50))
 def test_every_image_is_in_one_shard_and_no_shard_is_empty(sizes, number):
-    listed = [Image(index, "x", 1, 1, member=ZipMember("x", 0, size, size, 0, False)) for index, size in enumerate(sizes)]
+    listed = [
+        Image(index, "x", 1, 1, member=ZipMember("x", 0, size, size, 0, False))
+        for index, size in enumerate(sizes)
+    ]
     plans = shards.plan(paths.Path("/"), "train", listed, shards.Options(shards=number))
     assert sorted(image.id for each in plans for image in each.images) == list(range(len(sizes)))
     assert all(each.images for each in plans)
@@ -118,7 +143,9 @@ def test_a_split_without_images_is_a_split(home):
 def test_a_corrupt_image_is_named_and_left_out(home, capsys, damage, reason):
     split = annotated(home / "images")
     split.images[4].path.write_bytes(damage(split.images[4].path.read_bytes()))
-    entry = reader.read_manifest(build(home, splits={"train": split}, max_dropped=0.1))["splits"]["train"]
+    entry = reader.read_manifest(build(home, splits={"train": split}, max_dropped=0.1))["splits"][
+        "train"
+    ]
     assert entry["dropped"] == {reason: 1}
     assert entry["left_out"] == [{"image": "004.jpg", "reason": reason}]
     assert (entry["images"], entry["boxes"]) == (11, 10)
@@ -129,7 +156,9 @@ def test_too_many_left_out_are_an_error_and_leave_the_old_dataset(home):
     before = contents(build(home))
     split = annotated(home / "images")
     split.images[4].path.write_bytes(b"")
-    with pytest.raises(TodusError, match=r"train: 1 of 12 images .*more than MAX_DROPPED=1% \(image is empty: 1\)"):
+    with pytest.raises(
+        TodusError, match=r"train: 1 of 12 images .*more than MAX_DROPPED=1% \(image is empty: 1\)"
+    ):
         build(home, splits={"train": split})
     assert contents(paths.mscoco_dataset("few")) == before
 
@@ -144,7 +173,9 @@ def test_too_many_dropped_boxes_are_an_error(home):
 def test_an_image_of_another_size_is_left_out(home):
     split = annotated(home / "images")
     picture(split.images[0].path, 0, (32, 32))
-    entry = reader.read_manifest(build(home, splits={"train": split}, max_dropped=0.1))["splits"]["train"]
+    entry = reader.read_manifest(build(home, splits={"train": split}, max_dropped=0.1))["splits"][
+        "train"
+    ]
     assert entry["dropped"] == {shards.OTHER_SIZE: 1}
 
 
@@ -154,18 +185,27 @@ def test_decode_finds_what_the_structure_does_not_show(home):
     whole = path.read_bytes()
     at = whole.index(b"IDAT")
     broken = whole[at : at + 4] + bytes(len(whole) - at - 4 - 16)
-    path.write_bytes(whole[:at] + broken + struct.pack(">I", image_files.zlib.crc32(broken)) + whole[-12:])
-    entry = reader.read_manifest(build(home, splits={"train": split}, max_dropped=0.1))["splits"]["train"]
+    path.write_bytes(
+        whole[:at] + broken + struct.pack(">I", image_files.zlib.crc32(broken)) + whole[-12:]
+    )
+    entry = reader.read_manifest(build(home, splits={"train": split}, max_dropped=0.1))["splits"][
+        "train"
+    ]
     assert entry["images"] == 12
     options = shards.Options(decode=True)
-    entry = reader.read_manifest(build(home, splits={"train": split}, max_dropped=0.1, options=options))["splits"]["train"]
+    entry = reader.read_manifest(
+        build(home, splits={"train": split}, max_dropped=0.1, options=options)
+    )["splits"]["train"]
     assert entry["images"] == 11
 
 
 def test_a_png_is_told_by_its_bytes(home):
     split = annotated(home / "images")
     picture(split.images[0].path, 0, kind="PNG")
-    formats = {each.source_id: each.format for each in reader.read_examples(build(home, splits={"train": split}), "train")}
+    formats = {
+        each.source_id: each.format
+        for each in reader.read_examples(build(home, splits={"train": split}), "train")
+    }
     assert formats["0"] == "png"
     assert formats["1"] == "jpeg"
 
@@ -193,14 +233,23 @@ def test_boxes_are_clipped_and_empty_ones_counted():
         Box(2, 1, 1, 2, 2, 1),
     ]
     found = clean(Annotations({1: "a", 2: "b"}, [Image(1, "x", 50, 40, boxes)]))
-    assert [tuple(box[:5]) for box in found.images[0].boxes] == [(1, 0.0, 0.0, 20, 20), (2, 1, 1, 2, 2)]
-    assert found.dropped == {"box without area": 1, "box outside the image": 1, "box with a coordinate that is no number": 1}
+    assert [tuple(box[:5]) for box in found.images[0].boxes] == [
+        (1, 0.0, 0.0, 20, 20),
+        (2, 1, 1, 2, 2),
+    ]
+    assert found.dropped == {
+        "box without area": 1,
+        "box outside the image": 1,
+        "box with a coordinate that is no number": 1,
+    }
 
 
 def masks_of(home, segmentation):
     split = annotated(home / "images", 1)
     split.images[0].boxes = [split.images[0].boxes[0]._replace(mask=segmentation)]
-    dataset = build(home, splits={"train": split}, options=shards.Options(masks=True), max_dropped=1.0)
+    dataset = build(
+        home, splits={"train": split}, options=shards.Options(masks=True), max_dropped=1.0
+    )
     found = next(iter(reader.read_examples(dataset, "train")))
     return np.asarray(PIL.Image.open(io.BytesIO(found.masks[0])))
 
@@ -225,7 +274,14 @@ def test_strange_bytes_are_no_example(data):
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     data=st.binary(max_size=300),
-    start=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x10\x00\x10"]),
+    start=st.sampled_from(
+        [
+            b"",
+            b"\xff\xd8\xff",
+            b"\x89PNG\r\n\x1a\n",
+            b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x10\x00\x10",
+        ]
+    ),
 )
 def test_strange_bytes_are_no_image(data, start):
     try:
@@ -271,7 +327,12 @@ def test_manifest_of_something_else_is_an_error(home):
 )
 def test_the_pieces_are_what_protobuf_serialises(data, size, labels, areas):
     data += bytes(size)
-    features = {"image/object/class/label": labels, "image/object/area": areas, "image/filename": [b"x"], "image/object/class/text": []}
+    features = {
+        "image/object/class/label": labels,
+        "image/object/area": areas,
+        "image/filename": [b"x"],
+        "image/object/class/text": [],
+    }
     message = example.ExampleMessage()
     pieces = b"".join(example.encode(data, features, example.KINDS))
     message.ParseFromString(pieces)

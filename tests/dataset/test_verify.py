@@ -50,11 +50,16 @@ def test_verify_names_shard_offset_and_image_of_a_flipped_bit(home):
     data[at] ^= 1
     path.write_bytes(bytes(data))
     assert any(
-        "%s, offset %d, image %d (%s): its CRC is wrong" % (path.name, second.offset, int(name[:3]), name) in each
+        "%s, offset %d, image %d (%s): its CRC is wrong"
+        % (path.name, second.offset, int(name[:3]), name)
+        in each
         for each in problems_of(dataset)
     )
     assert run_verify(dataset.folder).returncode == 1
-    with pytest.raises(TodusError, match="offset %d: its CRC is wrong; see python -m todus.commands.verify" % second.offset):
+    with pytest.raises(
+        TodusError,
+        match="offset %d: its CRC is wrong; see python -m todus.commands.verify" % second.offset,
+    ):
         list(reader.read_examples(dataset, "train"))
 
 
@@ -63,7 +68,9 @@ def test_verify_says_where_a_file_is_cut(home):
     path = dataset.shards("train")[0]
     last = list(tfrecord.scan(path))[-1]
     path.write_bytes(path.read_bytes()[: last.offset + 20])
-    assert "%s, offset %d: the file ends inside a record" % (path.name, last.offset) in problems_of(dataset)
+    assert "%s, offset %d: the file ends inside a record" % (path.name, last.offset) in problems_of(
+        dataset
+    )
 
 
 def test_verify_says_where_a_length_is_damaged(home):
@@ -109,14 +116,39 @@ def change(message, key, kind, values):
     "key, kind, values, words",
     [
         ("image/object/class/label", "int64_list", [7], "class id 7 is not in the label map"),
-        ("image/object/class/text", "bytes_list", [b"dog"], 'class/text "dog" is not the label map\'s "cat" for id 1'),
+        (
+            "image/object/class/text",
+            "bytes_list",
+            [b"dog"],
+            'class/text "dog" is not the label map\'s "cat" for id 1',
+        ),
         ("image/object/bbox/ymax", "float_list", [1.5], "a box lies outside the image"),
         ("image/object/bbox/ymax", "float_list", [0.01], "a box has its sides exchanged"),
-        ("image/object/bbox/ymax", "float_list", [float("nan")], "a box has a side that is no number"),
-        ("image/object/bbox/ymax", "float_list", [0.5, 0.6], "image/object/bbox/ymax has 2 values for 1 boxes"),
+        (
+            "image/object/bbox/ymax",
+            "float_list",
+            [float("nan")],
+            "a box has a side that is no number",
+        ),
+        (
+            "image/object/bbox/ymax",
+            "float_list",
+            [0.5, 0.6],
+            "image/object/bbox/ymax has 2 values for 1 boxes",
+        ),
         ("image/object/area", "int64_list", [5], "image/object/area is a int64_list, not a float"),
-        ("image/key/sha256", "bytes_list", [b"0"], "image/encoded has another SHA-256 than image/key/sha256"),
-        ("image/height", "int64_list", [49], "the image is a jpeg of 64 x 48, the record says jpeg of 64 x 49"),
+        (
+            "image/key/sha256",
+            "bytes_list",
+            [b"0"],
+            "image/encoded has another SHA-256 than image/key/sha256",
+        ),
+        (
+            "image/height",
+            "int64_list",
+            [49],
+            "the image is a jpeg of 64 x 48, the record says jpeg of 64 x 49",
+        ),
         ("image/source_id", "bytes_list", [], "has no image/source_id"),
     ],
 )

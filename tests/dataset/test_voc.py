@@ -43,7 +43,10 @@ def test_one_folder_becomes_a_dataset_with_counts_and_the_next_command(build, tm
     code, out, _ = build(NAME="pets")
     assert code == 0
     assert out.splitlines()[0] == "voc/pets: 10 images, 10 boxes, 2 classes"
-    assert out.splitlines()[-1] == "next: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d voc/pets"
+    assert (
+        out.splitlines()[-1]
+        == "next: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d voc/pets"
+    )
     splits = own.examples("voc/pets")
     assert len(splits["train"]) == 8 and len(splits["val"]) == 2
     assert sorted(found.class_texts[0] for found in splits["val"].values()) == ["cat", "dog"]
@@ -55,7 +58,9 @@ def test_the_usual_csv_files_are_written_too(build, tmp_path):
     own.voc_folder(tmp_path / "in")
     build(NAME="pets")
     folder = paths.dataset("voc/pets").folder
-    lines = (folder / "train_labels.csv").read_text().splitlines() + (folder / "test_labels.csv").read_text().splitlines()
+    lines = (folder / "train_labels.csv").read_text().splitlines() + (
+        folder / "test_labels.csv"
+    ).read_text().splitlines()
     assert lines[0] == "filename,width,height,class,xmin,ymin,xmax,ymax"
     assert "i03.jpg,40,30,dog,5,6,25,26" in lines and len(lines) == 12
 
@@ -93,7 +98,10 @@ def test_image_sets_give_the_split(build, tmp_path):
 def test_train_and_test_folders_give_the_split_and_equal_names_stay_apart(build, tmp_path):
     for seed, split in enumerate(("train", "test")):
         own.save(tmp_path / "in" / split / "a.jpg", seed)
-        own.write(tmp_path / "in" / split / "a.xml", own.xml("a.jpg", (40, 30), [("cat", seed, 2, 23, 24)]))
+        own.write(
+            tmp_path / "in" / split / "a.xml",
+            own.xml("a.jpg", (40, 30), [("cat", seed, 2, 23, 24)]),
+        )
     assert build(NAME="given")[0] == 0
     splits = own.examples("voc/given")
     assert own.boxes_of(splits["train"]["train/a.jpg"]) == [("cat", 0, 2, 23, 24)]
@@ -108,7 +116,10 @@ def test_everything_is_read_by_tag_and_parts_are_not_objects(tmp_path):
       <bndbox><xmin>3</xmin><ymin>4</ymin><xmax>5.5</xmax><ymax>6</ymax></bndbox></object></group></annotation>"""
     own.write(tmp_path / "a.xml", text)
     images, _ = read(tmp_path)
-    expected = [NamedBox("person", 1, 2, 8, 9, difficult=True, truncated=True), NamedBox("dog", 3, 4, 5.5, 6)]
+    expected = [
+        NamedBox("person", 1, 2, 8, 9, difficult=True, truncated=True),
+        NamedBox("dog", 3, 4, 5.5, 6),
+    ]
     assert images["a.jpg"].boxes == expected
 
 
@@ -116,9 +127,13 @@ def test_a_filename_that_does_not_match_is_resolved_by_stem(tmp_path):
     own.save(tmp_path / "new1.jpg", 1)
     own.save(tmp_path / "new2.jpg", 2)
     own.write(tmp_path / "new1.xml", own.xml("new2.jpg", (40, 30), [("first", 1, 2, 3, 4)]))
-    own.write(tmp_path / "new2.xml", own.xml("C:\\old\\IMG_1.JPG", (40, 30), [("second", 1, 2, 3, 4)]))
+    own.write(
+        tmp_path / "new2.xml", own.xml("C:\\old\\IMG_1.JPG", (40, 30), [("second", 1, 2, 3, 4)])
+    )
     images, found = read(tmp_path)
-    assert images["new1.jpg"].boxes[0].name == "first" and images["new2.jpg"].boxes[0].name == "second"
+    assert (
+        images["new1.jpg"].boxes[0].name == "first" and images["new2.jpg"].boxes[0].name == "second"
+    )
     assert not found.left_out
 
 
@@ -144,7 +159,9 @@ def test_negatives_are_in_the_records_with_keep_empty(build, tmp_path):
     assert "bare.jpg" not in own.every("voc/n")
 
 
-def test_swapped_negative_outside_and_empty_boxes_are_mended_or_left_out_and_counted(build, tmp_path):
+def test_swapped_negative_outside_and_empty_boxes_are_mended_or_left_out_and_counted(
+    build, tmp_path
+):
     own.voc_folder(tmp_path / "in", 6)
     boxes = [
         ("cat", 25, 26, 5, 6),
@@ -157,9 +174,19 @@ def test_swapped_negative_outside_and_empty_boxes_are_mended_or_left_out_and_cou
     own.write(tmp_path / "in" / "i00.xml", own.xml("i00.jpg", (40, 30), boxes))
     code, out, _ = build(NAME="odd", MAX_DROPPED="60")
     assert code == 0
-    assert own.boxes_of(own.every("voc/odd")["i00.jpg"]) == [("cat", 0, 3, 10, 12), ("cat", 5, 6, 25, 26)]
-    assert "mended 1 times: box with swapped corners" in out and "mended 1 times: box clipped to its image" in out
-    for count, reason in ((1, "box outside the image"), (1, "box without area"), (2, "box with a coordinate that is no number")):
+    assert own.boxes_of(own.every("voc/odd")["i00.jpg"]) == [
+        ("cat", 0, 3, 10, 12),
+        ("cat", 5, 6, 25, 26),
+    ]
+    assert (
+        "mended 1 times: box with swapped corners" in out
+        and "mended 1 times: box clipped to its image" in out
+    )
+    for count, reason in (
+        (1, "box outside the image"),
+        (1, "box without area"),
+        (2, "box with a coordinate that is no number"),
+    ):
         assert "left out %d times: %s" % (count, reason) in out
 
 
@@ -168,7 +195,11 @@ def test_more_unusable_than_max_dropped_fails_and_leaves_nothing(build, tmp_path
     for number in (0, 1):
         own.write(tmp_path / "in" / ("i0%d.xml" % number), "<annotation>")
     code, _, err = build(NAME="odd")
-    assert code == 1 and "2 of 6 images or annotation files cannot be used, more than MAX_DROPPED=5%" in err.splitlines()[-1]
+    assert (
+        code == 1
+        and "2 of 6 images or annotation files cannot be used, more than MAX_DROPPED=5%"
+        in err.splitlines()[-1]
+    )
     assert not paths.dataset("voc/odd").folder.exists()
     assert build(NAME="odd", MAX_DROPPED="34%")[0] == 0
 
@@ -181,14 +212,22 @@ def test_width_and_height_that_are_not_the_images_are_scaled_or_refused(build, t
     code, out, _ = build(NAME="sizes")
     assert code == 0
     found = own.every("voc/sizes")
-    assert own.boxes_of(found["i00.jpg"]) == [("cat", 5, 6, 25, 26)] and own.boxes_of(found["i02.jpg"]) == [("cat", 1, 2, 13, 14)]
-    assert "i01.jpg" not in found and "annotation's width and height are not the image's: i01.jpg" in out
+    assert own.boxes_of(found["i00.jpg"]) == [("cat", 5, 6, 25, 26)] and own.boxes_of(
+        found["i02.jpg"]
+    ) == [("cat", 1, 2, 13, 14)]
+    assert (
+        "i01.jpg" not in found
+        and "annotation's width and height are not the image's: i01.jpg" in out
+    )
 
 
 def test_copies_of_an_image_are_never_on_both_sides(build, tmp_path):
     for index in range(12):
         own.save(tmp_path / "in" / ("i%02d.jpg" % index), index // 3)
-        own.write(tmp_path / "in" / ("i%02d.xml" % index), own.xml("x", (40, 30), [("cat", 1, 2, 3 + index, 14)]))
+        own.write(
+            tmp_path / "in" / ("i%02d.xml" % index),
+            own.xml("x", (40, 30), [("cat", 1, 2, 3 + index, 14)]),
+        )
     assert build(NAME="copies", VAL="0.4")[0] == 0
     splits = own.examples("voc/copies")
     sides = [{found.sha256 for found in split.values()} for split in splits.values()]
@@ -200,7 +239,11 @@ def test_a_copy_in_a_given_train_folder_gives_way(build, tmp_path):
     own.voc_folder(tmp_path / "in" / "test", 1)
     code, out, _ = build(NAME="given")
     assert code == 0 and "copy of an image of another split: train/i00.jpg" in out
-    assert set(own.examples("voc/given")["train"]) == {"train/i01.jpg", "train/i02.jpg", "train/i03.jpg"}
+    assert set(own.examples("voc/given")["train"]) == {
+        "train/i01.jpg",
+        "train/i02.jpg",
+        "train/i03.jpg",
+    }
 
 
 def test_the_split_is_by_class_and_seed():
@@ -216,7 +259,9 @@ def test_rename_joins_classes_and_categories_limit_them(build, tmp_path):
     own.voc_folder(tmp_path / "in", 12, ("License plate", "plate", "truck", "Plate"))
     code, out, _ = build(NAME="r", RENAME="license plate=plate", CATEGORIES="plate")
     assert code == 0 and "voc/r: 9 images, 9 boxes, 1 class" in out
-    assert {text for found in own.every("voc/r").values() for text in found.class_texts} == {"plate"}
+    assert {text for found in own.every("voc/r").values() for text in found.class_texts} == {
+        "plate"
+    }
     assert "left out 3 times: image without a box of CATEGORIES" in out
 
 
@@ -228,13 +273,24 @@ def test_an_unknown_category_is_answered_with_the_nearest(build, tmp_path):
 
 def test_label_map_imposes_ids_and_unlisted_classes_stop(build, tmp_path):
     own.voc_folder(tmp_path / "in", 6)
-    label_map = own.write(tmp_path / "map.pbtxt", "item { id: 7 name: 'dog' }\nitem { id: 3 name: 'cat' }\nitem { id: 5 name: 'cow' }\n")
+    label_map = own.write(
+        tmp_path / "map.pbtxt",
+        "item { id: 7 name: 'dog' }\nitem { id: 3 name: 'cat' }\nitem { id: 5 name: 'cow' }\n",
+    )
     code, out, _ = build(NAME="m", LABEL_MAP=str(label_map))
     assert code == 0 and "classes without a box: cow" in out
-    assert {(text, found.classes[0]) for found in own.every("voc/m").values() for text in found.class_texts} == {("cat", 3), ("dog", 7)}
+    assert {
+        (text, found.classes[0])
+        for found in own.every("voc/m").values()
+        for text in found.class_texts
+    } == {("cat", 3), ("dog", 7)}
     own.write(label_map, "item { id: 7 name: 'dogs' }\nitem { id: 3 name: 'cat' }\n")
     code, _, err = build(NAME="m2", LABEL_MAP=str(label_map))
-    assert code == 2 and "class dog (3 boxes) is not in LABEL_MAP" in err and 'RENAME="dog=dogs"' in err
+    assert (
+        code == 2
+        and "class dog (3 boxes) is not in LABEL_MAP" in err
+        and 'RENAME="dog=dogs"' in err
+    )
 
 
 def test_the_second_build_has_nothing_to_do_until_a_file_changes(build, tmp_path):
@@ -259,7 +315,10 @@ def test_a_moved_folder_and_other_processes_give_the_same_bytes(build, tmp_path)
 
 def test_hostile_names_reach_neither_terminal_nor_file_system(build, tmp_path):
     own.voc_folder(tmp_path / "in", 8, ("\x9b31mred;$(id)", "../../etc"))
-    own.write(tmp_path / "in" / "i00.xml", own.xml("../../../../etc/passwd", (40, 30), [("a&lt;b&gt;\nc", 5, 6, 25, 26)]))
+    own.write(
+        tmp_path / "in" / "i00.xml",
+        own.xml("../../../../etc/passwd", (40, 30), [("a&lt;b&gt;\nc", 5, 6, 25, 26)]),
+    )
     code, out, err = build(NAME="h")
     assert code == 0 and "\x9b" not in out + err
     assert {path.parent.parent.name for path in (tmp_path / "home").rglob("*.record-*")} == {"voc"}
@@ -288,7 +347,11 @@ def test_hostile_xml_is_left_out_with_a_reason(tmp_path, text):
 def test_no_xml_at_all_says_what_to_name(build, tmp_path):
     own.save(tmp_path / "in" / "a.jpg", 1)
     code, _, err = build()
-    assert code == 1 and err.count("\n") == 1 and "(1 images); name the folder that holds images and Pascal VOC annotations" in err
+    assert (
+        code == 1
+        and err.count("\n") == 1
+        and "(1 images); name the folder that holds images and Pascal VOC annotations" in err
+    )
 
 
 def test_boxes_that_all_fail_do_not_make_an_image_a_negative(build, tmp_path):
@@ -298,7 +361,9 @@ def test_boxes_that_all_fail_do_not_make_an_image_a_negative(build, tmp_path):
     assert "i00.jpg" not in own.every("voc/f")
 
 
-@pytest.mark.skipif(not (REAL / "voc" / "raccoon").is_dir(), reason="the real raccoon images are not here")
+@pytest.mark.skipif(
+    not (REAL / "voc" / "raccoon").is_dir(), reason="the real raccoon images are not here"
+)
 def test_the_real_raccoons(build):
     code, out, _ = build(REAL / "voc" / "raccoon", JOBS="2")
     assert code == 0 and out.startswith("voc/raccoon: 200 images, 217 boxes, 1 class")
@@ -320,16 +385,31 @@ def test_images_of_every_kind_are_stored_so_that_training_decodes_them(build, tm
     root = own.voc_folder(tmp_path / "in", 5)
     tags = Image.Exif()
     tags[0x0112] = 6
-    kinds = {"png.jpg": {"format": "PNG"}, "gif.gif": {"format": "GIF"}, "turned.jpg": {"exif": tags}, "stored.jpg": {"exif": tags}}
+    kinds = {
+        "png.jpg": {"format": "PNG"},
+        "gif.gif": {"format": "GIF"},
+        "turned.jpg": {"exif": tags},
+        "stored.jpg": {"exif": tags},
+    }
     for seed, (name, options) in enumerate(kinds.items()):
         own.save(root / name, 50 + seed, **options)
-        size, box = ((30, 40), (4, 5, 24, 35)) if name == "turned.jpg" else ((40, 30), (5, 6, 25, 26))
+        size, box = (
+            ((30, 40), (4, 5, 24, 35)) if name == "turned.jpg" else ((40, 30), (5, 6, 25, 26))
+        )
         own.write(root / (name.split(".")[0] + ".xml"), own.xml(name, size, [("cat",) + box]))
     code, out, _ = build(NAME="kinds")
     found = own.every("voc/kinds")
     assert code == 0 and [found[name].format for name in kinds] == ["png", "jpeg", "jpeg", "jpeg"]
-    assert found["png.jpg"].encoded == (root / "png.jpg").read_bytes() and found["stored.jpg"].encoded == (root / "stored.jpg").read_bytes()
+    assert (
+        found["png.jpg"].encoded == (root / "png.jpg").read_bytes()
+        and found["stored.jpg"].encoded == (root / "stored.jpg").read_bytes()
+    )
     assert (found["turned.jpg"].width, found["turned.jpg"].height) == (30, 40)
-    assert own.boxes_of(found["turned.jpg"]) == [("cat", 4, 5, 24, 35)] and own.boxes_of(found["stored.jpg"]) == [("cat", 5, 6, 25, 26)]
-    assert "mended 1 times: image converted: turned upright" in out and "image converted: GIF to JPEG, palette to RGB" in out
+    assert own.boxes_of(found["turned.jpg"]) == [("cat", 4, 5, 24, 35)] and own.boxes_of(
+        found["stored.jpg"]
+    ) == [("cat", 5, 6, 25, 26)]
+    assert (
+        "mended 1 times: image converted: turned upright" in out
+        and "image converted: GIF to JPEG, palette to RGB" in out
+    )
     assert [path.name for path in paths.dataset("voc/kinds").folder.parent.iterdir()] == ["kinds"]

@@ -27,7 +27,9 @@ class Answer:
 def ask(server, path=FILE, method="GET", timeout=5, **headers):
     connection = http.client.HTTPConnection(server.url[len("http://") :], timeout=timeout)
     try:
-        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(
+            method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
         response = connection.getresponse()
         try:
             return Answer(response.status, response.headers, response.read())
@@ -59,23 +61,41 @@ def test_a_file_comes_with_what_a_resume_needs(server, content):
 
 def test_head_has_the_headers_alone(server, content):
     answer = ask(server, method="HEAD")
-    assert (answer.status, answer.headers["Content-Length"], answer.body) == (200, str(len(content)), b"")
+    assert (answer.status, answer.headers["Content-Length"], answer.body) == (
+        200,
+        str(len(content)),
+        b"",
+    )
     assert server.bytes_sent[FILE] == 0
 
 
 @pytest.mark.parametrize(
-    "header, start, stop", [("bytes=10-19", 10, 20), ("bytes=100-", 100, None), ("bytes=-7", -7, None), ("bytes=5-999999999", 5, None)]
+    "header, start, stop",
+    [
+        ("bytes=10-19", 10, 20),
+        ("bytes=100-", 100, None),
+        ("bytes=-7", -7, None),
+        ("bytes=5-999999999", 5, None),
+    ],
 )
 def test_a_range_is_answered_with_206(server, content, header, start, stop):
     answer = ask(server, Range=header)
     assert (answer.status, answer.body) == (206, content[start:stop])
     first = start % len(content)
-    assert answer.headers["Content-Range"] == "bytes %d-%d/%d" % (first, first + len(answer.body) - 1, len(content))
+    assert answer.headers["Content-Range"] == "bytes %d-%d/%d" % (
+        first,
+        first + len(answer.body) - 1,
+        len(content),
+    )
 
 
 def test_a_range_past_the_end_is_answered_with_416(server, content):
     answer = ask(server, Range="bytes=%d-" % len(content))
-    assert (answer.status, answer.headers["Content-Range"], answer.body) == (416, "bytes */%d" % len(content), b"")
+    assert (answer.status, answer.headers["Content-Range"], answer.body) == (
+        416,
+        "bytes */%d" % len(content),
+        b"",
+    )
 
 
 @pytest.mark.parametrize("header", ["bytes=5-3", "bytes=1-2,4-5", "lines=1-2", "bytes=-"])
@@ -107,11 +127,23 @@ def test_requests_and_bytes_are_counted_by_path(server, content):
     ask(server, "/nothing")
     assert server.requests == {FILE: 2, "/nothing": 1}
     assert server.bytes_sent[FILE] == len(content) + 10
-    assert [(each.range, each.status) for each in server.log] == [(None, 200), ("bytes=0-9", 206), (None, 404)]
+    assert [(each.range, each.status) for each in server.log] == [
+        (None, 200),
+        ("bytes=0-9", 206),
+        (None, 404),
+    ]
 
 
 @pytest.mark.parametrize(
-    "path", ["/../secret", "/%2e%2e/secret", "/zips/../../secret", "/zips", "/", "/models/object_detection/../../secret"]
+    "path",
+    [
+        "/../secret",
+        "/%2e%2e/secret",
+        "/zips/../../secret",
+        "/zips",
+        "/",
+        "/models/object_detection/../../secret",
+    ],
 )
 def test_nothing_outside_the_root_is_served(root, server, path):
     (root.parent / "secret").write_text("secret")

@@ -26,12 +26,17 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def instances(root):
     with zipfile.ZipFile(str(root / "annotations" / "annotations_trainval2017.zip")) as archive:
-        return {split: json.loads(archive.read("annotations/instances_%s.json" % split).decode()) for split in shapes.SPLITS}
+        return {
+            split: json.loads(archive.read("annotations/instances_%s.json" % split).decode())
+            for split in shapes.SPLITS
+        }
 
 
 def digests(folder):
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
 
 
@@ -52,7 +57,9 @@ def test_the_same_arguments_give_the_same_bytes(root, tmp_path):
 
 def test_another_seed_gives_other_images(root, tmp_path):
     shapes.write(tmp_path, train=2, val=1, seed=2)
-    assert (tmp_path / "val2017" / "000000000002.jpg").read_bytes() != (root / "val2017" / "000000000002.jpg").read_bytes()
+    assert (tmp_path / "val2017" / "000000000002.jpg").read_bytes() != (
+        root / "val2017" / "000000000002.jpg"
+    ).read_bytes()
 
 
 def test_an_image_does_not_depend_on_how_many_are_drawn(root, tmp_path):
@@ -96,7 +103,15 @@ def test_annotations_have_the_schema_of_coco(instances):
             assert image["file_name"] == "%012d.jpg" % image["id"]
             assert image["coco_url"].endswith("/%s/%s" % (split, image["file_name"]))
         for annotation in document["annotations"]:
-            assert set(annotation) == {"segmentation", "area", "iscrowd", "image_id", "bbox", "category_id", "id"}
+            assert set(annotation) == {
+                "segmentation",
+                "area",
+                "iscrowd",
+                "image_id",
+                "bbox",
+                "category_id",
+                "id",
+            }
 
 
 def test_pycocotools_reads_the_annotations(instances):
@@ -105,7 +120,9 @@ def test_pycocotools_reads_the_annotations(instances):
         assert len(coco.imgs) == len(document["images"])
         assert len(coco.anns) == len(document["annotations"])
         for annotation in document["annotations"]:
-            assert coco.annToMask(annotation).sum() == pytest.approx(annotation["area"], rel=0.12, abs=12)
+            assert coco.annToMask(annotation).sum() == pytest.approx(
+                annotation["area"], rel=0.12, abs=12
+            )
 
 
 def test_no_image_is_in_both_splits(instances):
@@ -125,7 +142,9 @@ def test_ids_have_gaps_and_every_class_is_drawn(instances):
     assert len(listed) == len(set(listed.values())) == 18
     assert max(listed) > len(listed)
     assert {"four point star", "bow tie"} <= set(listed.values())
-    assert {annotation["category_id"] for annotation in instances["train2017"]["annotations"]} == set(listed)
+    assert {
+        annotation["category_id"] for annotation in instances["train2017"]["annotations"]
+    } == set(listed)
 
 
 def test_boxes_lie_in_their_images_and_bound_their_polygons(instances):
@@ -134,10 +153,19 @@ def test_boxes_lie_in_their_images_and_bound_their_polygons(instances):
         for annotation in document["annotations"]:
             x, y, width, height = annotation["bbox"]
             assert x >= 0 and y >= 0 and width > 5 and height > 3
-            assert x + width <= sizes[annotation["image_id"]][0] and y + height <= sizes[annotation["image_id"]][1]
+            assert (
+                x + width <= sizes[annotation["image_id"]][0]
+                and y + height <= sizes[annotation["image_id"]][1]
+            )
             if not annotation["iscrowd"]:
-                points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in annotation["segmentation"]])
-                assert np.allclose(np.concatenate([points.min(0), points.max(0)]), [x, y, x + width, y + height], atol=0.011)
+                points = np.concatenate(
+                    [np.reshape(polygon, (-1, 2)) for polygon in annotation["segmentation"]]
+                )
+                assert np.allclose(
+                    np.concatenate([points.min(0), points.max(0)]),
+                    [x, y, x + width, y + height],
+                    atol=0.011,
+                )
 
 
 def test_area_is_that_of_the_polygons(instances):
@@ -148,7 +176,9 @@ def test_area_is_that_of_the_polygons(instances):
             area = 0.0
             for polygon in annotation["segmentation"]:
                 points = list(zip(polygon[::2], polygon[1::2]))
-                crossed = sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(points, points[1:] + points[:1]))
+                crossed = sum(
+                    a[0] * b[1] - b[0] * a[1] for a, b in zip(points, points[1:] + points[:1])
+                )
                 area += abs(crossed) / 2
             assert annotation["area"] == pytest.approx(area, abs=1e-3)
 
@@ -165,7 +195,13 @@ def test_pixels_inside_a_polygon_have_the_colour_of_its_class(root, instances):
         for annotation in coco.imgToAnns[image["id"]]:
             if not annotation["iscrowd"] and annotation["area"] > 300:
                 hue = np.median(
-                    (pixels[coco.annToMask(annotation).astype(bool)][:, 0] * 360 / 256 - hues[annotation["category_id"]] + 180) % 360 - 180
+                    (
+                        pixels[coco.annToMask(annotation).astype(bool)][:, 0] * 360 / 256
+                        - hues[annotation["category_id"]]
+                        + 180
+                    )
+                    % 360
+                    - 180
                 )
                 assert abs(hue) < 25
                 checked += 1
@@ -180,14 +216,18 @@ def test_what_is_painted_covers_the_area_of_the_polygons(shape):
     rows, columns = np.nonzero(painted)
     assert painted.sum() == pytest.approx(annotation["area"], rel=0.08, abs=8)
     x, y, width, height = annotation["bbox"]
-    assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == pytest.approx([x, y, x + width, y + height], abs=1.6)
+    assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == pytest.approx(
+        [x, y, x + width, y + height], abs=1.6
+    )
 
 
 def test_each_split_has_a_crowd_an_image_without_boxes_and_a_grey_jpeg(root, instances):
     for split, document in instances.items():
         crowds = [each for each in document["annotations"] if each["iscrowd"]]
         assert len(crowds) == 1
-        assert sum(crowds[0]["segmentation"]["counts"]) == np.prod(crowds[0]["segmentation"]["size"])
+        assert sum(crowds[0]["segmentation"]["counts"]) == np.prod(
+            crowds[0]["segmentation"]["size"]
+        )
         assert loaded(document).annToMask(crowds[0]).sum() == crowds[0]["area"]
         with_boxes = {each["image_id"] for each in document["annotations"]}
         assert len({image["id"] for image in document["images"]} - with_boxes) == 1
@@ -195,12 +235,17 @@ def test_each_split_has_a_crowd_an_image_without_boxes_and_a_grey_jpeg(root, ins
         assert modes.count("L") == 1
 
 
-@pytest.mark.parametrize("mask", [[[0, 1, 1], [0, 0, 1]], [[1, 0], [0, 0]], [[0, 0], [0, 0]], [[1, 1], [1, 1]], [[0], [1], [0]]])
+@pytest.mark.parametrize(
+    "mask",
+    [[[0, 1, 1], [0, 0, 1]], [[1, 0], [0, 0]], [[0, 0], [0, 0]], [[1, 1], [1, 1]], [[0], [1], [0]]],
+)
 def test_run_lengths_are_those_of_pycocotools(mask):
     from pycocotools import mask as coco_mask
 
     mask = np.array(mask, bool)
-    encoded = coco_mask.frPyObjects({"counts": shapes.run_lengths(mask), "size": list(mask.shape)}, *mask.shape)
+    encoded = coco_mask.frPyObjects(
+        {"counts": shapes.run_lengths(mask), "size": list(mask.shape)}, *mask.shape
+    )
     assert (coco_mask.decode(encoded).astype(bool) == mask).all()
 
 
@@ -210,7 +255,9 @@ def test_a_demo_sized_set_is_drawn_in_seconds(tmp_path):
     assert time.process_time() - begun < 5
 
 
-@pytest.mark.parametrize("arguments", [["--size", "3x3"], ["--size", "big"], ["--train", "0"], ["--seed", "-1"]])
+@pytest.mark.parametrize(
+    "arguments", [["--size", "3x3"], ["--size", "big"], ["--train", "0"], ["--seed", "-1"]]
+)
 def test_wrong_usage_is_refused(tmp_path, arguments):
     with pytest.raises(UsageError):
         shapes.main([str(tmp_path / "out")] + arguments)

@@ -17,14 +17,18 @@ def archive(request):
     path = REPO / "demo" / "zoo" / (request.param + ".tar.gz")
     assert path.stat().st_size <= 2000000
     with tarfile.open(str(path)) as opened:
-        yield request.param, {entry.name.rstrip("/"): opened.extractfile(entry).read() if entry.isfile() else None for entry in opened}
+        yield (
+            request.param,
+            {
+                entry.name.rstrip("/"): opened.extractfile(entry).read() if entry.isfile() else None
+                for entry in opened
+            },
+        )
 
 
 def test_an_archive_has_the_layout_of_the_zoo(archive):
     name, members = archive
-    expected = (
-        "checkpoint frozen_inference_graph.pb label_map.pbtxt pipeline.config saved_model saved_model/saved_model.pb saved_model/variables"
-    )
+    expected = "checkpoint frozen_inference_graph.pb label_map.pbtxt pipeline.config saved_model saved_model/saved_model.pb saved_model/variables"
     expected += " model.ckpt.data-00000-of-00001 model.ckpt.index model.ckpt.meta"
     assert set(members) == {name} | {"%s/%s" % (name, each) for each in expected.split()}
     assert members[name + "/checkpoint"].startswith(b'model_checkpoint_path: "model.ckpt"')
@@ -33,7 +37,9 @@ def test_an_archive_has_the_layout_of_the_zoo(archive):
 def test_an_archive_s_label_map_holds_the_drawn_classes(archive, tmp_path):
     name, members = archive
     (tmp_path / "label_map.pbtxt").write_bytes(members[name + "/label_map.pbtxt"])
-    assert categories.read_label_map(tmp_path / "label_map.pbtxt") == {shape.id: shape.name for shape in shapes.SHAPES}
+    assert categories.read_label_map(tmp_path / "label_map.pbtxt") == {
+        shape.id: shape.name for shape in shapes.SHAPES
+    }
 
 
 def test_an_archive_s_config_is_like_the_zoo_s(archive, tmp_path):
@@ -49,7 +55,10 @@ def test_an_archive_s_config_is_like_the_zoo_s(archive, tmp_path):
     assert pipeline.input_size(config) == (128, 128)
     assert pipeline.is_quantized(config) == ("quantized" in name)
     assert pipeline.non_max_suppression(config).score_threshold == pytest.approx(1e-8)
-    assert config.model.ssd.box_predictor.WhichOneof("box_predictor_oneof") == "convolutional_box_predictor"
+    assert (
+        config.model.ssd.box_predictor.WhichOneof("box_predictor_oneof")
+        == "convolutional_box_predictor"
+    )
 
 
 def test_an_archive_s_checkpoint_has_its_ranges_and_no_optimizer_slots(archive):

@@ -19,18 +19,38 @@ def photos(exported, tmp_path):
     (folder / "more").mkdir(parents=True)
     examples = list(average_precision.examples_of(paths.dataset("limited"), "val", 3))
     for place, each in enumerate(examples):
-        (folder / ("more" if place == 2 else ".") / ("photo %d.jpg" % min(place, 1))).write_bytes(each.encoded)
+        (folder / ("more" if place == 2 else ".") / ("photo %d.jpg" % min(place, 1))).write_bytes(
+            each.encoded
+        )
     return folder
 
 
 def test_a_folder_gives_pictures_and_a_contact_sheet(photos, tmp_path, capsys):
     (photos / "broken.jpg").write_bytes(b"no image")
-    assert detect.main(["-m", MODEL, "--format", "tflite", "--json", "--out", str(tmp_path / "out"), str(photos)]) == 0
+    assert (
+        detect.main(
+            [
+                "-m",
+                MODEL,
+                "--format",
+                "tflite",
+                "--json",
+                "--out",
+                str(tmp_path / "out"),
+                str(photos),
+            ]
+        )
+        == 0
+    )
     captured = capsys.readouterr()
     lines = [json.loads(line) for line in captured.out.splitlines()]
     assert len(lines) == 3 and any(line["detections"] for line in lines)
     first = next(line for line in lines if line["detections"])["detections"][0]
-    assert first["class"] in ("circle", "four point star") and 0.5 <= first["score"] <= 1 and len(first["box"]) == 4
+    assert (
+        first["class"] in ("circle", "four point star")
+        and 0.5 <= first["score"] <= 1
+        and len(first["box"]) == 4
+    )
     assert "broken.jpg" in captured.err
     assert len(list((tmp_path / "out").glob("*.png"))) == 4
     assert Image.open(str(tmp_path / "out" / "sheet.png")).size[0] > 300
@@ -50,7 +70,12 @@ def test_a_video_is_drawn_frame_by_frame(photos, tmp_path, capsys):
     for _ in range(4):
         writer.write(np.full((120, 160, 3), 90, np.uint8))
     writer.release()
-    assert detect.main(["-m", MODEL, "--json", "--frames", "3", "--out", str(tmp_path / "out"), str(path)]) == 0
+    assert (
+        detect.main(
+            ["-m", MODEL, "--json", "--frames", "3", "--out", str(tmp_path / "out"), str(path)]
+        )
+        == 0
+    )
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["image"].rsplit("#")[1] for line in lines] == ["0", "1", "2"]
     capture = cv2.VideoCapture(str(tmp_path / "out" / "street.avi"))

@@ -28,11 +28,18 @@ NVIDIAS = environment.Build("nvidia-tensorflow", "1.15.5+nv23.3", True)
 def examined(level=None):
     """`text | remedy` of each finding, of one level or all."""
     found = examine.examine(offline=True)
-    return ["%s | %s" % (finding.text, finding.remedy) for finding in found if level in (None, finding.level)]
+    return [
+        "%s | %s" % (finding.text, finding.remedy)
+        for finding in found
+        if level in (None, finding.level)
+    ]
 
 
 def has(lines, *words):
-    assert any(all(word in line for word in words) for line in lines), "%s not in\n%s" % (words, "\n".join(lines))
+    assert any(all(word in line for word in words) for line in lines), "%s not in\n%s" % (
+        words,
+        "\n".join(lines),
+    )
 
 
 @pytest.fixture
@@ -57,8 +64,14 @@ def fake_smi(tmp_path, monkeypatch, gpu, holders="", knows_capability=True):
     folder.mkdir()
     script = ["#!/bin/sh", 'case "$1" in']
     if not knows_capability:
-        script.append('*compute_cap*) echo "Field compute_cap is not a valid field to query."; exit 2;;')
-    script += ["--query-gpu=*) echo '%s';;" % gpu, "--query-compute-apps=*) printf '%%b' '%s';;" % holders, "esac"]
+        script.append(
+            '*compute_cap*) echo "Field compute_cap is not a valid field to query."; exit 2;;'
+        )
+    script += [
+        "--query-gpu=*) echo '%s';;" % gpu,
+        "--query-compute-apps=*) printf '%%b' '%s';;" % holders,
+        "esac",
+    ]
     path = folder / "nvidia-smi"
     path.write_text("\n".join(script) + "\n")
     path.chmod(0o755)
@@ -70,7 +83,11 @@ def versions(monkeypatch, **changed):
     """Package metadata with some versions changed; None is not installed."""
     real = environment.version
     wanted = {name.replace("_", "-"): version for name, version in changed.items()}
-    monkeypatch.setattr(environment, "version", lambda package: wanted[package] if package in wanted else real(package))
+    monkeypatch.setattr(
+        environment,
+        "version",
+        lambda package: wanted[package] if package in wanted else real(package),
+    )
 
 
 def test_here_all_is_well_but_what_this_machine_has_not(own):
@@ -83,14 +100,18 @@ def test_here_all_is_well_but_what_this_machine_has_not(own):
 def test_it_takes_no_tensorflow_and_less_than_three_seconds(own):
     code = "import sys\nfrom todus.commands.doctor import main\nmain(['--offline'])\nassert 'tensorflow' not in sys.modules"
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=str(REPO), stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=str(REPO), stdout=subprocess.DEVNULL
+    )
     assert time.perf_counter() - started < 3
 
 
 def test_json_has_every_finding_and_the_exit_code_is_of_the_errors(own, capsys):
     assert doctor.main(["--offline", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["counts"]["error"] == 0 and {"level", "check", "text", "remedy"} == set(found["findings"][0])
+    assert found["counts"]["error"] == 0 and {"level", "check", "text", "remedy"} == set(
+        found["findings"][0]
+    )
     shutil.rmtree(str(own / "model" / MODEL / "pretrained" / "limited"))
     assert doctor.main(["--offline", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["counts"]["error"] >= 1
@@ -100,17 +121,28 @@ def test_lines_fit_80_columns_and_remedies_have_their_own():
     finding = Finding("warning", "gpu", "word " * 40, "do " * 40)
     lines = findings.lines(finding)
     assert max(map(len, lines)) <= 80 and sum("->" in line for line in lines) == 1
-    assert findings.lines(Finding("ok", "x", "a name\x1b[2J\nof strangers")) == ["ok       a name [2J of strangers"]
+    assert findings.lines(Finding("ok", "x", "a name\x1b[2J\nof strangers")) == [
+        "ok       a name [2J of strangers"
+    ]
 
 
 @pytest.mark.parametrize(
     "changed, words",
     [
-        ({"tensorflow": "2.4.0"}, ("need TensorFlow 1.13 to 1.15, found tensorflow 2.4.0", "make install")),
+        (
+            {"tensorflow": "2.4.0"},
+            ("need TensorFlow 1.13 to 1.15, found tensorflow 2.4.0", "make install"),
+        ),
         ({"tensorflow": "1.12.0"}, ("need TensorFlow 1.13 to 1.15",)),
         ({"tensorflow": None}, ("not installed", "TensorFlow")),
-        ({"numpy": "1.21.6"}, ("numpy 1.21.6", "Cannot convert a symbolic Tensor", "pip install numpy==1.18.5")),
-        ({"protobuf": "4.21.1"}, ("protobuf 4.21.1", "Descriptors", "pip install protobuf==3.20.3")),
+        (
+            {"numpy": "1.21.6"},
+            ("numpy 1.21.6", "Cannot convert a symbolic Tensor", "pip install numpy==1.18.5"),
+        ),
+        (
+            {"protobuf": "4.21.1"},
+            ("protobuf 4.21.1", "Descriptors", "pip install protobuf==3.20.3"),
+        ),
         ({"lxml": None}, ("packages are missing: lxml", "make install")),
     ],
 )
@@ -162,14 +194,23 @@ def test_a_cocoeval_that_numpy_refuses_is_an_error(own, monkeypatch):
         self.iouThrs = np.linspace(0.5, 0.95, np.round((0.95 - 0.5) / 0.05) + 1, endpoint=True)
 
     monkeypatch.setattr(Params, "setDetParams", old)
-    has(examined("error"), "cannot evaluate together", "TypeError", "pip install --force-reinstall pycocotools==2.0.7 numpy==1.18.5")
+    has(
+        examined("error"),
+        "cannot evaluate together",
+        "TypeError",
+        "pip install --force-reinstall pycocotools==2.0.7 numpy==1.18.5",
+    )
 
 
 def test_a_check_that_fails_leaves_the_others(own, monkeypatch):
     def broken():
         raise RuntimeError("half installed")
 
-    monkeypatch.setattr(examine, "CHECKS", [("one", broken), ("two", machine.cores), ("three", lambda: __import__("no_such_package"))])
+    monkeypatch.setattr(
+        examine,
+        "CHECKS",
+        [("one", broken), ("two", machine.cores), ("three", lambda: __import__("no_such_package"))],
+    )
     found = examine.examine(offline=True)
     assert [finding.level for finding in found] == ["error", "ok", "info"]
     assert "half installed" in found[0].text and "doctor/test_doctor.py" in found[0].text
@@ -177,7 +218,11 @@ def test_a_check_that_fails_leaves_the_others(own, monkeypatch):
 
 def test_a_full_disk_is_an_error_and_a_small_one_a_warning(own, monkeypatch):
     for free, level in ((10**8, "error"), (3 * 10**9, "warning"), (10**11, "ok")):
-        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: shutil._ntuple_diskusage(10**12, 10**12 - free, free))
+        monkeypatch.setattr(
+            shutil,
+            "disk_usage",
+            lambda _, free=free: shutil._ntuple_diskusage(10**12, 10**12 - free, free),
+        )
         assert machine.disk().level == level
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert machine.disk().level == "error" and "cannot be written" in machine.disk().text
@@ -192,7 +237,10 @@ def test_little_memory_is_a_warning(monkeypatch):
 
 def graphics(monkeypatch, build):
     monkeypatch.setattr(environment, "tensorflow", lambda: build)
-    return ["%s: %s | %s" % (finding.level, finding.text, finding.remedy) for finding in machine.graphics()]
+    return [
+        "%s: %s | %s" % (finding.level, finding.text, finding.remedy)
+        for finding in machine.graphics()
+    ]
 
 
 def test_no_gpu_is_a_warning(monkeypatch, tmp_path):
@@ -207,7 +255,13 @@ TURING = "0, NVIDIA GeForce RTX 2080 Ti, 470.57.02, 11019, 10000, 7.5"
 def test_an_ampere_gpu_is_refused_for_the_tensorflow_of_pypi(monkeypatch, tmp_path):
     fake_smi(tmp_path, monkeypatch, AMPERE, "4711, python, 3000\\n")
     lines = graphics(monkeypatch, GPU)
-    has(lines, "warning", "RTX 3090, compute capability 8.6 (Ampere or Ada)", "would hang or compute nonsense", "driver 515.65.01")
+    has(
+        lines,
+        "warning",
+        "RTX 3090, compute capability 8.6 (Ampere or Ada)",
+        "would hang or compute nonsense",
+        "driver 515.65.01",
+    )
     has(lines, "CUDA_VISIBLE_DEVICES=-1", "docs/gpu.md")
     has(lines, "warning", "PID 4711 (python) holds 3000 MiB", "kill 4711")
     has(list(gpus.doubts()), "would hang or compute nonsense")
@@ -233,7 +287,12 @@ def test_a_build_without_cuda_is_told_by_its_build_info(monkeypatch, tmp_path):
 def test_a_turing_gpu_wants_cuda_10_and_cudnn_7(monkeypatch, tmp_path):
     fake_smi(tmp_path, monkeypatch, TURING)
     monkeypatch.setattr(gpus, "libraries", lambda: (["libcudart.so.10.0"], None))
-    has(graphics(monkeypatch, GPU), "warning", "not found: libcudart.so.10.0", "install CUDA 10.0 and cuDNN 7.6")
+    has(
+        graphics(monkeypatch, GPU),
+        "warning",
+        "not found: libcudart.so.10.0",
+        "install CUDA 10.0 and cuDNN 7.6",
+    )
     monkeypatch.setattr(gpus, "libraries", lambda: ([], (7, 1)))
     has(graphics(monkeypatch, GPU), "warning", "cuDNN 7.1 is found, 7.4 to 7.6 expected")
     monkeypatch.setattr(gpus, "libraries", lambda: ([], (7, 6)))
@@ -250,7 +309,10 @@ def test_a_driver_too_old_to_tell_the_capability_still_tells_the_name(monkeypatc
     has(graphics(monkeypatch, GPU), "warning", "compute capability unknown is later than CUDA 10.0")
 
 
-@pytest.mark.parametrize("name, late", [("NVIDIA A100-SXM4-40GB", 1), ("NVIDIA RTX A6000", 1), ("NVIDIA L4", 1), ("Tesla T4", 0)])
+@pytest.mark.parametrize(
+    "name, late",
+    [("NVIDIA A100-SXM4-40GB", 1), ("NVIDIA RTX A6000", 1), ("NVIDIA L4", 1), ("Tesla T4", 0)],
+)
 def test_names_of_late_gpus(name, late):
     assert gpus.Gpu("0", name, "450", 0, 0, None).is_late == bool(late)
 
@@ -258,7 +320,9 @@ def test_names_of_late_gpus(name, late):
 def test_a_held_lock_names_its_holder_and_one_of_the_dead_is_free(own):
     dataset = paths.mscoco_dataset("limited")
     code = "import sys, time\nfrom todus import locks\nwith locks.exclusive(sys.argv[1], 'x'):\n    print(flush=True)\n    time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", code, str(dataset.folder)], stdout=subprocess.PIPE, cwd=str(REPO))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(dataset.folder)], stdout=subprocess.PIPE, cwd=str(REPO)
+    )
     try:
         process.stdout.readline()
         has(examined("info"), "%s is in use by PID %d" % (dataset.folder, process.pid))
@@ -290,7 +354,11 @@ def test_what_killed_commands_leave_is_told_with_the_way_to_be_rid_of_it(own):
     warnings, errors, infos = examined("warning"), examined("error"), examined("info")
     has(warnings, ".limited.new is half-finished", "rm -r ")
     has(warnings, ".eval.json.part-99999999 was being written", "rm ")
-    has(warnings, ".m.tflite.scratch-99999999 was being written", "the same command clears it; or rm -r ")
+    has(
+        warnings,
+        ".m.tflite.scratch-99999999 was being written",
+        "the same command clears it; or rm -r ",
+    )
     has(errors, "animals was moved aside", "mv ")
     has(infos, "val2017.zip: 2.0 of 8.0 MB are downloaded", "goes on from there")
     assert not any(".eval.png.part" in line for line in warnings + infos)
@@ -302,7 +370,11 @@ def test_an_unprepared_model_and_a_broken_slice(own):
     data = model.pretrained / "limited" / "model.ckpt.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:-1])
     has(examined("warning"), "empty is not prepared", "python -m model -m empty")
-    has(examined("error"), "limited/model.ckpt: model.ckpt.data-00000-of-00001 has ", "python -m model -m %s -d limited" % MODEL)
+    has(
+        examined("error"),
+        "limited/model.ckpt: model.ckpt.data-00000-of-00001 has ",
+        "python -m model -m %s -d limited" % MODEL,
+    )
     model.limited_label_map.unlink()
     has(examined("error"), "label_map.pbtxt is missing", "python -m model")
 
@@ -310,10 +382,20 @@ def test_an_unprepared_model_and_a_broken_slice(own):
 def test_a_dataset_without_a_shard_or_with_other_classes_than_its_model(own):
     dataset = paths.mscoco_dataset("limited")
     dataset.shards("val")[0].unlink()
-    has(examined("error"), "dataset limited: val.record-", "is missing", "./dataset-limited.sh makes it again")
+    has(
+        examined("error"),
+        "dataset limited: val.record-",
+        "is missing",
+        "./dataset-limited.sh makes it again",
+    )
     text = dataset.label_map.read_text()
     dataset.label_map.write_text(text.replace("circle", "ring"))
-    has(examined("error"), "was prepared for circle", "its dataset limited now has ring", "python -m model")
+    has(
+        examined("error"),
+        "was prepared for circle",
+        "its dataset limited now has ring",
+        "python -m model",
+    )
     dataset.manifest.unlink()
     has(examined("error"), "has no dataset.json")
 
@@ -322,9 +404,14 @@ def test_a_training_that_was_killed_is_told_with_what_is_saved(own):
     model = paths.model(MODEL)
     model.training.mkdir()
     for path in (model.pretrained / "limited").glob("model.ckpt.*"):
-        shutil.copy2(str(path), str(model.training / path.name.replace("model.ckpt", "model.ckpt-7")))
+        shutil.copy2(
+            str(path), str(model.training / path.name.replace("model.ckpt", "model.ckpt-7"))
+        )
     has(examined("warning"), "has checkpoints and no run.json")
-    files.write_json(model.training / "run.json", {"events": [{"started": "now", "pid": 1, "host": "h", "step": 0}]})
+    files.write_json(
+        model.training / "run.json",
+        {"events": [{"started": "now", "pid": 1, "host": "h", "step": 0}]},
+    )
     (model.training / "model.ckpt-9.index").write_bytes(b"")
     has(examined("info"), "was killed; saved is step 7", "./train.sh goes on from there")
     has(examined("warning"), "model.ckpt-9.index has no data file")
@@ -340,14 +427,21 @@ def test_an_export_of_other_classes(own):
     shutil.copy2(str(model.pipeline), str(model.exported_pipeline))
     shutil.copy2(str(model.zoo_label_map), str(model.exported_label_map))
     model.frozen_graph.write_bytes(b"graph")
-    has(examined("warning"), "frozen_inference_graph.pb detects circle", "is prepared for circle", "./export.sh")
+    has(
+        examined("warning"),
+        "frozen_inference_graph.pb detects circle",
+        "is prepared for circle",
+        "./export.sh",
+    )
     model.file_of("tflite").write_bytes(b"")
     has(examined("warning"), "%s.tflite.json beside it" % MODEL, "./convert-tflite.sh")
 
 
 def asked(monkeypatch, **urls):
     for name in ("COCO_URL", "ZOO_URL", "OPENIMAGES_URL"):
-        monkeypatch.setenv(name, urls.get(name, "/a/folder" if name == "OPENIMAGES_URL" else urls["COCO_URL"]))
+        monkeypatch.setenv(
+            name, urls.get(name, "/a/folder" if name == "OPENIMAGES_URL" else urls["COCO_URL"])
+        )
     started = time.perf_counter()
     found = mirrors.ask()()
     assert time.perf_counter() - started < 3
@@ -357,7 +451,11 @@ def asked(monkeypatch, **urls):
 def test_a_mirror_that_nobody_serves_is_a_warning(monkeypatch, closed_port):
     lines = asked(monkeypatch, COCO_URL="http://127.0.0.1:%d" % closed_port)
     assert len(lines) == 2 and all(line.startswith("warning") for line in lines)
-    has(lines, "COCO: 127.0.0.1:%d: it refuses the connection" % closed_port, "set COCO_URL to a mirror")
+    has(
+        lines,
+        "COCO: 127.0.0.1:%d: it refuses the connection" % closed_port,
+        "set COCO_URL to a mirror",
+    )
 
 
 def test_a_mirror_that_has_the_file_and_one_that_has_not(monkeypatch, tmp_path):
@@ -392,7 +490,9 @@ def test_a_mirror_that_accepts_and_says_nothing_is_not_waited_for(monkeypatch):
     assert "no answer" in found[0].text
 
 
-@pytest.mark.parametrize("probe", ["tensorflow", "quantization", "slim_nets", "evaluation", "tflite", "onnx"])
+@pytest.mark.parametrize(
+    "probe", ["tensorflow", "quantization", "slim_nets", "evaluation", "tflite", "onnx"]
+)
 def test_the_deep_probes_work_here(probe):
     from todus.doctor import deep
 

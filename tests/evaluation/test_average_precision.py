@@ -22,7 +22,10 @@ class Oracle(Detector):
 
     def __init__(self, dataset, wrong=False):
         self.names = {1: "circle", 2: "four point star"}
-        self.examples = {image_files.decode(each.encoded).tobytes(): each for each in average_precision.examples_of(dataset, "val", None)}
+        self.examples = {
+            image_files.decode(each.encoded).tobytes(): each
+            for each in average_precision.examples_of(dataset, "val", None)
+        }
         self.order = {key: place for place, key in enumerate(self.examples)}
         self.wrong = wrong
 
@@ -33,7 +36,13 @@ class Oracle(Detector):
             boxes = each.boxes if each else np.zeros((0, 4), np.float32)
             if self.wrong and each and self.order[image.tobytes()] % 2:
                 boxes = boxes + 0.5
-            found.append(Detections(boxes, each.classes if each else np.zeros(0, int), np.full(len(boxes), 0.9, np.float32)))
+            found.append(
+                Detections(
+                    boxes,
+                    each.classes if each else np.zeros(0, int),
+                    np.full(len(boxes), 0.9, np.float32),
+                )
+            )
         return found
 
 
@@ -54,14 +63,17 @@ def test_wrong_boxes_cost_ap_and_the_first_n_images_are_taken(prepared):
 
 def test_only_the_wanted_classes_count(prepared):
     dataset = paths.dataset("limited")
-    assert list(average_precision.evaluate(Oracle(dataset), dataset, only=["circle"]).per_class) == ["circle"]
+    assert list(
+        average_precision.evaluate(Oracle(dataset), dataset, only=["circle"]).per_class
+    ) == ["circle"]
     with pytest.raises(UsageError, match="circel"):
         average_precision.evaluate(Oracle(dataset), dataset, only=["circel"])
 
 
 def one_image(annotations):
     full = [
-        dict({"id": n, "image_id": 1, "category_id": 1, "iscrowd": 0, "difficult": False}, **each) for n, each in enumerate(annotations, 1)
+        dict({"id": n, "image_id": 1, "category_id": 1, "iscrowd": 0, "difficult": False}, **each)
+        for n, each in enumerate(annotations, 1)
     ]
     return Groundtruth({1: "cat"}, [{"id": 1, "width": 100, "height": 100}], full)
 
@@ -73,7 +85,11 @@ def test_a_detection_in_a_crowd_is_neither_right_nor_wrong():
     truth = one_image([{"bbox": BOX, "area": 400}, {"bbox": FAR, "area": 400, "iscrowd": 1}])
     rows = np.array([[1] + FAR + [0.9, 1], [1] + BOX + [0.8, 1]], float)
     for kind in ("coco", "pascal"):
-        result = average_precision.score(truth, rows) if kind == "coco" else pascal.score(kind, truth, rows, average_precision.STATS)
+        result = (
+            average_precision.score(truth, rows)
+            if kind == "coco"
+            else pascal.score(kind, truth, rows, average_precision.STATS)
+        )
         assert result["stats"]["ap"] == pytest.approx(1.0), kind
     assert average_precision.score(truth, rows)["matches"]["cat"].boxes == 1
     assert "1 crowd boxes ignored" in average_precision.score(truth, rows)["protocol"]
@@ -92,7 +108,12 @@ def test_scores_are_not_rounded():
 
 
 def test_nothing_found_is_zero_and_nothing_to_find_is_nan():
-    assert average_precision.score(one_image([{"bbox": BOX, "area": 400}]), np.zeros((0, 7)))["stats"]["ap"] == 0
+    assert (
+        average_precision.score(one_image([{"bbox": BOX, "area": 400}]), np.zeros((0, 7)))["stats"][
+            "ap"
+        ]
+        == 0
+    )
     assert np.isnan(average_precision.score(one_image([]), np.zeros((0, 7)))["stats"]["ap"])
 
 
@@ -114,7 +135,9 @@ def test_the_threshold_of_a_precision_finds_as_much_as_it_allows():
 
 
 def test_equal_scores_are_kept_or_left_out_together():
-    assert score_thresholds.pick(matches([0.5, 0.5, 0.5], [1, 0, 0], 1))["precision"] == pytest.approx(1 / 3, abs=1e-4)
+    assert score_thresholds.pick(matches([0.5, 0.5, 0.5], [1, 0, 0], 1))[
+        "precision"
+    ] == pytest.approx(1 / 3, abs=1e-4)
 
 
 def test_all_formats_on_the_same_images(exported, monkeypatch, capsys):
@@ -123,29 +146,50 @@ def test_all_formats_on_the_same_images(exported, monkeypatch, capsys):
     entries = json.loads((paths.model(MODEL).folder / "eval.json").read_text())
     by_form = {entry["format"]: entry for entry in entries}
     assert entries[0]["format"] == "checkpoint" and entries[0]["drop"] == 0
-    assert {"frozen_graph", "saved_model", "tflite", "tflite-float16", "tflite-int8", "onnx"} <= set(by_form)
+    assert {
+        "frozen_graph",
+        "saved_model",
+        "tflite",
+        "tflite-float16",
+        "tflite-int8",
+        "onnx",
+    } <= set(by_form)
     assert entries[0]["ap"] > 0.3
     for name in ("frozen_graph", "saved_model", "tflite", "tflite-float16", "onnx"):
         assert abs(by_form[name]["drop"]) <= 0.002, name
     assert abs(by_form["tflite-int8"]["drop"]) <= 0.03
     assert len({(entry["images"], entry["score_threshold"]) for entry in entries}) == 1
-    assert all(set(entry) >= {"ap", "ap50", "ap75", "images_per_second", "bytes", "per_class"} for entry in entries)
+    assert all(
+        set(entry) >= {"ap", "ap50", "ap75", "images_per_second", "bytes", "per_class"}
+        for entry in entries
+    )
     assert (paths.model(MODEL).folder / "eval.png").read_bytes()[:4] == b"\x89PNG"
     out, err = capsys.readouterr()
     assert "protocol: COCO boxes" in out and "another graph" not in err
     stored = files.read_json(paths.beside_json(paths.model(MODEL).file_of("tflite")))["thresholds"]
-    assert stored["picked_by"].startswith("best F1") and 0 < stored["classes"]["circle"]["threshold"] < 1
+    assert (
+        stored["picked_by"].startswith("best F1")
+        and 0 < stored["classes"]["circle"]["threshold"] < 1
+    )
 
 
 def test_the_quantized_models_file_keeps_its_ap_and_one_of_another_graph_is_told(exported, capsys):
     model = paths.model(QUANTIZED)
     path = model.file_of("tflite")
     about = files.read_json(paths.beside_json(path))
-    files.write_json(paths.beside_json(path), dict(about, made_from=dict(about["made_from"], sha256="0" * 64)))
+    files.write_json(
+        paths.beside_json(path), dict(about, made_from=dict(about["made_from"], sha256="0" * 64))
+    )
     assert eval_command.main(["-m", QUANTIZED, "--all"]) == 0
     files.write_json(paths.beside_json(path), about)
-    assert "eval: %s was made from another graph than the one that is there" % path in capsys.readouterr().err
-    entries = {entry["format"]: entry for entry in json.loads((paths.model(QUANTIZED).folder / "eval.json").read_text())}
+    assert (
+        "eval: %s was made from another graph than the one that is there" % path
+        in capsys.readouterr().err
+    )
+    entries = {
+        entry["format"]: entry
+        for entry in json.loads((paths.model(QUANTIZED).folder / "eval.json").read_text())
+    }
     assert abs(entries["tflite"]["drop"]) <= 0.02 and entries["tflite"]["title"] == "TFLite uint8"
 
 

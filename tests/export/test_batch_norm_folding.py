@@ -15,7 +15,9 @@ def constant(random, *shape):
 def norm(value, channels, random, training=False):
     scale, offset, mean, variance = (tf.identity(constant(random, channels)) for _ in range(4))
     moments = {} if training else {"mean": mean, "variance": variance}
-    return tf.nn.fused_batch_norm(value, scale, offset, epsilon=0.01, is_training=training, **moments)[0]
+    return tf.nn.fused_batch_norm(
+        value, scale, offset, epsilon=0.01, is_training=training, **moments
+    )[0]
 
 
 def build(kind, random):
@@ -43,7 +45,15 @@ def run(graph_def):
 
 
 @pytest.mark.parametrize(
-    "kind, count", [("plain", 1), ("depthwise", 1), ("shared", 2), ("used twice", 0), ("training", 0), ("not constant", 0)]
+    "kind, count",
+    [
+        ("plain", 1),
+        ("depthwise", 1),
+        ("shared", 2),
+        ("used twice", 0),
+        ("training", 0),
+        ("not constant", 0),
+    ],
 )
 def test_the_outputs_are_the_same_and_the_normalisation_is_gone(kind, count):
     with tf.Graph().as_default() as graph:
@@ -53,8 +63,13 @@ def test_the_outputs_are_the_same_and_the_normalisation_is_gone(kind, count):
     assert batch_norm_folding.fold_batch_norms(graph_def) == count
     np.testing.assert_allclose(run(graph_def), before, atol=2e-5)
     after = {node.name: node.op for node in graph_def.node}
-    assert sum("BatchNorm" in op for op in after.values()) == sum("BatchNorm" in op for op in names.values()) - count
+    assert (
+        sum("BatchNorm" in op for op in after.values())
+        == sum("BatchNorm" in op for op in names.values()) - count
+    )
     lost = {name for name in names if name not in after}
     assert all(names[name] in ("Const", "Identity") for name in lost) and bool(lost) == bool(count)
     read = {name.split(":")[0] for node in graph_def.node for name in node.input}
-    assert {name for name in after if after[name] == "Const"} <= read | {name for name in names if name not in read}
+    assert {name for name in after if after[name] == "Const"} <= read | {
+        name for name in names if name not in read
+    }

@@ -46,18 +46,33 @@ def scratch(exported, tmp_path, monkeypatch):
 
     monkeypatch.setenv("TODUS_HOME", str(tmp_path))
     shutil.copytree(str(exported / "dataset"), str(tmp_path / "dataset"))
-    shutil.copytree(str(exported / "model" / MODEL / "pretrained"), str(tmp_path / "model" / MODEL / "pretrained"))
+    shutil.copytree(
+        str(exported / "model" / MODEL / "pretrained"),
+        str(tmp_path / "model" / MODEL / "pretrained"),
+    )
     return paths.model(MODEL)
 
 
-def test_every_input_type_detects_the_same_and_an_export_replaces_the_last(scratch, exported, monkeypatch):
+def test_every_input_type_detects_the_same_and_an_export_replaces_the_last(
+    scratch, exported, monkeypatch
+):
     prefix = checkpoints.choose(scratch, "pretrained")
     dataset = paths.dataset("limited")
-    images = [image_files.decode(each.encoded) for each in average_precision.examples_of(dataset, "val", 4)]
+    images = [
+        image_files.decode(each.encoded)
+        for each in average_precision.examples_of(dataset, "val", 4)
+    ]
     reference = paths.Model(exported / "model" / MODEL)
-    expected = [catalogue.open_form(reference, catalogue.find(reference, "frozen_graph")).detect([image])[0] for image in images]
+    expected = [
+        catalogue.open_form(reference, catalogue.find(reference, "frozen_graph")).detect([image])[0]
+        for image in images
+    ]
     assert sum(len(each.scores) for each in expected)
-    shapes = {"image_tensor": [1, 128, 128, 3], "encoded_image_string_tensor": None, "tf_example": None}
+    shapes = {
+        "image_tensor": [1, 128, 128, 3],
+        "encoded_image_string_tensor": None,
+        "tf_example": None,
+    }
     for kind, shape in shapes.items():
         inference_graph.export(scratch, prefix, kind, shape)
         detector = catalogue.open_form(scratch, catalogue.find(scratch, "frozen_graph"))
@@ -66,25 +81,39 @@ def test_every_input_type_detects_the_same_and_an_export_replaces_the_last(scrat
             got = detector.detect([image])[0]
             if image.shape[:2] == (128, 128) or not shape:
                 np.testing.assert_allclose(got.scores, wanted.scores, atol=1e-4)
-        assert files.read_json(scratch.inference_graph / "export.json")["inference_graph"]["input_type"] == kind
+        assert (
+            files.read_json(scratch.inference_graph / "export.json")["inference_graph"][
+                "input_type"
+            ]
+            == kind
+        )
     assert not list(scratch.folder.glob(".inference-graph*"))
 
 
 def test_a_fixed_batch_is_filled_up(scratch):
-    inference_graph.export(scratch, checkpoints.choose(scratch, "pretrained"), input_shape=[2, None, None, 3])
+    inference_graph.export(
+        scratch, checkpoints.choose(scratch, "pretrained"), input_shape=[2, None, None, 3]
+    )
     detector = catalogue.open_form(scratch, catalogue.find(scratch, "frozen_graph"))
-    images = [image_files.decode(each.encoded) for each in average_precision.examples_of(paths.dataset("limited"), "val", 3)]
+    images = [
+        image_files.decode(each.encoded)
+        for each in average_precision.examples_of(paths.dataset("limited"), "val", 3)
+    ]
     assert len(detector.detect(images)) == 3
 
 
 def test_a_shape_is_for_image_tensor_alone(scratch):
     with pytest.raises(UsageError, match="INPUT_SHAPE"):
-        inference_graph.export(scratch, checkpoints.choose(scratch, "pretrained"), "tf_example", [1, 128, 128, 3])
+        inference_graph.export(
+            scratch, checkpoints.choose(scratch, "pretrained"), "tf_example", [1, 128, 128, 3]
+        )
     with pytest.raises(UsageError, match="INPUT_TYPE=jpeg"):
         inference_graph.export(scratch, checkpoints.choose(scratch, "pretrained"), "jpeg")
 
 
-@pytest.mark.parametrize("text, shape", [("", None), ("free", None), ("fixed", "own"), ("480x640", [None, 480, 640, 3])])
+@pytest.mark.parametrize(
+    "text, shape", [("", None), ("free", None), ("fixed", "own"), ("480x640", [None, 480, 640, 3])]
+)
 def test_the_shape_in_the_environment(scratch, monkeypatch, text, shape):
     from todus.commands.export import input_shape
 
@@ -110,4 +139,8 @@ def test_faster_rcnn_is_refused_for_tflite_with_the_reason(scratch):
 
 def test_a_quantized_export_says_so(exported):
     origin = files.read_json(paths.model(QUANTIZED).inference_graph / "export.json")["tflite_graph"]
-    assert origin["quantized"] and origin["not_quantized_because"] is None and origin["nms"] == "regular"
+    assert (
+        origin["quantized"]
+        and origin["not_quantized_because"] is None
+        and origin["nms"] == "regular"
+    )

@@ -26,7 +26,10 @@ def test_the_file_is_what_its_json_says(exported):
     path = paths.model(MODEL).file_of("onnx")
     loaded, described = load(path), files.read_json(beside_json(path))
     assert [each.version for each in loaded.opset_import if not each.domain] == [11]
-    assert described["labels"] == ["circle", "four point star"] and "counts from 1" in described["labels_note"]
+    assert (
+        described["labels"] == ["circle", "four point star"]
+        and "counts from 1" in described["labels_note"]
+    )
     assert [each.name for each in loaded.graph.output] == described["outputs"]
 
 
@@ -37,9 +40,20 @@ def test_the_tensorrt_file_ends_in_efficient_nms_and_has_no_loops(exported):
     assert not {"Loop", "Scan", "If", "NonMaxSuppression"} & set(kinds)
     attributes = {each.name: each for each in loaded.graph.node[-1].attribute}
     config = pipeline.read(paths.model(MODEL).exported_pipeline)
-    assert attributes["score_threshold"].f == pytest.approx(pipeline.non_max_suppression(config).score_threshold)
-    assert (attributes["max_output_boxes"].i, attributes["background_class"].i, attributes["box_coding"].i) == (100, -1, 0)
-    assert [each.name for each in loaded.graph.output] == ["num_dets", "det_boxes", "det_scores", "det_classes"]
+    assert attributes["score_threshold"].f == pytest.approx(
+        pipeline.non_max_suppression(config).score_threshold
+    )
+    assert (
+        attributes["max_output_boxes"].i,
+        attributes["background_class"].i,
+        attributes["box_coding"].i,
+    ) == (100, -1, 0)
+    assert [each.name for each in loaded.graph.output] == [
+        "num_dets",
+        "det_boxes",
+        "det_scores",
+        "det_classes",
+    ]
 
 
 def test_what_goes_into_the_plugin_holds_the_graphs_best_detection(exported, tmp_path):
@@ -55,7 +69,9 @@ def test_what_goes_into_the_plugin_holds_the_graphs_best_detection(exported, tmp
     del loaded.graph.node[-1]
     del loaded.graph.output[:]
     for name in ("decode/boxes", "decode/scores"):
-        loaded.graph.output.append(library.helper.make_tensor_value_info(name, library.TensorProto.FLOAT, None))
+        loaded.graph.output.append(
+            library.helper.make_tensor_value_info(name, library.TensorProto.FLOAT, None)
+        )
     library.save(loaded, cut)
     session = onnxruntime.InferenceSession(cut, providers=["CPUExecutionProvider"])
     graph = catalogue.open_form(model, catalogue.find(model, "frozen_graph"))
@@ -69,7 +85,9 @@ def test_what_goes_into_the_plugin_holds_the_graphs_best_detection(exported, tmp
         found = graph.detect([image])[0]
         if len(found.scores):
             place = scores[0, :, found.classes[0] - 1].argmax()
-            assert scores[0, place, found.classes[0] - 1] == pytest.approx(found.scores[0], abs=1e-4)
+            assert scores[0, place, found.classes[0] - 1] == pytest.approx(
+                found.scores[0], abs=1e-4
+            )
             np.testing.assert_allclose(np.clip(boxes[0, place], 0, 1), found.boxes[0], atol=1e-4)
             compared += 1
     assert compared >= 4

@@ -17,7 +17,9 @@ def graph_with_a_loop():
     with tf.Graph().as_default() as graph:
         start = tf.constant(np.float32([1, 2, 3]))
         tf.while_loop(lambda i, _: i < 3, lambda i, x: (i + 1, x * 2), (tf.constant(0), start))
-        return tf.train.export_meta_graph(graph=graph, collection_list=["while_context"]), graph.as_graph_def()
+        return tf.train.export_meta_graph(
+            graph=graph, collection_list=["while_context"]
+        ), graph.as_graph_def()
 
 
 def write(folder, name):
@@ -29,7 +31,9 @@ def write(folder, name):
     (folder / "saved_model").mkdir(parents=True)
     (folder / "frozen_inference_graph.pb").write_bytes(graph_def.SerializeToString())
     (folder / "model.ckpt.meta").write_bytes(meta_graph.SerializeToString())
-    (folder / "saved_model" / "saved_model.pb").write_bytes(saved_model_pb2.SavedModel(meta_graphs=[meta_graph]).SerializeToString())
+    (folder / "saved_model" / "saved_model.pb").write_bytes(
+        saved_model_pb2.SavedModel(meta_graphs=[meta_graph]).SerializeToString()
+    )
     return folder
 
 

@@ -36,19 +36,29 @@ def test_metadata_and_labels_are_read_back_by_the_librarys_own_reader(exported):
     assert packed.labels == model.exported_labels.read_text().splitlines()
     assert (packed.mean, packed.std) == ([127.5], [127.5])
     assert "counts from 0" in packed.description
-    assert tflite_metadata.read(paths.model(QUANTIZED).file_of("tflite").read_bytes()).labels == packed.labels
+    assert (
+        tflite_metadata.read(paths.model(QUANTIZED).file_of("tflite").read_bytes()).labels
+        == packed.labels
+    )
 
 
 def test_a_file_without_metadata_is_one_line(exported, tmp_path):
     model = paths.model(MODEL)
     with pytest.raises(TodusError, match="no metadata"):
-        tflite_metadata.read(tflite._converted(model.tflite_graph, pipeline.read(model.exported_pipeline), "float", None, tmp_path))
+        tflite_metadata.read(
+            tflite._converted(
+                model.tflite_graph, pipeline.read(model.exported_pipeline), "float", None, tmp_path
+            )
+        )
 
 
 def test_the_json_says_what_a_device_must_know(exported):
     described = files.read_json(beside_json(paths.model(QUANTIZED).file_of("tflite")))
     assert described["format"] == "uint8" and described["input"]["dtype"] == "uint8"
-    assert described["labels"] == ["circle", "four point star"] and "counts from 0" in described["labels_note"]
+    assert (
+        described["labels"] == ["circle", "four point star"]
+        and "counts from 0" in described["labels_note"]
+    )
     assert described["outputs"][0]["shape"] == [1, 100, 4]
     assert described["bytes"] == paths.model(QUANTIZED).file_of("tflite").stat().st_size
 
@@ -62,10 +72,19 @@ def test_a_quantized_graph_goes_to_the_edgetpu_but_for_its_last_operator(exporte
 
 def test_a_float_graph_stays_on_the_cpu_and_int8_keeps_only_its_ends_there(exported):
     model = paths.model(MODEL)
-    assert all(operator.left_out for operator in tflite_operators.report(model.file_of("tflite").read_bytes()).operators)
-    left = {each.name for each in tflite_operators.report(model.file_of("tflite-int8").read_bytes()).operators if each.left_out}
+    assert all(
+        operator.left_out
+        for operator in tflite_operators.report(model.file_of("tflite").read_bytes()).operators
+    )
+    left = {
+        each.name
+        for each in tflite_operators.report(model.file_of("tflite-int8").read_bytes()).operators
+        if each.left_out
+    }
     assert left <= {"QUANTIZE", "DEQUANTIZE", "TFLite_Detection_PostProcess"}
-    assert 0 < files.read_json(beside_json(model.file_of("tflite-int8")))["calibration_images"] <= 20
+    assert (
+        0 < files.read_json(beside_json(model.file_of("tflite-int8")))["calibration_images"] <= 20
+    )
 
 
 def test_uint8_of_a_float_model_is_refused_with_what_helps(exported):
@@ -82,7 +101,9 @@ def test_a_checkpoint_younger_than_the_delay_is_refused_with_the_step_it_needs(e
     config = pipeline.read(model.pipeline)
     config.graph_rewriter.quantization.delay = 500
     reason = checkpoint_graph.not_quantized_because(model, tmp_path / "model.ckpt-40", config)
-    assert "step 40" in reason and "begins at step 500" in reason and "NUM_TRAIN_STEPS=1000" in reason
+    assert (
+        "step 40" in reason and "begins at step 500" in reason and "NUM_TRAIN_STEPS=1000" in reason
+    )
     assert checkpoint_graph.not_quantized_because(model, model.limited_checkpoint, config) is None
 
 
@@ -90,7 +111,12 @@ def test_a_graph_without_ranges_is_refused_before_the_converter_runs(exported, m
     model = paths.model(QUANTIZED)
     path = model.inference_graph / "export.json"
     before = files.read_json(path)
-    changed = dict(before, tflite_graph=dict(before["tflite_graph"], quantized=False, not_quantized_because="train beyond step 500"))
+    changed = dict(
+        before,
+        tflite_graph=dict(
+            before["tflite_graph"], quantized=False, not_quantized_because="train beyond step 500"
+        ),
+    )
     monkeypatch.setattr(tflite, "_converted", lambda *_: pytest.fail("the converter ran"))
     try:
         files.write_json(path, changed)
@@ -118,7 +144,11 @@ def test_made_up_ranges_only_by_name_and_with_a_warning(exported):
 def test_the_compilers_log_is_read():
     read = tflite_operators.read_compiler_log(LOG)
     assert (read["mapped"], read["cpu"]) == (62, 2)
-    assert read["operators"][0] == {"operator": "CUSTOM", "count": 1, "status": "Operation is working on an unsupported data type"}
+    assert read["operators"][0] == {
+        "operator": "CUSTOM",
+        "count": 1,
+        "status": "Operation is working on an unsupported data type",
+    }
     assert len(read["operators"]) == 3
 
 
@@ -130,7 +160,10 @@ def fake_compiler(folder, body):
 
 def test_an_installed_compiler_is_run_and_its_file_kept(tmp_path, monkeypatch):
     (tmp_path / "log").write_text(LOG)
-    body = 'while [ "$1" != -o ]; do shift; done\ncp "$3" "$2/$(basename "$3" .tflite)_edgetpu.tflite"\ncat %s\n' % (tmp_path / "log")
+    body = (
+        'while [ "$1" != -o ]; do shift; done\ncp "$3" "$2/$(basename "$3" .tflite)_edgetpu.tflite"\ncat %s\n'
+        % (tmp_path / "log")
+    )
     fake_compiler(tmp_path, body)
     monkeypatch.setenv("PATH", "%s:%s" % (tmp_path, os.environ["PATH"]))
     (tmp_path / "a.tflite").write_bytes(b"model")
@@ -151,7 +184,9 @@ def test_a_compiler_that_fails_is_one_line_and_none_is_no_matter(tmp_path, monke
 def test_max_detections_and_fast_nms_are_in_the_file(exported):
     model = paths.model(QUANTIZED)
     try:
-        tflite_graph.export(model, checkpoints.choose(model, "pretrained"), max_detections=7, regular_nms=False)
+        tflite_graph.export(
+            model, checkpoints.choose(model, "pretrained"), max_detections=7, regular_nms=False
+        )
         path, described = tflite.convert(model)
         assert path.name == QUANTIZED + "-fast.tflite"
         assert described["outputs"][0]["shape"] == [1, 7, 4]

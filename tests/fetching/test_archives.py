@@ -35,18 +35,25 @@ def zipped(path, *members):
 def test_files_and_folders_unpack(tmp_path):
     archive = tar(tmp_path / "x.tar", ("a/b.txt", b"one"), ("./c.txt", b""))
     written = archives.unpack_tar(archive, tmp_path / "out")
-    assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in written) == ["a/b.txt", "c.txt"]
+    assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in written) == [
+        "a/b.txt",
+        "c.txt",
+    ]
     assert (tmp_path / "out/a/b.txt").read_bytes() == b"one"
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/evil", "C:/evil", "..\\evil", "a/../b"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "a/../../evil", "/evil", "C:/evil", "..\\evil", "a/../b"]
+)
 def test_a_path_outside_is_refused(tmp_path, name):
     with pytest.raises(TodusError, match="outside"):
         archives.unpack_tar(tar(tmp_path / "x.tar", (name, b"x")), tmp_path / "deep" / "out")
     assert not list(tmp_path.rglob("evil"))
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
+)
 def test_a_link_or_device_in_a_tar_is_refused(tmp_path, kind):
     info = tarfile.TarInfo("a")
     info.type, info.linkname = kind, "/etc/passwd"
@@ -86,7 +93,12 @@ def test_an_archive_cut_short_is_one_line(tmp_path, share):
         archives.unpack_tar(archive, tmp_path / "out")
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(at=st.integers(0, 10**6), value=st.integers(0, 255))
 def test_a_damaged_byte_never_ends_in_a_traceback_or_outside(tmp_path, at, value):
     import shutil

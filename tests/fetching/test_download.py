@@ -31,7 +31,9 @@ def site(tmp_path):
 def get(site, tmp_path, path=PATH, **more):
     target = tmp_path / "out" / path.strip("/")
     download.download(site.url + path, target, policy=QUICK, **more)
-    assert [entry.name for entry in target.parent.iterdir()] == [target.name], "nothing unfinished is left beside it"
+    assert [entry.name for entry in target.parent.iterdir()] == [target.name], (
+        "nothing unfinished is left beside it"
+    )
     return target.read_bytes()
 
 
@@ -165,7 +167,10 @@ def test_a_part_of_another_url_is_not_used(site, tmp_path):
     target = tmp_path / "out" / "data.bin"
     target.parent.mkdir()
     files.beside(target, "part").write_bytes(b"x" * 1000)
-    files.write_json(files.beside(target, "part.json"), {"url": "http://elsewhere/data.bin", "etag": None, "size": len(CONTENT)})
+    files.write_json(
+        files.beside(target, "part.json"),
+        {"url": "http://elsewhere/data.bin", "etag": None, "size": len(CONTENT)},
+    )
     assert get(site, tmp_path) == CONTENT
 
 
@@ -185,7 +190,9 @@ def test_a_whole_part_that_was_not_renamed_is_used(site, tmp_path):
 
 def test_two_downloads_of_one_file_do_not_mix(site, tmp_path):
     target = tmp_path / "data.bin"
-    with locks.exclusive(target, "it"), pytest.raises(TodusError, match="in use by PID %d" % os.getpid()):
+    with locks.exclusive(target, "it"), pytest.raises(
+        TodusError, match="in use by PID %d" % os.getpid()
+    ):
         download.download(site.url + PATH, target, policy=QUICK)
 
 
@@ -198,8 +205,14 @@ def test_two_downloads_of_one_file_do_not_mix(site, tmp_path):
         ),
         ({"Content-MD5": "1B2M2Y8AsgTpgAmY7PhCfg=="}, {"md5": "d41d8cd98f00b204e9800998ecf8427e"}),
         ({"Digest": "md5=1B2M2Y8AsgTpgAmY7PhCfg=="}, {"md5": "d41d8cd98f00b204e9800998ecf8427e"}),
-        ({"Repr-Digest": "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"}, {"sha256": hashlib.sha256().hexdigest()}),
-        ({"ETag": '"d41d8cd98f00b204e9800998ecf8427e"', "Server": "AmazonS3"}, {"md5": "d41d8cd98f00b204e9800998ecf8427e"}),
+        (
+            {"Repr-Digest": "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"},
+            {"sha256": hashlib.sha256().hexdigest()},
+        ),
+        (
+            {"ETag": '"d41d8cd98f00b204e9800998ecf8427e"', "Server": "AmazonS3"},
+            {"md5": "d41d8cd98f00b204e9800998ecf8427e"},
+        ),
         ({"ETag": '"d41d8cd98f00b204e9800998ecf8427e-12"', "Server": "AmazonS3"}, {}),
         ({"ETag": '"d41d8cd98f00b204e9800998ecf8427e"', "Server": "nginx"}, {}),
         ({"Content-MD5": "not base64!"}, {}),

@@ -33,12 +33,16 @@ def check(data):
 def get(site, tmp_path, most_missing=0, count=COUNT):
     out = tmp_path / "out"
     out.mkdir(exist_ok=True)
-    wanted = [Wanted("%s/%d.bin" % (site.url, index), out / ("%d.bin" % index)) for index in range(count)]
+    wanted = [
+        Wanted("%s/%d.bin" % (site.url, index), out / ("%d.bin" % index)) for index in range(count)
+    ]
     with Progress("files", None) as progress:
         missing = download_many(wanted, check, 8, progress, most_missing, QUICK)
     assert not list(out.glob(".*")), "nothing unfinished is left"
     assert {path.name: path.read_bytes() for path in out.iterdir()} == {
-        "%d.bin" % index: content(index) for index in range(count) if not any(each.path.name == "%d.bin" % index for each in missing)
+        "%d.bin" % index: content(index)
+        for index in range(count)
+        if not any(each.path.name == "%d.bin" % index for each in missing)
     }
     return [(each.path.name, each.reason) for each in missing]
 
@@ -81,12 +85,16 @@ def test_a_file_that_is_damaged_on_the_server_is_listed_after_a_few_tries(site, 
 
 def test_too_many_missing_files_end_it(site, tmp_path):
     site.faults.append(Fault("/*.bin", status=404))
-    with pytest.raises(TodusError, match="3 files cannot be had, more than MAX_MISSING allows: .*does not have it"):
+    with pytest.raises(
+        TodusError, match="3 files cannot be had, more than MAX_MISSING allows: .*does not have it"
+    ):
         get(site, tmp_path, most_missing=2)
     assert sum(site.requests.values()) < COUNT
 
 
-@pytest.mark.parametrize("fault, words", [({"page": True}, "captive portal"), ({"status": 500}, "answers 500")], ids=str)
+@pytest.mark.parametrize(
+    "fault, words", [({"page": True}, "captive portal"), ({"status": 500}, "answers 500")], ids=str
+)
 def test_a_server_that_fails_for_ever_ends_it(site, tmp_path, fault, words):
     site.faults.append(Fault("/*.bin", skip=10, **fault))
     with pytest.raises(TodusError, match=words):

@@ -85,7 +85,11 @@ def edits(seed: int) -> List[Tuple]:
         lambda: ("token", chance.randrange(400), chance.choice(HOSTILE)),
         lambda: ("token", chance.randrange(400), chance.choice(HOSTILE)),
         lambda: ("cut", chance.randrange(4000), ""),
-        lambda: ("byte", chance.randrange(4000), bytes(chance.randrange(256) for _ in range(chance.randrange(1, 5)))),
+        lambda: (
+            "byte",
+            chance.randrange(4000),
+            bytes(chance.randrange(256) for _ in range(chance.randrange(1, 5))),
+        ),
         lambda: ("insert", chance.randrange(4000), chance.choice(SNIPPETS)),
         lambda: ("repeat", chance.randrange(4000), chance.randrange(1, 300)),
         lambda: ("encode", chance.choice(ENCODINGS), ""),
@@ -125,7 +129,15 @@ def broken(data: bytes, seed: int) -> bytes:
     if kind == 4:
         return data[at:]
     if kind == 5:
-        return chance.choice(WHOLES + [b"PK\x03\x04" + bytes(100), b"\x89PNG\r\n\x1a\n", b"GIF89a" + bytes(20), b"BM" + bytes(60)])
+        return chance.choice(
+            WHOLES
+            + [
+                b"PK\x03\x04" + bytes(100),
+                b"\x89PNG\r\n\x1a\n",
+                b"GIF89a" + bytes(20),
+                b"BM" + bytes(60),
+            ]
+        )
     if kind == 6:
         return bytes(chance.randrange(256) for _ in range(min(len(data), 3000)))
     return data[:at] + data[at + chance.randrange(1, 50) :]
@@ -137,7 +149,24 @@ def spoil_bytes(path: Path, seed: int) -> Path:
 
 
 # A JSON value in the place of another: what a program wrote that is not this one.
-WRONG = [None, True, -1, 0, 1e308, 10**30, "", "x", "\x1b[2J\n\u202e", "../../etc/passwd", [], {}, [None], {"a": None}, [[1]], "9" * 300]
+WRONG = [
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    10**30,
+    "",
+    "x",
+    "\x1b[2J\n\u202e",
+    "../../etc/passwd",
+    [],
+    {},
+    [None],
+    {"a": None},
+    [[1]],
+    "9" * 300,
+]
 
 
 def swapped(value, seed: int):
@@ -157,7 +186,13 @@ def swapped(value, seed: int):
 
 
 def _places(value):
-    for key, inside in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, inside in (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    ):
         yield value, key
         yield from _places(inside)
 
@@ -177,10 +212,18 @@ def sampled(kinds: Dict[str, Kind], whole: bool, first: int = 0) -> List[Tuple[s
     chosen = []
     for name, kind in kinds.items():
         count = kind.count if whole else kind.sample
-        chosen += [(name, first + kind.count * number // count) for number in range(count)] if count else []
+        chosen += (
+            [(name, first + kind.count * number // count) for number in range(count)]
+            if count
+            else []
+        )
     return chosen
 
 
 def outside(tree: Dict[str, bytes], paths: Sequence[str]) -> Dict[str, bytes]:
     """Of own_images.tree's files those that are not below `paths`."""
-    return {name: data for name, data in tree.items() if not any(name == path or name.startswith(path + "/") for path in paths)}
+    return {
+        name: data
+        for name, data in tree.items()
+        if not any(name == path or name.startswith(path + "/") for path in paths)
+    }

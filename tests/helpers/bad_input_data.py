@@ -13,8 +13,23 @@ from todus.dataset.sources import coco, merge, voc
 
 def limited(world: World, *named: str, touched=()) -> Struck:
     """dataset-limited.sh without a network."""
-    world.variables(CATEGORIES=CLASSES, NAME="it", COCO_URL=NOWHERE, RETRIES="1", RETRY_WAIT="0", TIMEOUT="1", JOBS="1")
-    return Struck("dataset-limited", coco.main, ["limited"], named, ("home/dataset/mscoco/it",), tuple(touched))
+    world.variables(
+        CATEGORIES=CLASSES,
+        NAME="it",
+        COCO_URL=NOWHERE,
+        RETRIES="1",
+        RETRY_WAIT="0",
+        TIMEOUT="1",
+        JOBS="1",
+    )
+    return Struck(
+        "dataset-limited",
+        coco.main,
+        ["limited"],
+        named,
+        ("home/dataset/mscoco/it",),
+        tuple(touched),
+    )
 
 
 def coco_annotations(world: World, seed: int) -> Struck:
@@ -34,9 +49,13 @@ def coco_images(world: World, seed: int) -> Struck:
 
 
 def coco_archives(world: World, seed: int) -> Struck:
-    world.take("limited", RAW + "/annotations_trainval2017.zip", RAW + "/train2017", RAW + "/val2017")
+    world.take(
+        "limited", RAW + "/annotations_trainval2017.zip", RAW + "/train2017", RAW + "/val2017"
+    )
     path = bad.spoil_bytes(world.home / RAW / "annotations_trainval2017.zip", seed)
-    return limited(world, path.name, touched=("home/" + RAW + "/" + path.name, "home/" + RAW + "/annotations"))
+    return limited(
+        world, path.name, touched=("home/" + RAW + "/" + path.name, "home/" + RAW + "/annotations")
+    )
 
 
 def class_files(world: World, seed: int) -> Struck:
@@ -51,7 +70,10 @@ def class_files(world: World, seed: int) -> Struck:
 def class_lists(world: World, seed: int) -> Struck:
     world.take("limited", RAW)
     chance = random.Random(seed)
-    words = [chance.choice(HOSTILE + ["circle", "all", "@", "@/", ",", "@/dev/null"]) for _ in range(chance.randrange(1, 4))]
+    words = [
+        chance.choice(HOSTILE + ["circle", "all", "@", "@/", ",", "@/dev/null"])
+        for _ in range(chance.randrange(1, 4))
+    ]
     struck = limited(world, "CATEGORIES", "no class", "no image", NOWHERE)
     world.variables(CATEGORIES=chance.choice((" ", ", ", '"')).join(words).replace("\0", ""))
     return struck
@@ -59,21 +81,42 @@ def class_lists(world: World, seed: int) -> Struck:
 
 def own_label_maps(world: World, seed: int) -> Struck:
     own.voc_folder(world.given / "voc", 5)
-    path = own.write(world.given / "labels.pbtxt", 'item {\n  id: 3\n  name: "cat"\n}\nitem {\n  id: 1\n  display_name: "dog"\n}\n')
-    path.write_text(damaged_text(path.read_text(), seed), encoding="utf-8") if seed % 2 else bad.spoil(path, seed)
+    path = own.write(
+        world.given / "labels.pbtxt",
+        'item {\n  id: 3\n  name: "cat"\n}\nitem {\n  id: 1\n  display_name: "dog"\n}\n',
+    )
+    path.write_text(
+        damaged_text(path.read_text(), seed), encoding="utf-8"
+    ) if seed % 2 else bad.spoil(path, seed)
     world.variables(LABEL_MAP=str(path), NAME="d", JOBS="1")
-    return Struck("dataset-voc", voc.main, [str(world.given / "voc")], (path.name,), ("home/dataset/voc",))
+    return Struck(
+        "dataset-voc", voc.main, [str(world.given / "voc")], (path.name,), ("home/dataset/voc",)
+    )
 
 
 def source(kind: str):
     def strike(world: World, seed: int) -> Struck:
         draw, folder, main, arguments = SOURCES[kind]
         victim = draw(world.given)
-        (bad.spoil if kind in ("xml", "json", "csv", "openimages") else bad.spoil_bytes)(victim, seed)
+        (bad.spoil if kind in ("xml", "json", "csv", "openimages") else bad.spoil_bytes)(
+            victim, seed
+        )
         categories = "Car" if folder == "openimages" else ""
-        world.variables(NAME="d", JOBS="1", OPENIMAGES_URL=str(world.given), CATEGORIES=categories, SPLITS="validation")
+        world.variables(
+            NAME="d",
+            JOBS="1",
+            OPENIMAGES_URL=str(world.given),
+            CATEGORIES=categories,
+            SPLITS="validation",
+        )
         named = (victim.name, victim.stem, "image", "box")
-        return Struck("dataset-%s" % folder, main, arguments(world.given), named, ("home/dataset/%s" % folder,))
+        return Struck(
+            "dataset-%s" % folder,
+            main,
+            arguments(world.given),
+            named,
+            ("home/dataset/%s" % folder,),
+        )
 
     return strike
 
@@ -104,4 +147,6 @@ def merged_manifests(world: World, seed: int) -> Struck:
     path = bad.spoil_json(other / "dataset.json", seed)
     world.variables(NAME="both", CATEGORIES="", JOBS="1")
     named = (path.name, "dataset-merge: ")
-    return Struck("dataset-merge", merge.main, ["limited", "other"], named, ("home/dataset/merged",))
+    return Struck(
+        "dataset-merge", merge.main, ["limited", "other"], named, ("home/dataset/merged",)
+    )

@@ -55,18 +55,33 @@ NONSENSE = [
     "%s",
 ]
 # command -> its variables; those that hold text are struck elsewhere.
-COMMANDS = ("dataset-limited", "dataset-voc", "train", "export", "export-tflite", "convert-tflite", "convert-onnx")
+COMMANDS = (
+    "dataset-limited",
+    "dataset-voc",
+    "train",
+    "export",
+    "export-tflite",
+    "convert-tflite",
+    "convert-onnx",
+)
 
 
 def variables(world: World, seed: int) -> Struck:
     """One variable of one command with a nonsense value; the world lacks what the command's long work would begin with."""
     chance = random.Random(seed)
-    pairs = [(command, row.name) for command in COMMANDS for row in table.of_command(command) if row.name != "TODUS_HOME"]
+    pairs = [
+        (command, row.name)
+        for command in COMMANDS
+        for row in table.of_command(command)
+        if row.name != "TODUS_HOME"
+    ]
     command, name = pairs[seed % len(pairs)]
     named = (name, "no class", "no train records", "is missing", "no model", NOWHERE)
     if command == "dataset-limited":
         world.take("limited", RAW)
-        struck = data.limited(world, *named, touched=("home/" + RAW,))._replace(made=("home/dataset/mscoco",))
+        struck = data.limited(world, *named, touched=("home/" + RAW,))._replace(
+            made=("home/dataset/mscoco",)
+        )
     elif command == "dataset-voc":
         own.voc_folder(world.given / "voc", 5)
         world.variables(NAME="d", JOBS="1")
@@ -83,7 +98,9 @@ def variables(world: World, seed: int) -> Struck:
             "train": train,
         }
         struck = struck._replace(
-            command=command, main=main[command].main, argv=[command[len("convert-") :]] if main[command] is convert else []
+            command=command,
+            main=main[command].main,
+            argv=[command[len("convert-") :]] if main[command] is convert else [],
         )
     world.variables(**{name: chance.choice(NONSENSE)})
     return struck
@@ -92,10 +109,28 @@ def variables(world: World, seed: int) -> Struck:
 def model_names(world: World, seed: int) -> Struck:
     chance = random.Random(seed)
     name = chance.choice(HOSTILE + NONSENSE).replace("\0", "")
-    arguments = [["--as", name], ["-m", name], ["-d", name], ["--categories", name], ["--archive", name], ["--config", name]][seed % 6]
-    given = ["-m", "m", "--archive", str(ARCHIVE)] + ([] if seed % 6 in (2, 3) else ["--categories", "circle"])
+    arguments = [
+        ["--as", name],
+        ["-m", name],
+        ["-d", name],
+        ["--categories", name],
+        ["--archive", name],
+        ["--config", name],
+    ][seed % 6]
+    given = ["-m", "m", "--archive", str(ARCHIVE)] + (
+        [] if seed % 6 in (2, 3) else ["--categories", "circle"]
+    )
     made = ("home/model",)
-    named = tuple(HOSTILE) + ("-m", "--as", "-d", "dataset", "class", "CATEGORIES", "archive", "config")
+    named = tuple(HOSTILE) + (
+        "-m",
+        "--as",
+        "-d",
+        "dataset",
+        "class",
+        "CATEGORIES",
+        "archive",
+        "config",
+    )
     return Struck("model", model_command.main, given + arguments, named, made)
 
 

@@ -18,7 +18,9 @@ ARCHIVE = ZOO / (MODEL + ".tar.gz")
 
 
 def _model(world: World, *arguments: str, named=()) -> Struck:
-    return Struck("model", model_command.main, ["-m", "m"] + list(arguments), tuple(named), ("home/model/m",))
+    return Struck(
+        "model", model_command.main, ["-m", "m"] + list(arguments), tuple(named), ("home/model/m",)
+    )
 
 
 def zoo_archives(world: World, seed: int) -> Struck:
@@ -35,14 +37,33 @@ def zoo_configs(world: World, seed: int) -> Struck:
     text = (world.home / FOLDER / "pretrained" / "zoo-pipeline.config").read_text(encoding="utf-8")
     (world.home / FOLDER / "pretrained" / "zoo-pipeline.config").unlink()
     path = own.write(world.given / "my.config", damaged_text(text, seed))
-    return _model(world, "--archive", str(ARCHIVE), "--categories", "circle", "--config", str(path), named=(path.name, "class"))
+    return _model(
+        world,
+        "--archive",
+        str(ARCHIVE),
+        "--categories",
+        "circle",
+        "--config",
+        str(path),
+        named=(path.name, "class"),
+    )
 
 
 def zoo_label_maps(world: World, seed: int) -> Struck:
-    text = "".join('item {\n  id: %d\n  name: "%s"\n}\n' % pair for pair in enumerate(("circle", "square"), start=1))
+    text = "".join(
+        'item {\n  id: %d\n  name: "%s"\n}\n' % pair
+        for pair in enumerate(("circle", "square"), start=1)
+    )
     path = bad.spoil(own.write(world.given / "labels.pbtxt", text), seed)
     return _model(
-        world, "--archive", str(ARCHIVE), "--categories", "circle", "--label-map", str(path), named=(path.name, "label map", "no class")
+        world,
+        "--archive",
+        str(ARCHIVE),
+        "--categories",
+        "circle",
+        "--label-map",
+        str(path),
+        named=(path.name, "label map", "no class"),
     )
 
 
@@ -55,7 +76,9 @@ def model_manifests(world: World, seed: int) -> Struck:
 def books(world: World) -> Path:
     """training/ as a trainer leaves it, without checkpoints."""
     folder = world.home / FOLDER / "training"
-    world.take("limited", FOLDER + "/pretrained/pipeline.config", FOLDER + "/pretrained/source.json")
+    world.take(
+        "limited", FOLDER + "/pretrained/pipeline.config", FOLDER + "/pretrained/source.json"
+    )
     start = {
         "started": "2024-01-01T00:00:00+0000",
         "pid": 1,
@@ -78,7 +101,10 @@ def books(world: World) -> Path:
     header = "step,time,seconds,images,sample,ap,ap50,ap75,ar100,train_images,train_ap,train_ap50\n"
     rows = "0,t,1.0,24,1,0.31,0.5,0.3,0.4,,,\n20,t,1.0,24,1,0.35,0.5,0.3,0.4,10,0.4,0.5\n40,t,1.0,24,1,0.30,0.5,0.3,0.4,10,0.5,0.6\n"
     own.write(folder / "metrics.csv", header + rows)
-    own.write(folder / "status.json", json.dumps({"step": 40, "num_steps": 40, "loss": 1.5, "learning_rate": 0.01, "time": 1.0}))
+    own.write(
+        folder / "status.json",
+        json.dumps({"step": 40, "num_steps": 40, "loss": 1.5, "learning_rate": 0.01, "time": 1.0}),
+    )
     world.variables(MODEL_DIR=str(world.home / FOLDER))
     return folder
 
@@ -137,7 +163,9 @@ def uff_graphs(world: World, seed: int) -> Struck:
 
     world.take("limited", FOLDER + "/pretrained")
     source = world.home / FOLDER / "pretrained" / "source.json"
-    prepared = dict(json.loads(source.read_text(encoding="utf-8")), zoo="ssd_mobilenet_v1_coco_2018_01_28")
+    prepared = dict(
+        json.loads(source.read_text(encoding="utf-8")), zoo="ssd_mobilenet_v1_coco_2018_01_28"
+    )
     bad.rewritten(source, json.dumps(prepared).encode("utf-8"))
     path = bad.spoil_bytes(world.home / FOLDER / "pretrained" / "frozen_inference_graph.pb", seed)
     made = tuple("home/%s/%s.%s" % (FOLDER, MODEL, end) for end in ("uff", "uff.json", "pbtxt"))
@@ -150,7 +178,13 @@ def photos(world: World, seed: int) -> Struck:
     world.take("limited", FOLDER + "/pretrained")
     kind = ("JPEG", "PNG", "GIF", "BMP", "TIFF")[seed // 8 % 5]
     path = bad.spoil_bytes(own.save(world.given / "photo.jpg", seed, format=kind), seed)
-    return Struck("detect", detect.main, ["-m", MODEL, str(path)], (path.name,), ("home/%s/detections" % FOLDER,))
+    return Struck(
+        "detect",
+        detect.main,
+        ["-m", MODEL, str(path)],
+        (path.name,),
+        ("home/%s/detections" % FOLDER,),
+    )
 
 
 def tflite_descriptions(world: World, seed: int) -> Struck:
@@ -159,7 +193,13 @@ def tflite_descriptions(world: World, seed: int) -> Struck:
     world.take("exported", FOLDER)
     path = bad.spoil_json(world.home / FOLDER / (MODEL + ".tflite.json"), seed)
     photo = own.save(world.given / "photo.jpg", seed)
-    return Struck("detect", detect.main, ["-m", MODEL, "--format", "tflite", str(photo)], (path.name,), ("home/%s/detections" % FOLDER,))
+    return Struck(
+        "detect",
+        detect.main,
+        ["-m", MODEL, "--format", "tflite", str(photo)],
+        (path.name,),
+        ("home/%s/detections" % FOLDER,),
+    )
 
 
 def converted(world: World, seed: int) -> Struck:
@@ -169,14 +209,23 @@ def converted(world: World, seed: int) -> Struck:
     name = ("tflite", "onnx")[seed % 2]
     path = bad.spoil_bytes(world.home / FOLDER / ("%s.%s" % (MODEL, name)), seed // 2)
     photo = own.save(world.given / "photo.jpg", seed)
-    return Struck("detect", detect.main, ["-m", MODEL, "--format", name, str(photo)], (path.name,), ("home/%s/detections" % FOLDER,))
+    return Struck(
+        "detect",
+        detect.main,
+        ["-m", MODEL, "--format", name, str(photo)],
+        (path.name,),
+        ("home/%s/detections" % FOLDER,),
+    )
 
 
 def export_books(world: World, seed: int) -> Struck:
     world.take("exported", FOLDER)
     path = bad.spoil_json(world.home / FOLDER / "inference-graph" / "export.json", seed)
     world.variables(MODEL_DIR=str(world.home / FOLDER))
-    made = tuple("home/%s/%s%s" % (FOLDER, MODEL, end) for end in (".tflite", ".tflite.json", "-fast.tflite", "-fast.tflite.json"))
+    made = tuple(
+        "home/%s/%s%s" % (FOLDER, MODEL, end)
+        for end in (".tflite", ".tflite.json", "-fast.tflite", "-fast.tflite.json")
+    )
     return Struck("convert-tflite", convert.main, ["tflite"], (path.name, "tflite_graph"), made)
 
 
@@ -190,7 +239,9 @@ def tflite_graphs(world: World, seed: int) -> Struck:
 
 def onnx_graphs(world: World, seed: int) -> Struck:
     world.take("exported", FOLDER)
-    path = bad.spoil_bytes(world.home / FOLDER / "inference-graph" / "frozen_inference_graph.pb", seed)
+    path = bad.spoil_bytes(
+        world.home / FOLDER / "inference-graph" / "frozen_inference_graph.pb", seed
+    )
     world.variables(MODEL_DIR=str(world.home / FOLDER))
     made = tuple("home/%s/%s%s" % (FOLDER, MODEL, end) for end in (".onnx", ".onnx.json"))
     return Struck("convert-onnx", convert.main, ["onnx"], (path.name, MODEL), made)
@@ -209,11 +260,29 @@ def reports(world: World, seed: int) -> Struck:
         "images": 24,
         "images_per_second": 9.5,
     }
-    entry = dict(figures, title="frozen graph", format="frozen_graph", file="f.pb", bytes=1000, drop=0.0, per_class={"circle": 0.3})
-    entry.update(score_threshold=0.0, protocol="p", thresholds={"circle": {"threshold": 0.4, "precision": 0.9, "recall": 0.5, "f1": 0.6}})
+    entry = dict(
+        figures,
+        title="frozen graph",
+        format="frozen_graph",
+        file="f.pb",
+        bytes=1000,
+        drop=0.0,
+        per_class={"circle": 0.3},
+    )
+    entry.update(
+        score_threshold=0.0,
+        protocol="p",
+        thresholds={"circle": {"threshold": 0.4, "precision": 0.9, "recall": 0.5, "f1": 0.6}},
+    )
     path = own.write(world.home / FOLDER / "eval.json", json.dumps([entry]))
     bad.spoil_json(path, seed)
-    return Struck("report", report_command.main, ["-m", MODEL], (path.name,), ("home/%s/report.html" % FOLDER,))
+    return Struck(
+        "report",
+        report_command.main,
+        ["-m", MODEL],
+        (path.name,),
+        ("home/%s/report.html" % FOLDER,),
+    )
 
 
 def train_up_to_its_steps(world: World, *named: str, arguments=()) -> Struck:
@@ -230,6 +299,8 @@ def hosts_files(world: World, seed: int) -> Struck:
     text = "chief localhost:2222\nworker localhost:2223 CUDA_VISIBLE_DEVICES=1\nps 'localhost':2224  # a comment\n"
     text += 'worker host:2225 DIR="/a b"\n'
     path = own.write(world.given / "hosts", text)
-    bad.spoil(path, seed) if seed % 3 else path.write_text(damaged_text(text, seed), encoding="utf-8")
+    bad.spoil(path, seed) if seed % 3 else path.write_text(
+        damaged_text(text, seed), encoding="utf-8"
+    )
     world.replace(cluster.Launcher, "run", lambda self: 0)
     return train_up_to_its_steps(world, path.name, arguments=("--hosts", str(path)))

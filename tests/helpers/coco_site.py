@@ -25,7 +25,13 @@ def site(drawn, home, monkeypatch):
         "VERIFY",
     ):
         monkeypatch.delenv(name, raising=False)
-    for name, value in {"CATEGORIES": CLASSES, "RETRIES": "4", "RETRY_WAIT": "0.01", "TIMEOUT": "1", "NAME": ""}.items():
+    for name, value in {
+        "CATEGORIES": CLASSES,
+        "RETRIES": "4",
+        "RETRY_WAIT": "0.01",
+        "TIMEOUT": "1",
+        "NAME": "",
+    }.items():
         monkeypatch.setenv(name, value)
     with Server(drawn) as server:
         monkeypatch.setenv("COCO_URL", server.url)

@@ -10,13 +10,50 @@ from pathlib import Path
 from tests.helpers import own_images as own
 from todus.dataset.sources import cloud, csv, openimages, voc
 
-HOSTILE = ["nan", "-inf", "1e999", "9" * 400, "-1", "0", "", "1,5", "0x10", "\u0661", "null", "true", "[[[[", "{}"]
+HOSTILE = [
+    "nan",
+    "-inf",
+    "1e999",
+    "9" * 400,
+    "-1",
+    "0",
+    "",
+    "1,5",
+    "0x10",
+    "\u0661",
+    "null",
+    "true",
+    "[[[[",
+    "{}",
+]
 
 
-HOSTILE += ["..", "../../../../../tmp/escaped", "/etc/passwd", "C:\\x\\y.jpg", "CON", "label_map.pbtxt", "'; drop", "$(reboot)", "%s%n"]
+HOSTILE += [
+    "..",
+    "../../../../../tmp/escaped",
+    "/etc/passwd",
+    "C:\\x\\y.jpg",
+    "CON",
+    "label_map.pbtxt",
+    "'; drop",
+    "$(reboot)",
+    "%s%n",
+]
 
 
-HOSTILE += ["\x1b[31m", "\u202e", "\U0001f600", "a" * 5000, "\n\n", "\r", "\t", "<b>", "&amp;", "]]>", '"']
+HOSTILE += [
+    "\x1b[31m",
+    "\u202e",
+    "\U0001f600",
+    "a" * 5000,
+    "\n\n",
+    "\r",
+    "\t",
+    "<b>",
+    "&amp;",
+    "]]>",
+    '"',
+]
 
 
 BOMB = '<?xml version="1.0"?><!DOCTYPE z [<!ENTITY a "aaaaaaaaaa">%s]>' % "".join(
@@ -27,7 +64,13 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE z [<!ENTITY a "aaaaaaaaaa">%s]>' % "".joi
 SNIPPETS = [BOMB, "&h;", "\0", "<object>" * 500, "[" * 3000, "\ufeff", "<!--", '"']
 
 
-WHOLES = [b"", b"\0", b"\xff\xd8\xff\xd9", b"<html></html>", BOMB.encode() + b"<annotation>&i;</annotation>"]
+WHOLES = [
+    b"",
+    b"\0",
+    b"\xff\xd8\xff\xd9",
+    b"<html></html>",
+    BOMB.encode() + b"<annotation>&i;</annotation>",
+]
 
 
 ENCODINGS = ("utf-16", "utf-16-be", "utf-8-sig", "cp1252", "utf-32")
@@ -37,7 +80,13 @@ def damaged(data: bytes, changes) -> bytes:
     """The bytes after a list of changes."""
     for kind, where, what in changes:
         if kind == "token":
-            words = data.replace(b">", b">\x01").replace(b"<", b"\x01<").replace(b",", b"\x01,\x01").replace(b":", b":\x01").split(b"\x01")
+            words = (
+                data.replace(b">", b">\x01")
+                .replace(b"<", b"\x01<")
+                .replace(b",", b"\x01,\x01")
+                .replace(b":", b":\x01")
+                .split(b"\x01")
+            )
             words[where % len(words)] = what.encode("utf-8")
             data = b"".join(words)
         elif kind == "cut":
@@ -75,14 +124,22 @@ def draw_csv(root: Path) -> Path:
     for index in range(5):
         own.save(root / ("i%d.jpg" % index), index)
     rows = ["i%d.jpg,40,30,cat,5,6,25,26" % (n % 5) for n in range(8)]
-    return own.write(root / "boxes.csv", "\n".join(["filename,width,height,class,xmin,ymin,xmax,ymax"] + rows))
+    return own.write(
+        root / "boxes.csv", "\n".join(["filename,width,height,class,xmin,ymin,xmax,ymax"] + rows)
+    )
 
 
 def draw_cloud(root: Path) -> Path:
-    boxes = {"i%d.jpg" % n: [{"x": 0.1, "y": 0.2, "x2": 0.5, "y2": 0.75, "label": "cat"}] for n in range(5)}
+    boxes = {
+        "i%d.jpg" % n: [{"x": 0.1, "y": 0.2, "x2": 0.5, "y2": 0.75, "label": "cat"}]
+        for n in range(5)
+    }
     for index, name in enumerate(boxes):
         own.save(root / name, index)
-    return own.write(root / "_annotations.json", json.dumps({"type": "localization", "labels": ["cat"], "annotations": boxes}))
+    return own.write(
+        root / "_annotations.json",
+        json.dumps({"type": "localization", "labels": ["cat"], "annotations": boxes}),
+    )
 
 
 def draw_openimages(root: Path) -> Path:
@@ -142,12 +199,24 @@ def hostile(seed: int, data: bytes, path) -> None:
             scrambled[chance.randrange(len(scrambled))] ^= 1 << chance.randrange(8)
         path.write_bytes(bytes(scrambled))
     elif kind == 2:
-        path.write_bytes(chance.choice([b"", b"<html><body>404</body></html>", b"PK\x03\x04" + bytes(100), os.urandom(4096)]))
+        path.write_bytes(
+            chance.choice(
+                [
+                    b"",
+                    b"<html><body>404</body></html>",
+                    b"PK\x03\x04" + bytes(100),
+                    os.urandom(4096),
+                ]
+            )
+        )
     else:
         with tarfile.open(str(path), "w:gz") as tar:
             member = tarfile.TarInfo(chance.choice(["../evil", "/evil", "m/../../evil", "m/evil"]))
             member.size = 4
             if kind == 4:
                 member = tarfile.TarInfo("m/link")
-                member.type, member.linkname = chance.choice([tarfile.SYMTYPE, tarfile.LNKTYPE]), "../../../evil"
+                member.type, member.linkname = (
+                    chance.choice([tarfile.SYMTYPE, tarfile.LNKTYPE]),
+                    "../../../evil",
+                )
             tar.addfile(member, io.BytesIO(b"evil"))

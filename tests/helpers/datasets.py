@@ -27,7 +27,20 @@ def annotated(folder, count=12, first=0):
         path = picture(folder / ("%03d.jpg" % index), index)
         boxes = [] if index % 3 == 2 else [Box(17, 10.0, 16.0, 34.0, 48.0, 500.5, id=index)]
         if index % 3 == 1:
-            boxes.append(Box(10, 0.0, 0.0, 48.0, 64.0, 3072.0, is_crowd=True, difficult=True, truncated=True, id=1000 + index))
+            boxes.append(
+                Box(
+                    10,
+                    0.0,
+                    0.0,
+                    48.0,
+                    64.0,
+                    3072.0,
+                    is_crowd=True,
+                    difficult=True,
+                    truncated=True,
+                    id=1000 + index,
+                )
+            )
         listed.append(Image(index, path.name, 64, 48, boxes, path))
     return Annotations({10: "traffic light", 17: "cat"}, listed)
 
@@ -35,11 +48,20 @@ def annotated(folder, count=12, first=0):
 def build(home, name="few", options=None, splits=None, max_dropped=0.01, **more):
     """Writes a dataset of drawn images; `more` is for its Content."""
     dataset = paths.mscoco_dataset(name)
-    splits = splits or {"train": annotated(home / "images"), "val": annotated(home / "images", 5, 100)}
-    write_dataset(dataset, Content("coco", splits, NAMES, {17: 1, 10: 2}, **more), options, max_dropped)
+    splits = splits or {
+        "train": annotated(home / "images"),
+        "val": annotated(home / "images", 5, 100),
+    }
+    write_dataset(
+        dataset, Content("coco", splits, NAMES, {17: 1, 10: 2}, **more), options, max_dropped
+    )
     return dataset
 
 
 def contents(dataset):
     """File name -> bytes of a dataset, nothing where there is none."""
-    return {path.name: path.read_bytes() for path in dataset.folder.iterdir()} if dataset.folder.exists() else {}
+    return (
+        {path.name: path.read_bytes() for path in dataset.folder.iterdir()}
+        if dataset.folder.exists()
+        else {}
+    )

@@ -45,13 +45,18 @@ FASTER = """model { faster_rcnn { num_classes: %d
   second_stage_localization_loss_weight: 2 second_stage_classification_loss_weight: 1 second_stage_batch_size: 8 } }
 train_config { batch_size: 1 num_steps: 100 optimizer { momentum_optimizer { learning_rate {
   constant_learning_rate { learning_rate: 0.0001 } } } } }
-""" % (CLASSES, "regularizer { l2_regularizer { } } initializer { truncated_normal_initializer { stddev: 0.1 } }")
-
-PLAIN_ANCHORS = "ssd_anchor_generator { num_layers: 6 aspect_ratios: 1 aspect_ratios: 2 aspect_ratios: 0.5 }"
-PYRAMID_ANCHORS = (
-    "multiscale_anchor_generator { min_level: 3 max_level: 7 anchor_scale: 4 aspect_ratios: 1 aspect_ratios: 2 scales_per_octave: 2 }"
+""" % (
+    CLASSES,
+    "regularizer { l2_regularizer { } } initializer { truncated_normal_initializer { stddev: 0.1 } }",
 )
-CONVOLUTIONAL = "convolutional_box_predictor { conv_hyperparams { %s } kernel_size: 3 %%s }" % HYPERPARAMS
+
+PLAIN_ANCHORS = (
+    "ssd_anchor_generator { num_layers: 6 aspect_ratios: 1 aspect_ratios: 2 aspect_ratios: 0.5 }"
+)
+PYRAMID_ANCHORS = "multiscale_anchor_generator { min_level: 3 max_level: 7 anchor_scale: 4 aspect_ratios: 1 aspect_ratios: 2 scales_per_octave: 2 }"
+CONVOLUTIONAL = (
+    "convolutional_box_predictor { conv_hyperparams { %s } kernel_size: 3 %%s }" % HYPERPARAMS
+)
 SHARED = (
     "weight_shared_convolutional_box_predictor { conv_hyperparams { %s } depth: 16 num_layers_before_predictor: 1 kernel_size: 3 %%s }"
     % HYPERPARAMS
@@ -63,9 +68,25 @@ MASK_RCNN = (
 CONV_OP = "conv_hyperparams { op: CONV regularizer { l2_regularizer { } } initializer { truncated_normal_initializer { stddev: 0.1 } } }"
 
 
-def ssd(extractor: str, predictor: str, anchors: str = PLAIN_ANCHORS, size: int = 96, quantized: bool = False) -> str:
-    rewriter = "graph_rewriter { quantization { delay: 50 weight_bits: 8 activation_bits: 8 } }" if quantized else ""
-    return SSD % {"extractor": extractor, "predictor": predictor, "anchors": anchors, "size": size, "rewriter": rewriter}
+def ssd(
+    extractor: str,
+    predictor: str,
+    anchors: str = PLAIN_ANCHORS,
+    size: int = 96,
+    quantized: bool = False,
+) -> str:
+    rewriter = (
+        "graph_rewriter { quantization { delay: 50 weight_bits: 8 activation_bits: 8 } }"
+        if quantized
+        else ""
+    )
+    return SSD % {
+        "extractor": extractor,
+        "predictor": predictor,
+        "anchors": anchors,
+        "size": size,
+        "rewriter": rewriter,
+    }
 
 
 SSD_FAMILIES: Dict[str, str] = {
@@ -76,13 +97,19 @@ SSD_FAMILIES: Dict[str, str] = {
         quantized=True,
     ),
     "ssdlite_mobilenet_v2": ssd(
-        'type: "ssd_mobilenet_v2" depth_multiplier: 0.25 use_depthwise: true', CONVOLUTIONAL % "use_depthwise: true"
+        'type: "ssd_mobilenet_v2" depth_multiplier: 0.25 use_depthwise: true',
+        CONVOLUTIONAL % "use_depthwise: true",
     ),
-    "mobilenet_v3_small": ssd('type: "ssd_mobilenet_v3_small" use_depthwise: true', CONVOLUTIONAL % "use_depthwise: true"),
+    "mobilenet_v3_small": ssd(
+        'type: "ssd_mobilenet_v3_small" use_depthwise: true', CONVOLUTIONAL % "use_depthwise: true"
+    ),
     "inception_v2": ssd(
-        'type: "ssd_inception_v2" depth_multiplier: 0.25 override_base_feature_extractor_hyperparams: true', CONVOLUTIONAL % ""
+        'type: "ssd_inception_v2" depth_multiplier: 0.25 override_base_feature_extractor_hyperparams: true',
+        CONVOLUTIONAL % "",
     ),
-    "mobiledet": ssd('type: "ssd_mobiledet_edgetpu" use_depthwise: true', CONVOLUTIONAL % "use_depthwise: true"),
+    "mobiledet": ssd(
+        'type: "ssd_mobiledet_edgetpu" use_depthwise: true', CONVOLUTIONAL % "use_depthwise: true"
+    ),
     "spaghettinet": ssd(
         'type: "ssd_spaghettinet" spaghettinet_arch_name: "spaghettinet_edgetpu_s"',
         CONVOLUTIONAL % "use_depthwise: true",
@@ -90,7 +117,10 @@ SSD_FAMILIES: Dict[str, str] = {
         size=128,
     ),
     "mobilenet_v1_fpn": ssd(
-        'type: "ssd_mobilenet_v1_fpn" depth_multiplier: 0.25 fpn { additional_layer_depth: 16 }', SHARED % "", PYRAMID_ANCHORS, 128
+        'type: "ssd_mobilenet_v1_fpn" depth_multiplier: 0.25 fpn { additional_layer_depth: 16 }',
+        SHARED % "",
+        PYRAMID_ANCHORS,
+        128,
     ),
     "mobilenet_v2_fpn_depthwise": ssd(
         'type: "ssd_mobilenet_v2_fpn" depth_multiplier: 0.25 use_depthwise: true fpn { additional_layer_depth: 16 }',
@@ -102,7 +132,8 @@ SSD_FAMILIES: Dict[str, str] = {
 
 FASTER_FAMILIES: Dict[str, str] = {
     "faster_rcnn": FASTER % {"predictor": MASK_RCNN % ""},
-    "faster_rcnn_shared_boxes": FASTER % {"predictor": MASK_RCNN % "share_box_across_classes: true"},
+    "faster_rcnn_shared_boxes": FASTER
+    % {"predictor": MASK_RCNN % "share_box_across_classes: true"},
     "mask_rcnn": (
         FASTER
         % {
@@ -115,7 +146,8 @@ FASTER_FAMILIES: Dict[str, str] = {
     ),
     "rfcn": FASTER
     % {
-        "predictor": "rfcn_box_predictor { %s crop_height: 6 crop_width: 6 num_spatial_bins_height: 3 num_spatial_bins_width: 3 }" % CONV_OP
+        "predictor": "rfcn_box_predictor { %s crop_height: 6 crop_width: 6 num_spatial_bins_height: 3 num_spatial_bins_width: 3 }"
+        % CONV_OP
     },
 }
 
@@ -155,7 +187,9 @@ def archive(text: str, path: Path, name: str = "model", label_map: Optional[str]
     """A zoo archive with random weights for a pipeline.config's text."""
     inside = path.parent / (path.name + ".d") / name
     inside.mkdir(parents=True)
-    checkpoint_values.write_checkpoint(inside / "model.ckpt", random_variables(pipeline.parse(text, name, lambda line: None)))
+    checkpoint_values.write_checkpoint(
+        inside / "model.ckpt", random_variables(pipeline.parse(text, name, lambda line: None))
+    )
     (inside / "pipeline.config").write_text(text)
     if label_map:
         (inside / "label_map.pbtxt").write_text(label_map)
@@ -168,7 +202,9 @@ def predictions(config: pipeline.Config, prefix: Path, image: np.ndarray) -> Dic
     """What the network at a checkpoint predicts for a float32 [1, height, width, 3] image."""
     with tf.Graph().as_default():
         placeholder, predicted = network(config, pipeline.is_quantized(config))
-        wanted = {name: tensor for name, tensor in predicted.items() if isinstance(tensor, tf.Tensor)}
+        wanted = {
+            name: tensor for name, tensor in predicted.items() if isinstance(tensor, tf.Tensor)
+        }
         with tf.Session() as session:
             tf.train.Saver().restore(session, str(prefix))
             return session.run(wanted, {placeholder: image})

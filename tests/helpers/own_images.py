@@ -64,7 +64,8 @@ def save(path: Path, seed: int, width: int = 40, height: int = 30, **options) ->
 def xml(filename: str, size: Sequence[int], boxes: Iterable[Named], more: str = "") -> str:
     """A Pascal VOC annotation; each box is name, xmin, ymin, xmax, ymax."""
     objects = "".join(
-        "<object><name>%s</name><bndbox><xmin>%s</xmin><ymin>%s</ymin><xmax>%s</xmax><ymax>%s</ymax></bndbox></object>" % box
+        "<object><name>%s</name><bndbox><xmin>%s</xmin><ymin>%s</ymin><xmax>%s</xmax><ymax>%s</ymax></bndbox></object>"
+        % box
         for box in boxes
     )
     text = "<annotation><filename>%s</filename><size><width>%s</width><height>%s</height><depth>3</depth></size>%s%s</annotation>"
@@ -81,7 +82,10 @@ def voc_folder(root: Path, number: int = 10, names: Sequence[str] = ("cat", "dog
     """`number` images with one box each, of the classes in turn."""
     for index in range(number):
         save(root / ("i%02d.jpg" % index), index)
-        write(root / ("i%02d.xml" % index), xml("i%02d.jpg" % index, (40, 30), [(names[index % len(names)], 5, 6, 25, 26)]))
+        write(
+            root / ("i%02d.xml" % index),
+            xml("i%02d.jpg" % index, (40, 30), [(names[index % len(names)], 5, 6, 25, 26)]),
+        )
     return root
 
 
@@ -89,7 +93,10 @@ def examples(name: str) -> Dict[str, Dict[str, Example]]:
     """split -> image/source_id -> record of a dataset."""
     dataset = paths.dataset(name)
     splits = reader.read_manifest(dataset)["splits"]
-    return {split: {found.source_id: found for found in reader.read_examples(dataset, split)} for split in splits}
+    return {
+        split: {found.source_id: found for found in reader.read_examples(dataset, split)}
+        for split in splits
+    }
 
 
 def every(name: str) -> Dict[str, Example]:
@@ -101,9 +108,16 @@ def boxes_of(found: Example) -> List[Tuple]:
     """(class, xmin, ymin, xmax, ymax) in pixels, rounded."""
     scale = np.array([found.height, found.width, found.height, found.width])
     corners = np.round(found.boxes * scale, 3).tolist()
-    return sorted((text, xmin, ymin, xmax, ymax) for text, (ymin, xmin, ymax, xmax) in zip(found.class_texts, corners))
+    return sorted(
+        (text, xmin, ymin, xmax, ymax)
+        for text, (ymin, xmin, ymax, xmax) in zip(found.class_texts, corners)
+    )
 
 
 def tree(root: Path) -> Dict[str, bytes]:
     """Every file below a folder with its content."""
-    return {os.path.relpath(str(path), str(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {
+        os.path.relpath(str(path), str(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }

@@ -23,13 +23,22 @@ MARK = "\036"
 # Commands that are not run as they are written: the reason, and what is run in their place ("" for nothing).
 EXCEPTIONS: Dict[str, Tuple[str, str]] = {
     "make demo": ("two minutes of its own; tests/way.bats runs its script", ""),
-    "pip install -r requirements.txt": ("installs; tests/install.bats has what make install does of it", ""),
-    "pip install --no-deps --no-build-isolation -r requirements-nodeps.txt": ("installs; as above", ""),
+    "pip install -r requirements.txt": (
+        "installs; tests/install.bats has what make install does of it",
+        "",
+    ),
+    "pip install --no-deps --no-build-isolation -r requirements-nodeps.txt": (
+        "installs; as above",
+        "",
+    ),
     "tail output2.log -f": (
         "has no end; here it waits for the log and ends with the training",
         "until [ -e output2.log ]; do sleep 0.1; done; tail output2.log -f --pid=$!",
     ),
-    "./train.sh --background": ("goes on after it; what follows waits for its end", "./train.sh --background && ./train.sh --log"),
+    "./train.sh --background": (
+        "goes on after it; what follows waits for its end",
+        "./train.sh --background && ./train.sh --log",
+    ),
 }
 
 
@@ -64,7 +73,10 @@ def script(listed: List[Command]) -> str:
     lines = []
     for number, command in enumerate(listed):
         _, instead = EXCEPTIONS.get(bare(command.text), ("", command.text))
-        lines.append("printf '%sbegin %d\\n'\n%s\nprintf '%send %%d\\n' $?" % (MARK, number, instead or ":", MARK))
+        lines.append(
+            "printf '%sbegin %d\\n'\n%s\nprintf '%send %%d\\n' $?"
+            % (MARK, number, instead or ":", MARK)
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -78,7 +90,13 @@ class Session:
     def run(self, checkout: Path, file: Path) -> None:
         ours, theirs = os.openpty()
         process = subprocess.Popen(
-            ["bash", str(file)], cwd=str(checkout), stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True, start_new_session=True
+            ["bash", str(file)],
+            cwd=str(checkout),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            close_fds=True,
+            start_new_session=True,
         )
         os.close(theirs)
         waiting, deadline = b"", time.monotonic() + PATIENCE

@@ -25,8 +25,23 @@ from demo import shapes
 from todus import categories
 
 MINIATURE = "ssd_mobilenet_v1_shapes"
-MODELS = ("ssd_mobilenet_v1_coco_2018_01_28", "ssd_mobilenet_v2_coco_2018_03_29", "ssd_inception_v2_coco_2018_01_28")
-NAMES = ("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light")
+MODELS = (
+    "ssd_mobilenet_v1_coco_2018_01_28",
+    "ssd_mobilenet_v2_coco_2018_03_29",
+    "ssd_inception_v2_coco_2018_01_28",
+)
+NAMES = (
+    "person",
+    "bicycle",
+    "car",
+    "motorcycle",
+    "airplane",
+    "bus",
+    "train",
+    "truck",
+    "boat",
+    "traffic light",
+)
 NAMES += ("bird", "cat", "dog", "horse", "sheep", "cow", "bear", "giraffe")
 TRAIN, VAL = 48, 32
 
@@ -51,14 +66,21 @@ def in_coco_words(document: dict) -> dict:
     new = {shape.id: ids[name] for shape, name in zip(shapes.SHAPES, NAMES)}
     for annotation in document["annotations"]:
         annotation["category_id"] = new[annotation["category_id"]]
-    document["categories"] = [{"supercategory": "thing", "id": ids[name], "name": name} for name in NAMES]
+    document["categories"] = [
+        {"supercategory": "thing", "id": ids[name], "name": name} for name in NAMES
+    ]
     return document
 
 
 def relabelled(source: Path, folder: Path, name: str) -> None:
     """Packs a miniature archive as the zoo packs its own, NAME/..., with a label map in COCO's words."""
-    text = "".join('item {\n  name: "%s"\n  id: %d\n}\n' % (word, shape.id) for shape, word in zip(shapes.SHAPES, NAMES))
-    with tarfile.open(str(source)) as old, tarfile.open(str(folder / (name + ".tar.gz")), "w:gz", compresslevel=1) as new:
+    text = "".join(
+        'item {\n  name: "%s"\n  id: %d\n}\n' % (word, shape.id)
+        for shape, word in zip(shapes.SHAPES, NAMES)
+    )
+    with tarfile.open(str(source)) as old, tarfile.open(
+        str(folder / (name + ".tar.gz")), "w:gz", compresslevel=1
+    ) as new:
         for member in old.getmembers():
             content = old.extractfile(member).read() if member.isfile() else b""
             if os.path.basename(member.name) == "label_map.pbtxt":
@@ -74,10 +96,16 @@ def environment(folder: Path) -> None:
     python.write_text('#!/usr/bin/env bash\nexec "%s" "$@"\n' % sys.executable)
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
     here = '$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)'
-    (folder / "bin" / "activate").write_text('VIRTUAL_ENV="%s"\nPATH="$VIRTUAL_ENV/bin:$PATH"\nexport VIRTUAL_ENV PATH\n' % here)
+    (folder / "bin" / "activate").write_text(
+        'VIRTUAL_ENV="%s"\nPATH="$VIRTUAL_ENV/bin:$PATH"\nexport VIRTUAL_ENV PATH\n' % here
+    )
     files = ["requirements.txt", "requirements-nodeps.txt", "lib/install.sh"]
     digest = subprocess.run(
-        "cat %s | cksum | tr -d ' '" % " ".join(files), shell=True, check=True, cwd=str(folder.parent), stdout=subprocess.PIPE
+        "cat %s | cksum | tr -d ' '" % " ".join(files),
+        shell=True,
+        check=True,
+        cwd=str(folder.parent),
+        stdout=subprocess.PIPE,
     )
     (folder / ".installed-runtime").write_bytes(digest.stdout)
 

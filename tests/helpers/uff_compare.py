@@ -12,7 +12,14 @@ TOLERANCE = 1e-4
 class Frozen:
     """A frozen graph to run."""
 
-    FETCHES = ["concat", "concat_1", "detection_boxes", "detection_classes", "detection_scores", "num_detections"]
+    FETCHES = [
+        "concat",
+        "concat_1",
+        "detection_boxes",
+        "detection_classes",
+        "detection_scores",
+        "num_detections",
+    ]
 
     def __init__(self, graph_def):
         graph = tf.Graph()
@@ -22,7 +29,9 @@ class Frozen:
 
     def run(self, image):
         """(raw boxes, raw classes, detections [n, 6]: label, score, ymin, xmin, ymax, xmax) of one uint8 image."""
-        values = self._session.run([name + ":0" for name in self.FETCHES], {"image_tensor:0": image[None]})
+        values = self._session.run(
+            [name + ":0" for name in self.FETCHES], {"image_tensor:0": image[None]}
+        )
         boxes, scores, *detections = (value[0] for value in values)
         box, label, score, count = detections
         return boxes, scores, np.column_stack([label, score, box])[: int(count)]
@@ -57,6 +66,10 @@ def assert_same_detections(ours, theirs):
     np.testing.assert_allclose(ours[:, 1], theirs[:, 1], atol=1e-5)
     left = list(range(len(theirs)))
     for row in ours:
-        near = [at for at in left if np.abs(theirs[at] - row).max() < 1e-4 and abs(theirs[at, 1] - row[1]) < 1e-5]
+        near = [
+            at
+            for at in left
+            if np.abs(theirs[at] - row).max() < 1e-4 and abs(theirs[at, 1] - row[1]) < 1e-5
+        ]
         assert near, "no such detection in the frozen graph: %s" % row
         left.remove(near[0])

@@ -70,7 +70,11 @@ def rename(old, new):
     def renamed(edge):
         control = "^" if edge.startswith("^") else ""
         edge = edge[len(control) :]
-        return control + (new + edge[len(old) :] if edge == old or edge.startswith((old + "/", old + ":")) else edge)
+        return control + (
+            new + edge[len(old) :]
+            if edge == old or edge.startswith((old + "/", old + ":"))
+            else edge
+        )
 
     def change(graph):
         for node in graph.node:

@@ -55,7 +55,11 @@ class Interpreter:
         (given,) = [node for node in self.nodes.values() if node.operation == "Input"]
         batch = image.transpose(2, 0, 1)[None]
         assert list(batch.shape) == list(given.fields["shape"].i_list.val)
-        wanted = [name for name in self.nodes if self._is_core(name) and (name in names or self._feeds_a_plugin(name))]
+        wanted = [
+            name
+            for name in self.nodes
+            if self._is_core(name) and (name in names or self._feeds_a_plugin(name))
+        ]
         values = self._session.run([self._tensors[name] for name in wanted], {self._feed: batch})
         known = dict(zip(wanted, values))
         return [self._value(name, known) for name in names]
@@ -100,10 +104,14 @@ class Interpreter:
         node = self.nodes[name]
         if node.operation.startswith("_") or node.operation == "MarkOutput":
             return False
-        return node.operation != "Concat" or not all(self.nodes[each].operation.startswith("_") for each in node.inputs)
+        return node.operation != "Concat" or not all(
+            self.nodes[each].operation.startswith("_") for each in node.inputs
+        )
 
     def _feeds_a_plugin(self, name: str) -> bool:
-        return any(name in node.inputs for node in self.nodes.values() if not self._is_core(node.id))
+        return any(
+            name in node.inputs for node in self.nodes.values() if not self._is_core(node.id)
+        )
 
     def _tensor(self, name: str) -> "tf.Tensor":
         waiting = [name]
@@ -127,7 +135,10 @@ class Interpreter:
         return tf.transpose(self._feed, [0, 2, 3, 1])
 
     def _core_const(self, node, inputs):
-        value = np.frombuffer(self.field(node, "values"), np.dtype(DTYPES[self.field(node, "dtype")]).newbyteorder("<"))
+        value = np.frombuffer(
+            self.field(node, "values"),
+            np.dtype(DTYPES[self.field(node, "dtype")]).newbyteorder("<"),
+        )
         return tf.constant(value.reshape(self.field(node, "shape")))
 
     def _padding(self, node):
@@ -144,7 +155,9 @@ class Interpreter:
         padding = self._padding(node)
         if groups == 1:
             assert weights.shape[2] == x.shape[3]
-            return tf.nn.conv2d(x, weights, [1] + strides + [1], padding, dilations=[1] + dilation + [1])
+            return tf.nn.conv2d(
+                x, weights, [1] + strides + [1], padding, dilations=[1] + dilation + [1]
+            )
         assert groups == x.shape[3] == weights.shape[2] and dilation == [1, 1]
         if padding != "SAME":
             x, padding = tf.pad(x, padding), "VALID"
@@ -152,9 +165,18 @@ class Interpreter:
 
     def _core_pool(self, node, inputs):
         assert self._layout(node) == ["N+C"]
-        kernel, strides, padding = self.field(node, "kernel"), self.field(node, "strides"), self._padding(node)
+        kernel, strides, padding = (
+            self.field(node, "kernel"),
+            self.field(node, "strides"),
+            self._padding(node),
+        )
         pool = {"max": tf.nn.max_pool, "avg": tf.nn.avg_pool}[self.field(node, "func")]
-        return pool(inputs[0], [1] + kernel + [1], [1] + strides + [1], padding if padding == "SAME" else "VALID")
+        return pool(
+            inputs[0],
+            [1] + kernel + [1],
+            [1] + strides + [1],
+            padding if padding == "SAME" else "VALID",
+        )
 
     def _core_batchnorm(self, node, inputs):
         assert self._layout(node) == ["N+C"]
@@ -173,7 +195,13 @@ class Interpreter:
         }[self.field(node, "func")](*inputs)
 
     def _core_activation(self, node, inputs):
-        functions = {"relu": tf.nn.relu, "relu6": tf.nn.relu6, "sigmoid": tf.sigmoid, "tanh": tf.tanh, "elu": tf.nn.elu}
+        functions = {
+            "relu": tf.nn.relu,
+            "relu6": tf.nn.relu6,
+            "sigmoid": tf.sigmoid,
+            "tanh": tf.tanh,
+            "elu": tf.nn.elu,
+        }
         return functions[self.field(node, "func")](inputs[0])
 
     def _core_concat(self, node, inputs):
@@ -192,7 +220,9 @@ class Interpreter:
         return tf.shape(inputs[0])
 
     def _core_stridedslice(self, node, inputs):
-        masks = {name: self.field(node, name) for name in ("begin_mask", "end_mask", "shrink_axis_mask")}
+        masks = {
+            name: self.field(node, name) for name in ("begin_mask", "end_mask", "shrink_axis_mask")
+        }
         return tf.strided_slice(*inputs, **masks)
 
     def _core_squeeze(self, node, inputs):
@@ -216,26 +246,42 @@ class Interpreter:
         """One [2, H * W * boxes * 4, 1] for each feature map: boxes (xmin, ymin, xmax, ymax), then variances."""
         assert inputs, "later TensorRT wants an input"
         layers = self.field(node, "numLayers_u_int")
-        smallest, largest = np.float32(self.field(node, "minSize_u_float")), np.float32(self.field(node, "maxSize_u_float"))
+        smallest, largest = (
+            np.float32(self.field(node, "minSize_u_float")),
+            np.float32(self.field(node, "maxSize_u_float")),
+        )
         ratios = self.field(node, "aspectRatios_u_flist")
         sides = self.field(node, "featureMapShapes_u_ilist")
         assert len(sides) == layers
         outputs = []
         for layer, side in enumerate(sides):
             scale = smallest + (largest - smallest) * layer / (layers - 1)
-            following = 1.0 if layer == layers - 1 else smallest + (largest - smallest) * (layer + 1) / (layers - 1)
+            following = (
+                1.0
+                if layer == layers - 1
+                else smallest + (largest - smallest) * (layer + 1) / (layers - 1)
+            )
             if layer == 0:
                 shapes = [(0.1, ratios[0]), (scale, ratios[1]), (scale, ratios[2])]
             else:
-                shapes = [(scale, ratio) for ratio in ratios] + [(math.sqrt(scale * following), 1.0)]
+                shapes = [(scale, ratio) for ratio in ratios] + [
+                    (math.sqrt(scale * following), 1.0)
+                ]
             boxes = []
             for row in range(side):
                 for column in range(side):
                     for size, ratio in shapes:
-                        half_width, half_height = size * math.sqrt(ratio) / 2, size / math.sqrt(ratio) / 2
+                        half_width, half_height = (
+                            size * math.sqrt(ratio) / 2,
+                            size / math.sqrt(ratio) / 2,
+                        )
                         x, y = (column + 0.5) / side, (row + 0.5) / side
-                        boxes.append([x - half_width, y - half_height, x + half_width, y + half_height])
-            variances = np.tile(np.array(self.field(node, "variance_u_flist"), np.float32), len(boxes))
+                        boxes.append(
+                            [x - half_width, y - half_height, x + half_width, y + half_height]
+                        )
+            variances = np.tile(
+                np.array(self.field(node, "variance_u_flist"), np.float32), len(boxes)
+            )
             outputs.append(np.stack([np.array(boxes, np.float32).ravel(), variances])[:, :, None])
         return outputs
 
@@ -245,7 +291,9 @@ class Interpreter:
 
     def _flatten_concat(self, node, inputs):
         assert self.field(node, "axis_u_int") == 1 and self.field(node, "ignoreBatch_u_int") == 0
-        return np.concatenate([each.reshape(each.shape[0], -1) for each in inputs], axis=1)[:, :, None, None]
+        return np.concatenate([each.reshape(each.shape[0], -1) for each in inputs], axis=1)[
+            :, :, None, None
+        ]
 
     def _nms(self, node, inputs):
         """([1, 1, keepTopK, 7], number of detections)."""
@@ -259,20 +307,30 @@ class Interpreter:
         priors = prior.shape[2] // 4
         assert prior.shape == (1, 2, priors * 4, 1)
         assert loc.shape == (1, priors * 4, 1, 1) and conf.shape == (1, priors * classes, 1, 1)
-        assert number("shareLocation") == 1 and number("varianceEncodedInTarget") == 0 and number("isNormalized") == 1
+        assert (
+            number("shareLocation") == 1
+            and number("varianceEncodedInTarget") == 0
+            and number("isNormalized") == 1
+        )
         assert keep <= top_k <= 4096
         boxes = decoded(loc.reshape(-1, 4), prior[0, 0].reshape(-1, 4), prior[0, 1].reshape(-1, 4))
         scores = conf.reshape(priors, classes).astype(np.float32)
         if number("confSigmoid"):
             scores = (1 / (1 + np.exp(-scores.astype(np.float64)))).astype(np.float32)
-        threshold, overlap = np.float32(self.field(node, "confidenceThreshold_u_float")), self.field(node, "nmsThreshold_u_float")
+        threshold, overlap = (
+            np.float32(self.field(node, "confidenceThreshold_u_float")),
+            self.field(node, "nmsThreshold_u_float"),
+        )
         rows = []
         for label in range(classes):
             if label == number("backgroundLabelId"):
                 continue
             (above,) = np.nonzero(scores[:, label] > threshold)
             best = above[np.argsort(-scores[above, label], kind="stable")][:top_k]
-            rows += [[0, label, scores[box, label], *np.clip(boxes[box], 0, 1)] for box in suppressed(boxes, best, overlap)]
+            rows += [
+                [0, label, scores[box, label], *np.clip(boxes[box], 0, 1)]
+                for box in suppressed(boxes, best, overlap)
+            ]
         rows = sorted(rows, key=lambda row: -row[2])[:keep]
         result = np.tile(np.array([0, -1, 0, 0, 0, 0, 0], np.float32), (keep, 1))
         if rows:

@@ -14,13 +14,20 @@ from todus.model import pipeline
 
 # name -> what its published pipeline.config has beside the common part.
 MODELS: Dict[str, Dict[str, str]] = {
-    "ssd_mobilenet_v1_coco_2018_01_28": {"extractor": "ssd_mobilenet_v1", "predictor": "kernel_size: 1"},
+    "ssd_mobilenet_v1_coco_2018_01_28": {
+        "extractor": "ssd_mobilenet_v1",
+        "predictor": "kernel_size: 1",
+    },
     "ssd_mobilenet_v1_0.75_depth_300x300_coco14_sync_2018_07_03": {
         "extractor": "ssd_mobilenet_v1",
         "features": "depth_multiplier: 0.75 override_base_feature_extractor_hyperparams: true",
         "predictor": "kernel_size: 1 class_prediction_bias_init: -4.6",
     },
-    "ssd_mobilenet_v2_coco_2018_03_29": {"extractor": "ssd_mobilenet_v2", "features": "use_depthwise: true", "predictor": "kernel_size: 3"},
+    "ssd_mobilenet_v2_coco_2018_03_29": {
+        "extractor": "ssd_mobilenet_v2",
+        "features": "use_depthwise: true",
+        "predictor": "kernel_size: 3",
+    },
     "ssdlite_mobilenet_v2_coco_2018_05_09": {
         "extractor": "ssd_mobilenet_v2",
         "features": "use_depthwise: true",
@@ -70,7 +77,13 @@ HYPERPARAMS = """
 
 def pipeline_text(name: str, num_classes: int = 3, size: int = 300, **changes: str) -> str:
     """The pipeline.config of one of MODELS; `changes` replace its features, predictor, anchors or scores."""
-    parts = {"features": "", "anchors": "", "scores": "score_threshold: 0.3", **MODELS[name], **changes}
+    parts = {
+        "features": "",
+        "anchors": "",
+        "scores": "score_threshold: 0.3",
+        **MODELS[name],
+        **changes,
+    }
     return PIPELINE % dict(parts, num_classes=num_classes, size=size, hyperparams=HYPERPARAMS)
 
 
@@ -79,13 +92,24 @@ def frozen(text: str, seed: int = 1) -> "tf.GraphDef":
     """The frozen inference graph that the OD API exports for a pipeline.config, with random weights that keep activations near 1."""
     config = pipeline.parse(text, "the test's config")
     with tf.Graph().as_default() as graph:
-        exporter.build_detection_graph("image_tensor", model_builder.build(config.model, is_training=False), None, "inference_op", None)
+        exporter.build_detection_graph(
+            "image_tensor",
+            model_builder.build(config.model, is_training=False),
+            None,
+            "inference_op",
+            None,
+        )
         outputs = [tensor.op.name for tensor in tf.get_collection("inference_op")]
         with tf.Session(graph=graph) as session:
             draw, variables = np.random.RandomState(seed), tf.global_variables()
-            weights = {each.initializer.inputs[1]: random_weights(each.op.name, each.shape.as_list(), draw) for each in variables}
+            weights = {
+                each.initializer.inputs[1]: random_weights(each.op.name, each.shape.as_list(), draw)
+                for each in variables
+            }
             session.run([each.initializer for each in variables], weights)
-            return tf.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), outputs)
+            return tf.graph_util.convert_variables_to_constants(
+                session, graph.as_graph_def(), outputs
+            )
 
 
 def random_weights(name: str, shape, draw: np.random.RandomState) -> np.ndarray:
@@ -104,7 +128,9 @@ def random_weights(name: str, shape, draw: np.random.RandomState) -> np.ndarray:
     return np.zeros(shape)
 
 
-def lay_out(name: str, text: str, graph: "tf.GraphDef", names: Dict[int, str], exported: bool = False) -> paths.Model:
+def lay_out(
+    name: str, text: str, graph: "tf.GraphDef", names: Dict[int, str], exported: bool = False
+) -> paths.Model:
     """Writes a model's directory under TODUS_HOME: the zoo's part, or the exported part."""
     model = paths.model(name)
     files = (model.zoo_frozen_graph, model.zoo_pipeline, model.zoo_label_map)
@@ -123,13 +149,21 @@ def as_of_2018(graph_def: "tf.GraphDef") -> "tf.GraphDef":
     whole = next(node.name for node in graph_def.node if node.op == "FusedBatchNormV3")
 
     def renamed(edge):
-        for old, new in (("Cast", "ToFloat"), ("Concatenate", "MultipleGridAnchorGenerator/Concatenate")):
+        for old, new in (
+            ("Cast", "ToFloat"),
+            ("Concatenate", "MultipleGridAnchorGenerator/Concatenate"),
+        ):
             if edge == old or edge.startswith(old + "/"):
                 return new + edge[len(old) :]
         return edge
 
     for node in graph_def.node:
-        node = result.node.add(name=renamed(node.name), op=node.op, input=[renamed(edge) for edge in node.input], attr=node.attr)
+        node = result.node.add(
+            name=renamed(node.name),
+            op=node.op,
+            input=[renamed(edge) for edge in node.input],
+            attr=node.attr,
+        )
         if node.op == "AddV2":
             node.op = "Add"
         if node.op == "FusedBatchNormV3":
@@ -155,8 +189,13 @@ def _batch_norm_in_parts(node: "tf.NodeDef") -> List["tf.NodeDef"]:
         ("mul_2", "Mul", [mean, node.name + "/mul"]),
         ("sub", "Sub", [beta, node.name + "/mul_2"]),
     ]
-    parts = [epsilon] + [tf.NodeDef(name="%s/%s" % (node.name, name), op=op, input=inputs) for name, op, inputs in steps]
-    parts.append(tf.NodeDef(name=node.name, op="Add", input=[node.name + "/mul_1", node.name + "/sub"]))
+    parts = [epsilon] + [
+        tf.NodeDef(name="%s/%s" % (node.name, name), op=op, input=inputs)
+        for name, op, inputs in steps
+    ]
+    parts.append(
+        tf.NodeDef(name=node.name, op="Add", input=[node.name + "/mul_1", node.name + "/sub"])
+    )
     for part in parts[1:]:
         part.attr["T"].type = tf.float32.as_datatype_enum
     return parts
@@ -170,5 +209,7 @@ def images(size: int, count: int, seed: int = 7) -> np.ndarray:
     """uint8 [count, size, size, 3]: smooth random patterns."""
     draw = np.random.RandomState(seed)
     coarse = draw.randint(0, 256, (count, 12, 12, 3)).astype(np.float64)
-    fine = np.repeat(np.repeat(coarse, -(-size // 12), axis=1), -(-size // 12), axis=2)[:, :size, :size]
+    fine = np.repeat(np.repeat(coarse, -(-size // 12), axis=1), -(-size // 12), axis=2)[
+        :, :size, :size
+    ]
     return np.clip(fine + draw.normal(0, 20, fine.shape), 0, 255).astype(np.uint8)

@@ -36,29 +36,48 @@ def test_a_damaged_config_is_read_or_refused_with_its_name(seed):
 
 
 def state(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def refused(capsys, path, folder) -> None:
     """Preparing from `path` fails with one line and changes nothing."""
     before = state(folder.parent)
-    code = command.run("model", command_line.main, ["-m", "m", "--archive", str(path), "--categories", "cat"])
+    code = command.run(
+        "model", command_line.main, ["-m", "m", "--archive", str(path), "--categories", "cat"]
+    )
     said = capsys.readouterr().err
     if code == 0:  # a flipped bit may hit what nothing reads
         return
     assert code in (1, 2) and said.startswith("model: ") and said.count("\n") == 1, said
-    after = {name: data for name, data in state(folder.parent).items() if ".pretrained.download" not in name}
+    after = {
+        name: data
+        for name, data in state(folder.parent).items()
+        if ".pretrained.download" not in name
+    }
     assert after == before
 
 
 @pytest.fixture
 def prepared_model(home, packed, capsys):
-    assert command.run("model", command_line.main, ["-m", "m", "--archive", str(packed), "--categories", "bear"]) == 0
+    assert (
+        command.run(
+            "model",
+            command_line.main,
+            ["-m", "m", "--archive", str(packed), "--categories", "bear"],
+        )
+        == 0
+    )
     capsys.readouterr()
     return paths.model("m").folder
 
 
-def test_hostile_archives_are_refused_in_one_line_and_change_nothing(prepared_model, packed, tmp_path, capsys):
+def test_hostile_archives_are_refused_in_one_line_and_change_nothing(
+    prepared_model, packed, tmp_path, capsys
+):
     data = packed.read_bytes()
     (tmp_path / "in").mkdir()
     for seed in range(ARCHIVES):
@@ -68,7 +87,9 @@ def test_hostile_archives_are_refused_in_one_line_and_change_nothing(prepared_mo
         assert not any(found.name == "evil" for found in tmp_path.rglob("*"))
 
 
-def test_damaged_checkpoints_are_refused_in_one_line_and_change_nothing(prepared_model, packed, tmp_path, capsys):
+def test_damaged_checkpoints_are_refused_in_one_line_and_change_nothing(
+    prepared_model, packed, tmp_path, capsys
+):
     source = packed.parent / (packed.name + ".d") / "model"
     for seed in range(CHECKPOINTS):
         chance = random.Random(seed)
@@ -76,7 +97,9 @@ def test_damaged_checkpoints_are_refused_in_one_line_and_change_nothing(prepared
         with tarfile.open(str(path), "w:gz") as tar:
             for file in sorted(source.iterdir()):
                 data = bytearray(file.read_bytes())
-                if file.name.startswith("model.ckpt") and (seed % 2 == 0) == file.name.endswith(".index"):
+                if file.name.startswith("model.ckpt") and (seed % 2 == 0) == file.name.endswith(
+                    ".index"
+                ):
                     if seed % 3 == 0:
                         data = data[: chance.randrange(len(data))]
                     else:

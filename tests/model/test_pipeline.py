@@ -19,11 +19,15 @@ def test_a_field_that_the_api_removed_is_left_out_with_a_warning():
     said = []
     config = pipeline.parse(SSD, "zoo.config", said.append)
     assert config.model.ssd.feature_extractor.use_depthwise
-    assert said == ["zoo.config:4: batch_norm_trainable is no longer a field of the OD API; left out"]
+    assert said == [
+        "zoo.config:4: batch_norm_trainable is no longer a field of the OD API; left out"
+    ]
 
 
 def test_an_unknown_field_is_an_error_with_its_line():
-    with pytest.raises(TodusError, match=r'zoo.config:4:5: .*no field named "batch_norm_trainible"'):
+    with pytest.raises(
+        TodusError, match=r'zoo.config:4:5: .*no field named "batch_norm_trainible"'
+    ):
         pipeline.parse(SSD.replace("trainable", "trainible"), "zoo.config")
 
 
@@ -32,7 +36,17 @@ def test_a_web_page_is_called_one():
         pipeline.parse("<!DOCTYPE html><html></html>", "zoo.config")
 
 
-@pytest.mark.parametrize("text", ["", "train_config { }", "model { }", "model {", "\x00\xff", "model { ssd { num_classes: -1 } }"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "train_config { }",
+        "model { }",
+        "model {",
+        "\x00\xff",
+        "model { ssd { num_classes: -1 } }",
+    ],
+)
 def test_what_is_no_detection_config_is_one_clear_error(text):
     with pytest.raises(TodusError, match="zoo.config"):
         pipeline.parse(text, "zoo.config")
@@ -47,7 +61,9 @@ def test_every_learning_rate_scales_with_the_batch():
 
 def test_a_cosine_schedule_is_fitted_to_the_steps():
     config = pipeline.parse(SSD, "zoo.config")
-    cosine = config.train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate
+    cosine = (
+        config.train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate
+    )
     cosine.total_steps, cosine.warmup_steps = 50000, 2000
     pipeline.set_num_steps(config, 100)
     assert (cosine.total_steps, cosine.warmup_steps) == (100, 10)
@@ -55,12 +71,16 @@ def test_a_cosine_schedule_is_fitted_to_the_steps():
 
 def test_a_manual_step_at_zero_which_the_api_refuses_becomes_the_initial_rate():
     config = pipeline.parse(SSD, "zoo.config")
-    manual = config.train_config.optimizer.momentum_optimizer.learning_rate.manual_step_learning_rate
+    manual = (
+        config.train_config.optimizer.momentum_optimizer.learning_rate.manual_step_learning_rate
+    )
     manual.initial_learning_rate = 0.0003
     for step, rate in ((0, 0.0002), (900000, 0.00002)):
         manual.schedule.add(step=step, learning_rate=rate)
     pipeline.drop_step_zero(config)
-    assert manual.initial_learning_rate == pytest.approx(0.0002) and [each.step for each in manual.schedule] == [900000]
+    assert manual.initial_learning_rate == pytest.approx(0.0002) and [
+        each.step for each in manual.schedule
+    ] == [900000]
 
 
 def test_only_extractors_without_hyperparameters_of_their_own_are_overridden():

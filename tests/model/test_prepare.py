@@ -22,21 +22,36 @@ def packed(tmp_path_factory):
 
 def make(packed, name="m", **more):
     more.setdefault("categories", "bear horse")
-    return prepare.prepare(paths.model(name), prepare.Request(zoo_name="m", archive=str(packed), **more), print)
+    return prepare.prepare(
+        paths.model(name), prepare.Request(zoo_name="m", archive=str(packed), **more), print
+    )
 
 
 def snapshot(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_pretrained_has_the_zoo_s_files_the_slice_and_both_configs(home, packed):
     make(packed)
     model = paths.model("m")
     found = set(snapshot(model.pretrained))
-    assert {"model.ckpt.index", "zoo-pipeline.config", "pipeline.config", "label_map.pbtxt", "source.json"} <= found
+    assert {
+        "model.ckpt.index",
+        "zoo-pipeline.config",
+        "pipeline.config",
+        "label_map.pbtxt",
+        "source.json",
+    } <= found
     assert {"limited/model.ckpt.index", "limited/label_map.pbtxt"} <= found
     assert categories.read_label_map(model.limited_label_map) == {1: "horse", 2: "bear"}
-    assert pipeline.read(model.pipeline).model.ssd.num_classes == 2 and pipeline.read(model.zoo_pipeline).model.ssd.num_classes == 90
+    assert (
+        pipeline.read(model.pipeline).model.ssd.num_classes == 2
+        and pipeline.read(model.zoo_pipeline).model.ssd.num_classes == 90
+    )
     assert os.listdir(str(model.folder)) == ["pretrained"]
 
 
@@ -46,7 +61,11 @@ def test_other_classes_start_from_the_pristine_checkpoint_and_leave_nothing_stal
     model = paths.model("m")
     config = pipeline.read(model.pipeline)
     assert config.model.ssd.num_classes == 3 and config.train_config.batch_size == 2
-    assert list(categories.read_label_map(model.limited_label_map).values()) == ["person", "zebra", "giraffe"]
+    assert list(categories.read_label_map(model.limited_label_map).values()) == [
+        "person",
+        "zebra",
+        "giraffe",
+    ]
     assert len(categories.read_label_map(model.zoo_label_map)) == 80
 
 
@@ -99,7 +118,11 @@ def test_without_a_dataset_training_says_how_to_get_one(home, packed):
 def test_the_slice_is_the_checkpoint_before_any_training(home, packed):
     make(packed)
     model = paths.model("m")
-    assert checkpoints.choose(model) == checkpoints.choose(model, "pretrained") == model.limited_checkpoint
+    assert (
+        checkpoints.choose(model)
+        == checkpoints.choose(model, "pretrained")
+        == model.limited_checkpoint
+    )
     with pytest.raises(UsageError, match="there is: pretrained"):
         checkpoints.choose(model, "model.ckpt-7")
 
@@ -111,10 +134,18 @@ def test_options_change_what_they_say_and_the_report_names_it(home, packed, caps
     assert command.run("model", command_line.main, line) == 0
     config = pipeline.read(paths.model("m").pipeline)
     cosine = config.train_config.optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate
-    assert cosine.learning_rate_base == pytest.approx(0.01) and (cosine.total_steps, cosine.warmup_steps) == (500, 20)
-    steps = [option.WhichOneof("preprocessing_step") for option in config.train_config.data_augmentation_options]
+    assert cosine.learning_rate_base == pytest.approx(0.01) and (
+        cosine.total_steps,
+        cosine.warmup_steps,
+    ) == (500, 20)
+    steps = [
+        option.WhichOneof("preprocessing_step")
+        for option in config.train_config.data_augmentation_options
+    ]
     assert steps == ["random_horizontal_flip", "random_distort_color"]
-    assert config.model.ssd.freeze_batchnorm and list(config.train_config.freeze_variables) == [".*FeatureExtractor/"]
+    assert config.model.ssd.freeze_batchnorm and list(config.train_config.freeze_variables) == [
+        ".*FeatureExtractor/"
+    ]
     assert pipeline.input_size(config) == (160, 128)
     assert "train_config.batch_size: 2 -> 4" in capsys.readouterr().out
 
@@ -198,10 +229,16 @@ def rate_of(made):
     return made.config.train_config.optimizer.momentum_optimizer.learning_rate.constant_learning_rate.learning_rate
 
 
-def test_trained_weights_get_a_hundredth_of_the_zoo_s_learning_rate_unless_another_is_given(home, packed):
+def test_trained_weights_get_a_hundredth_of_the_zoo_s_learning_rate_unless_another_is_given(
+    home, packed
+):
     made = make(packed)
-    assert rate_of(made) == pytest.approx(0.001 * prepare.FINE_TUNING) and any("--learning-rate" in note for note in made.notes)
-    assert rate_of(make(packed, options=pipeline_options.Options(learning_rate=0.02))) == pytest.approx(0.02)
+    assert rate_of(made) == pytest.approx(0.001 * prepare.FINE_TUNING) and any(
+        "--learning-rate" in note for note in made.notes
+    )
+    assert rate_of(
+        make(packed, options=pipeline_options.Options(learning_rate=0.02))
+    ) == pytest.approx(0.02)
 
 
 def test_a_copied_tree_uses_its_own_files_and_keeps_a_person_s_paths(home, packed, tmp_path):
@@ -209,7 +246,9 @@ def test_a_copied_tree_uses_its_own_files_and_keeps_a_person_s_paths(home, packe
     copy = tmp_path / "copy" / "model" / "m"
     shutil.copytree(str(paths.model("m").folder), str(copy))
     model = paths.Model(copy)
-    assert prepared.resolved(model).train_config.fine_tune_checkpoint == str(model.limited_checkpoint)
+    assert prepared.resolved(model).train_config.fine_tune_checkpoint == str(
+        model.limited_checkpoint
+    )
     config = pipeline.read(model.pipeline)
     config.train_config.fine_tune_checkpoint = "/my/own/model.ckpt"
     pipeline.write(model.pipeline, config)

@@ -22,7 +22,10 @@ from todus.training import trainer
 from todus.training.settings import Settings
 
 CONFIGS = sorted((REAL / "configs").glob("*.config")) if REAL.exists() else []
-pytestmark = pytest.mark.skipif(not (CONFIGS and os.environ.get("TODUS_SLOW")), reason="TODUS_SLOW=1 and the real configs are needed")
+pytestmark = pytest.mark.skipif(
+    not (CONFIGS and os.environ.get("TODUS_SLOW")),
+    reason="TODUS_SLOW=1 and the real configs are needed",
+)
 
 SMALL = {
     "fixed": pipeline_options.Options(batch_size=1, image_size=(128, 128)),
@@ -38,11 +41,15 @@ def write_dataset(folder):
         data = io.BytesIO()
         Picture.fromarray(np.full((120, 160, 3), 40 * number, np.uint8)).save(data, "JPEG")
         path.write_bytes(data.getvalue())
-        boxes = [Box(place, 10.0, 20.0 * place, 60.0, 20.0 * place + 30, 1500.0) for place in (1, 2, 3)]
+        boxes = [
+            Box(place, 10.0, 20.0 * place, 60.0, 20.0 * place + 30, 1500.0) for place in (1, 2, 3)
+        ]
         images.append(Image(number + 1, path.name, 160, 120, boxes, path))
     names = {1: "horse", 2: "bear", 3: "giraffe"}
     splits = {"train": Annotations(names, images[:4]), "val": Annotations(names, images[4:])}
-    return writer.write_dataset(paths.mscoco_dataset("limited"), writer.Content("coco", splits, names))
+    return writer.write_dataset(
+        paths.mscoco_dataset("limited"), writer.Content("coco", splits, names)
+    )
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
@@ -53,7 +60,10 @@ def test_a_real_config_is_limited_trained_a_step_and_exported(path, home, tmp_pa
     if path.name.startswith("ssd_mobilenet_v2"):
         assert "batch_norm_trainable" in said[0]
     text = path.read_text()
-    label_map = "".join("item { id: %d name: '%s' }\n" % pair for pair in zip((1, 2, 3), ("horse", "bear", "giraffe")))
+    label_map = "".join(
+        "item { id: %d name: '%s' }\n" % pair
+        for pair in zip((1, 2, 3), ("horse", "bear", "giraffe"))
+    )
     if pipeline.meta(config).num_classes < 3:
         label_map = "item { id: 1 name: 'horse' }"
     model = paths.model("m")

@@ -23,7 +23,11 @@ def unpacked(tmp_path, *names, quantized=False):
     folder = tmp_path / "out"
     folder.mkdir()
     zoo.unpack_archive(archive(tmp_path, *names), folder, quantized)
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file() and path.name != "checkpoint"}
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "checkpoint"
+    }
 
 
 def ckpt(prefix):
@@ -31,28 +35,58 @@ def ckpt(prefix):
 
 
 def test_the_zoo_s_usual_layout(tmp_path):
-    found = unpacked(tmp_path, "m/pipeline.config", "m/frozen_inference_graph.pb", "m/saved_model/saved_model.pb", *ckpt("m/model.ckpt"))
-    assert found["zoo-pipeline.config"] == "m/pipeline.config" and found["model.ckpt.index"] == "m/model.ckpt.index"
+    found = unpacked(
+        tmp_path,
+        "m/pipeline.config",
+        "m/frozen_inference_graph.pb",
+        "m/saved_model/saved_model.pb",
+        *ckpt("m/model.ckpt"),
+    )
+    assert (
+        found["zoo-pipeline.config"] == "m/pipeline.config"
+        and found["model.ckpt.index"] == "m/model.ckpt.index"
+    )
     assert "frozen_inference_graph.pb" in found and "saved_model/saved_model.pb" in found
 
 
 def test_a_step_in_the_checkpoint_s_name_and_another_name_of_the_graph(tmp_path):
-    found = unpacked(tmp_path, "m/pipeline.config", "m/frozen_graph.pb", *(ckpt("m/model.ckpt-400000") + ckpt("m/model.ckpt-1000")))
-    assert found["model.ckpt.index"] == "m/model.ckpt-400000.index" and found["frozen_inference_graph.pb"] == "m/frozen_graph.pb"
+    found = unpacked(
+        tmp_path,
+        "m/pipeline.config",
+        "m/frozen_graph.pb",
+        *(ckpt("m/model.ckpt-400000") + ckpt("m/model.ckpt-1000")),
+    )
+    assert (
+        found["model.ckpt.index"] == "m/model.ckpt-400000.index"
+        and found["frozen_inference_graph.pb"] == "m/frozen_graph.pb"
+    )
 
 
 @pytest.mark.parametrize("quantized, half", [(False, "fp32"), (True, "uint8")])
 def test_the_half_that_was_asked_for(tmp_path, quantized, half):
-    names = ["m/%s/%s" % (each, name) for each in ("fp32", "uint8") for name in ["pipeline.config"] + ckpt("model.ckpt-400000")]
+    names = [
+        "m/%s/%s" % (each, name)
+        for each in ("fp32", "uint8")
+        for name in ["pipeline.config"] + ckpt("model.ckpt-400000")
+    ]
     found = unpacked(tmp_path, *names, quantized=quantized)
     assert (
-        found["model.ckpt.meta"] == "m/%s/model.ckpt-400000.meta" % half and found["zoo-pipeline.config"] == "m/%s/pipeline.config" % half
+        found["model.ckpt.meta"] == "m/%s/model.ckpt-400000.meta" % half
+        and found["zoo-pipeline.config"] == "m/%s/pipeline.config" % half
     )
 
 
 def test_a_folder_deeper_and_a_config_above_the_checkpoint(tmp_path):
-    found = unpacked(tmp_path, "a/tf1/m/pipeline.config", "a/tf1/m/label_map.pbtxt", *ckpt("a/tf1/m/ckpt/model.ckpt-7"))
-    assert found["zoo-pipeline.config"] == "a/tf1/m/pipeline.config" and found["label_map.pbtxt"] == "a/tf1/m/label_map.pbtxt"
+    found = unpacked(
+        tmp_path,
+        "a/tf1/m/pipeline.config",
+        "a/tf1/m/label_map.pbtxt",
+        *ckpt("a/tf1/m/ckpt/model.ckpt-7"),
+    )
+    assert (
+        found["zoo-pipeline.config"] == "a/tf1/m/pipeline.config"
+        and found["label_map.pbtxt"] == "a/tf1/m/label_map.pbtxt"
+    )
 
 
 def test_an_archive_without_a_checkpoint_is_refused(tmp_path):
@@ -68,8 +102,14 @@ def test_the_table_has_every_model_once_with_a_known_kind():
 
 def test_archives_lie_under_zoo_url_unless_the_table_says_otherwise(monkeypatch):
     monkeypatch.setenv("ZOO_URL", "http://mirror/zoo/")
-    assert zoo.archive_url("ssd_mobilenet_v1_coco_2018_01_28") == "http://mirror/zoo/ssd_mobilenet_v1_coco_2018_01_28.tar.gz"
-    assert zoo.archive_url("spaghettinet_edgetpu_s_2021_10_13") == "http://mirror/zoo/tf1/spaghettinet_edgetpu_s_2021_10_13.tar.gz"
+    assert (
+        zoo.archive_url("ssd_mobilenet_v1_coco_2018_01_28")
+        == "http://mirror/zoo/ssd_mobilenet_v1_coco_2018_01_28.tar.gz"
+    )
+    assert (
+        zoo.archive_url("spaghettinet_edgetpu_s_2021_10_13")
+        == "http://mirror/zoo/tf1/spaghettinet_edgetpu_s_2021_10_13.tar.gz"
+    )
     assert zoo.archive_url("my_model") == "http://mirror/zoo/my_model.tar.gz"
 
 

@@ -20,7 +20,10 @@ def dataset(tmp_path, monkeypatch, capsys):
     """voc/p: 10 images of 40x30, one with a box of half a pixel at 30x30 and a hostile class name."""
     own.clean_environment(monkeypatch, tmp_path / "home", NAME="p")
     own.voc_folder(tmp_path / "in", 10)
-    own.write(tmp_path / "in" / "i00.xml", own.xml("", (40, 30), [("cat", 5, 6, 25, 26), ("&lt;script&gt;", 1, 1, 1.6, 20)]))
+    own.write(
+        tmp_path / "in" / "i00.xml",
+        own.xml("", (40, 30), [("cat", 5, 6, 25, 26), ("&lt;script&gt;", 1, 1, 1.6, 20)]),
+    )
     assert voc.main([str(tmp_path / "in")]) == 0
     capsys.readouterr()
     return paths.dataset("voc/p")
@@ -51,7 +54,9 @@ def test_boxes_are_drawn_where_they_are(dataset):
 
 
 def test_sizes_are_those_at_the_networks_input():
-    images = [Annotated(1, "a", 600, 300, [Box(5, 0, 0, 30, 60, 1800), Box(5, 0, 0, 1, 300, 300, True)])]
+    images = [
+        Annotated(1, "a", 600, 300, [Box(5, 0, 0, 30, 60, 1800), Box(5, 0, 0, 1, 300, 300, True)])
+    ]
     found = measure(images, (300, 300))[5]
     assert (found.images, found.boxes, found.crowds, found.tiny) == (1, 2, 1, 1)
     assert sorted(found.widths) == [30, 150] and sorted(found.heights) == [1, 30]
@@ -59,7 +64,12 @@ def test_sizes_are_those_at_the_networks_input():
 
 
 @pytest.mark.parametrize(
-    "arguments, says", [(["voc/none"], "no dataset at"), (["voc/p", "--size", "x"], "--size"), (["voc/p", "--images", "0"], "--images")]
+    "arguments, says",
+    [
+        (["voc/none"], "no dataset at"),
+        (["voc/p", "--size", "x"], "--size"),
+        (["voc/p", "--images", "0"], "--images"),
+    ],
 )
 def test_wrong_arguments_are_one_line(dataset, capsys, arguments, says):
     assert run("preview", preview.main, arguments) in (1, 2)

@@ -46,14 +46,23 @@ class Command:
 
     @property
     def title(self) -> str:
-        return "python -m %s" % self.name if self.argv[0] == sys.executable else "./%s.sh" % self.name
+        return (
+            "python -m %s" % self.name if self.argv[0] == sys.executable else "./%s.sh" % self.name
+        )
 
 
 def _without(*keys: str):
     """A JSON object but for the values of keys that hold times."""
 
     def reading(data: bytes) -> object:
-        return json.dumps({key: value for key, value in json.loads(data.decode("utf-8")).items() if key not in keys}, sort_keys=True)
+        return json.dumps(
+            {
+                key: value
+                for key, value in json.loads(data.decode("utf-8")).items()
+                if key not in keys
+            },
+            sort_keys=True,
+        )
 
     return reading
 
@@ -66,7 +75,13 @@ def _steps(data: bytes) -> object:
 def _run(data: bytes) -> object:
     """Of run.json: what was trained, and how it ended."""
     run = json.loads(data.decode("utf-8"))
-    return [run["classes"], run["dataset_digest"], run["config_digest"], run["events"][-1]["reason"], run["events"][-1]["step"]]
+    return [
+        run["classes"],
+        run["dataset_digest"],
+        run["config_digest"],
+        run["events"][-1]["reason"],
+        run["events"][-1]["step"],
+    ]
 
 
 def _status(data: bytes) -> object:
@@ -94,17 +109,37 @@ COMMANDS: Tuple[Command, ...] = (
         _script("dataset-limited"),
         "nothing",
         40,
-        {"COCO_URL": "{url}", "CATEGORIES": "circle, four point star", "JOBS": "2", "SHARDS": "2", "CONNECTIONS": "4"},
+        {
+            "COCO_URL": "{url}",
+            "CATEGORIES": "circle, four point star",
+            "JOBS": "2",
+            "SHARDS": "2",
+            "CONNECTIONS": "4",
+        },
         network=True,
     ),
     Command("dataset-voc", _script("dataset-voc", "{trial}/voc"), "nothing", 34, {"JOBS": "2"}),
-    Command("model", _module("model", "-m", MODEL, "-d", "limited"), "dataset", 34, {"ZOO_URL": "{zoo}"}, network=True),
+    Command(
+        "model",
+        _module("model", "-m", MODEL, "-d", "limited"),
+        "dataset",
+        34,
+        {"ZOO_URL": "{zoo}"},
+        network=True,
+    ),
     Command(
         "train",
         _script("train"),
         "model",
         16,
-        {"NUM_TRAIN_STEPS": str(STEPS), "BATCH_SIZE": "4", "SAVE_STEPS": "4", "EVAL_STEPS": "12", "LOG_STEPS": "2", "EVAL_SAMPLE": "6"},
+        {
+            "NUM_TRAIN_STEPS": str(STEPS),
+            "BATCH_SIZE": "4",
+            "SAVE_STEPS": "4",
+            "EVAL_STEPS": "12",
+            "LOG_STEPS": "2",
+            "EVAL_SAMPLE": "6",
+        },
         loose=(
             (TRAINING + r"metrics\.csv", _steps),
             (TRAINING + r"run\.json", _run),
@@ -112,7 +147,9 @@ COMMANDS: Tuple[Command, ...] = (
             (TRAINING + "checkpoint", _newest),
             (TRAINING + r"model\.ckpt-%d\..*" % STEPS, lambda data: "there"),
         ),
-        ignored=re.compile(TRAINING + r"(best.*|(eval.*/)?events\..*|model\.ckpt-(?!%d\.).*)" % STEPS),
+        ignored=re.compile(
+            TRAINING + r"(best.*|(eval.*/)?events\..*|model\.ckpt-(?!%d\.).*)" % STEPS
+        ),
         why="training draws its images anew, so its weights differ: the step, the rows of metrics.csv, classes and config count",
         resumes=True,
     ),

@@ -38,10 +38,14 @@ class Moment(NamedTuple):
 Fault = Callable[[World, Command, Usual, Moment], List[Ended]]
 
 
-def start(world: World, command: Command, number: int = 0, before: Tuple[str, ...] = (), **variables: str) -> Process:
+def start(
+    world: World, command: Command, number: int = 0, before: Tuple[str, ...] = (), **variables: str
+) -> Process:
     """The command on what lies in world.trial. `before` are words in front of it, such as setpriv's."""
     log = world.folder / ("stderr-%d.log" % number)
-    return Process(list(before) + world.argv(command), dict(world.environment(command), **variables), REPO, log)
+    return Process(
+        list(before) + world.argv(command), dict(world.environment(command), **variables), REPO, log
+    )
 
 
 def most(usual: Usual) -> float:
@@ -104,7 +108,11 @@ def _jumping_clock(world: World, command: Command, usual: Usual, moment: Moment)
     shift = SHIFTS[int(moment.choice * len(SHIFTS))]
     shim = Path(__file__).resolve().parent / "clock"
     variables = {"PYTHONPATH": "%s:%s" % (shim, REPO), "TORTURE_SHIFT": str(shift)}
-    return [start(world, command, TORTURE_MOMENT=str(moment.share * usual.seconds), **variables).end(most(usual))]
+    return [
+        start(world, command, TORTURE_MOMENT=str(moment.share * usual.seconds), **variables).end(
+            most(usual)
+        )
+    ]
 
 
 def _no_network(world: World, command: Command, usual: Usual, moment: Moment) -> List[Ended]:
@@ -125,7 +133,13 @@ def _two_at_once(world: World, command: Command, usual: Usual, moment: Moment) -
 
 
 SIGTERM, SIGHUP = "SIGTERM", "SIGHUP"
-FULL, FORBIDDEN, CLOCK, NETWORK, TWO = "full disk", "no permission", "clock jumps", "network fails", "two at once"
+FULL, FORBIDDEN, CLOCK, NETWORK, TWO = (
+    "full disk",
+    "no permission",
+    "clock jumps",
+    "network fails",
+    "two at once",
+)
 FAULTS: Dict[str, Fault] = {
     "kill -9": _signalled(signal.SIGKILL, False),
     SIGTERM: _signalled(signal.SIGTERM, False),
@@ -173,9 +187,20 @@ def usual_of(world: World, command: Command) -> Usual:
         before, there = tree.blocks(world.trial), set(world.trial.rglob("*"))
         ended = start(world, command).end(600)
         assert ended.code == 0, "%s fails undisturbed: %s" % (command.name, ended.said[-400:])
-        new = [path.stat().st_size for path in world.trial.rglob("*") if path.is_file() and path not in there]
+        new = [
+            path.stat().st_size
+            for path in world.trial.rglob("*")
+            if path.is_file() and path not in there
+        ]
         contents = tree.contents(world.trial, command.loose, command.ignored)
-        runs.append(Usual(ended.seconds, max(4096, tree.blocks(world.trial) - before), max(new or [4096]), contents))
+        runs.append(
+            Usual(
+                ended.seconds,
+                max(4096, tree.blocks(world.trial) - before),
+                max(new or [4096]),
+                contents,
+            )
+        )
     found = tree.differences(runs[0].contents, runs[1].contents)
     assert not found, "%s: two undisturbed runs differ: %s" % (command.name, "; ".join(found[:5]))
     return runs[1]

@@ -88,6 +88,11 @@ def _session(leader: int) -> List[int]:
 
 def _command(pid: int) -> str:
     try:
-        return Path("/proc/%d/cmdline" % pid).read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[:80]
+        return (
+            Path("/proc/%d/cmdline" % pid)
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode("utf-8", "replace")[:80]
+        )
     except OSError:
         return "?"

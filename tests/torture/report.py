@@ -34,11 +34,19 @@ What is compared by its content's meaning and not by its bytes: %(why)s.
 
 def table(results: Dict[str, Dict]) -> List[str]:
     """Rows of a Markdown table: command by fault, trials that were well of all, and their exit codes."""
-    names = [command.name for command in COMMANDS if command.name in results] + [name for name in results if name not in _known()]
+    names = [command.name for command in COMMANDS if command.name in results] + [
+        name for name in results if name not in _known()
+    ]
     lines = ["| command | s | " + " | ".join(FAULTS) + " |", "|---|---|" + "---|" * len(FAULTS)]
     for name in names:
-        cells = [_cell([each for each in results[name]["trials"] if each["fault"] == fault]) for fault in FAULTS]
-        lines.append("| %s | %.1f | %s |" % (results[name]["title"], results[name]["seconds"], " | ".join(cells)))
+        cells = [
+            _cell([each for each in results[name]["trials"] if each["fault"] == fault])
+            for fault in FAULTS
+        ]
+        lines.append(
+            "| %s | %.1f | %s |"
+            % (results[name]["title"], results[name]["seconds"], " | ".join(cells))
+        )
     return lines
 
 
@@ -51,13 +59,23 @@ def _cell(trials: List[Dict]) -> str:
         return "–"
     codes = Counter(str(code) for each in trials for code in each["codes"])
     well = sum(not each["problems"] for each in trials)
-    listed = ", ".join("%s%s" % (code, " ×%d" % count if count > 1 else "") for code, count in sorted(codes.items()))
+    listed = ", ".join(
+        "%s%s" % (code, " ×%d" % count if count > 1 else "")
+        for code, count in sorted(codes.items())
+    )
     return "%d/%d (%s)" % (well, len(trials), listed)
 
 
 def page(results: Dict[str, Dict], seed: int) -> str:
     trials = [each for result in results.values() for each in result["trials"]]
-    values = {"count": len(trials), "well": sum(not each["problems"] for each in trials), "seed": seed, "table": "\n".join(table(results))}
+    values = {
+        "count": len(trials),
+        "well": sum(not each["problems"] for each in trials),
+        "seed": seed,
+        "table": "\n".join(table(results)),
+    }
     values["machine"] = "%d cores, %s" % (os.cpu_count() or 1, platform.system())
-    values["why"] = "; ".join("%s: %s" % (result["title"], result["why"]) for result in results.values() if result["why"])
+    values["why"] = "; ".join(
+        "%s: %s" % (result["title"], result["why"]) for result in results.values() if result["why"]
+    )
     return PAGE % values

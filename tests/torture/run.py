@@ -29,9 +29,15 @@ def main(argv=None) -> int:
     try:
         chosen = named(os.environ.get("COMMANDS", ""))
     except KeyError as error:
-        raise UsageError("COMMANDS has %s; there is: %s" % (error, " ".join(command.name for command in COMMANDS)))
+        raise UsageError(
+            "COMMANDS has %s; there is: %s"
+            % (error, " ".join(command.name for command in COMMANDS))
+        )
     total, seed, write = (variables.value(name, "torture") for name in ("TRIALS", "SEED", "WRITE"))
-    folder = Path(os.environ.get("WORK") or os.path.join(tempfile.gettempdir(), "todus-torture-%d" % os.geteuid()))
+    folder = Path(
+        os.environ.get("WORK")
+        or os.path.join(tempfile.gettempdir(), "todus-torture-%d" % os.geteuid())
+    )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = folder / "results.json"
     results: Dict[str, Dict] = files.read_json(kept) if kept.exists() else {}
@@ -42,7 +48,9 @@ def main(argv=None) -> int:
     print("\n".join(report.table(results)))
     if write:
         files.write_text(REPO / "docs" / "reliability.md", report.page(results, seed))
-    wrong = sum(bool(each["problems"]) for command in chosen for each in results[command.name]["trials"])
+    wrong = sum(
+        bool(each["problems"]) for command in chosen for each in results[command.name]["trials"]
+    )
     if wrong:
         raise TodusError("%d trials were not well; they are above, and in %s" % (wrong, kept))
     return 0
@@ -64,8 +72,22 @@ def disturb(world: World, command: Command, seed: int, count: int) -> Dict:
     for fault, moment in trial.moments(command, seed, count):
         trials.append(trial.run(world, command, fault, moment, usual))
         done = trials[-1]
-        say("%s: %s at %.2f: %s%s" % (command.name, fault, done.moment, done.codes, "".join("\n    " + each for each in done.problems)))
-    return {"title": command.title, "seconds": round(usual.seconds, 1), "why": command.why, "trials": [each._asdict() for each in trials]}
+        say(
+            "%s: %s at %.2f: %s%s"
+            % (
+                command.name,
+                fault,
+                done.moment,
+                done.codes,
+                "".join("\n    " + each for each in done.problems),
+            )
+        )
+    return {
+        "title": command.title,
+        "seconds": round(usual.seconds, 1),
+        "why": command.why,
+        "trials": [each._asdict() for each in trials],
+    }
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ def copy(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", "%s/." % source, str(target)], check=True)
 
 
-def contents(root: Path, loose: Loose = (), ignored: Pattern = re.compile("(?!)")) -> Dict[str, object]:
+def contents(
+    root: Path, loose: Loose = (), ignored: Pattern = re.compile("(?!)")
+) -> Dict[str, object]:
     """Relative path -> SHA-256 of every file, or what `loose` reads of it; folders that are empty are there too.
 
     Args:
@@ -59,7 +61,11 @@ def differences(expected: Dict[str, object], found: Dict[str, object]) -> List[s
     result += ["stray: %s" % path for path in sorted(set(found) - set(expected))]
     for path in sorted(set(expected) & set(found)):
         if expected[path] != found[path]:
-            how = "" if len(str(found[path])) == hashlib.sha256().digest_size * 2 else " (%s, not %s)" % (found[path], expected[path])
+            how = (
+                ""
+                if len(str(found[path])) == hashlib.sha256().digest_size * 2
+                else " (%s, not %s)" % (found[path], expected[path])
+            )
             result.append("another: %s%s" % (path, how[:300]))
     return result
 

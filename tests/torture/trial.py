@@ -24,7 +24,10 @@ def moments(command: Command, seed: int, count: int) -> List[tuple]:
     """`count` pairs of a fault and its Moment, the faults in turn."""
     chance = random.Random("%s %d" % (command.name, seed))
     names = faults.that_concern(command)
-    return [(names[number % len(names)], Moment(chance.uniform(0.0, 1.05), chance.random())) for number in range(count)]
+    return [
+        (names[number % len(names)], Moment(chance.uniform(0.0, 1.05), chance.random()))
+        for number in range(count)
+    ]
 
 
 def run(world: World, command: Command, fault: str, moment: Moment, usual: Usual) -> Trial:
@@ -37,11 +40,15 @@ def run(world: World, command: Command, fault: str, moment: Moment, usual: Usual
         if again.code != 0:
             problems.append("run again: ends with %s: %s" % (again.code, again.said.strip()[-300:]))
         problems += ["run again: %s" % problem for problem in _talk(command, again)]
-        found = tree.differences(usual.contents, tree.contents(world.trial, command.loose, command.ignored))
+        found = tree.differences(
+            usual.contents, tree.contents(world.trial, command.loose, command.ignored)
+        )
         problems += found[:6]
     finally:
         world.unmount()
-    return Trial(command.name, fault, round(moment.share, 3), [each.code for each in ended], problems)
+    return Trial(
+        command.name, fault, round(moment.share, 3), [each.code for each in ended], problems
+    )
 
 
 def judged(command: Command, fault: str, ended: List[Ended]) -> List[str]:

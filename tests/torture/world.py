@@ -51,10 +51,28 @@ class World:
         zoo = self._served / ZOO_PATH.strip("/")
         if zoo.is_dir():
             return
-        draw = [sys.executable, "-m", "demo.shapes", str(self._served), "--train", "40", "--val", "24"]
-        subprocess.run(draw, check=True, cwd=str(REPO), stdout=subprocess.DEVNULL, env=dict(os.environ, PYTHONPATH=str(REPO)))
+        draw = [
+            sys.executable,
+            "-m",
+            "demo.shapes",
+            str(self._served),
+            "--train",
+            "40",
+            "--val",
+            "24",
+        ]
+        subprocess.run(
+            draw,
+            check=True,
+            cwd=str(REPO),
+            stdout=subprocess.DEVNULL,
+            env=dict(os.environ, PYTHONPATH=str(REPO)),
+        )
         zoo.mkdir(parents=True)
-        shutil.copy(str(REPO / "demo" / "zoo" / "ssd_mobilenet_v1_shapes.tar.gz"), str(zoo / (MODEL + ".tar.gz")))
+        shutil.copy(
+            str(REPO / "demo" / "zoo" / "ssd_mobilenet_v1_shapes.tar.gz"),
+            str(zoo / (MODEL + ".tar.gz")),
+        )
 
     def serve(self) -> None:
         """Starts the server, at the same port as before."""
@@ -70,11 +88,26 @@ class World:
 
     def environment(self, command: Command) -> Dict[str, str]:
         variables = {name: os.environ[name] for name in KEPT if name in os.environ}
-        variables.update(PYTHON=sys.executable, PYTHONPATH=str(REPO), PYTHONDONTWRITEBYTECODE="1", TF_CPP_MIN_LOG_LEVEL="3")
+        variables.update(
+            PYTHON=sys.executable,
+            PYTHONPATH=str(REPO),
+            PYTHONDONTWRITEBYTECODE="1",
+            TF_CPP_MIN_LOG_LEVEL="3",
+        )
         variables.update(TODUS_HOME=str(self.trial / "home"), TMPDIR=str(self.trial / "tmp"))
-        variables.update(MODEL_DIR=str(self.trial / "home" / "model" / MODEL), RETRIES="2", RETRY_WAIT="0.05", TIMEOUT="5")
+        variables.update(
+            MODEL_DIR=str(self.trial / "home" / "model" / MODEL),
+            RETRIES="2",
+            RETRY_WAIT="0.05",
+            TIMEOUT="5",
+        )
         url = "http://127.0.0.1:%d" % self._port
-        variables.update({name: value.format(url=url, zoo=url + ZOO_PATH) for name, value in command.variables.items()})
+        variables.update(
+            {
+                name: value.format(url=url, zoo=url + ZOO_PATH)
+                for name, value in command.variables.items()
+            }
+        )
         return variables
 
     def argv(self, command: Command) -> List[str]:
@@ -96,10 +129,17 @@ class World:
         for each in leading:
             command = next(command for command in COMMANDS if command.name == each)
             done = subprocess.run(
-                self.argv(command), env=self.environment(command), cwd=str(REPO), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                self.argv(command),
+                env=self.environment(command),
+                cwd=str(REPO),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
             )
             if done.returncode:
-                raise TodusError("%s failed undisturbed: %s" % (each, done.stderr.decode("utf-8", "replace").strip()[-500:]))
+                raise TodusError(
+                    "%s failed undisturbed: %s"
+                    % (each, done.stderr.decode("utf-8", "replace").strip()[-500:])
+                )
         part = folder.with_name(name + ".part")
         tree.copy(self.trial, part)
         part.rename(folder)

@@ -16,14 +16,29 @@ from todus.dataset.records import reader
 from todus.errors import TodusError
 from todus.model import checkpoint_values, checkpoints, pipeline, prepare, prepared
 from todus.paths import Model
-from todus.training import background, batch_images, estimator_setup, kept_checkpoints, metrics, run_record, trainer
+from todus.training import (
+    background,
+    batch_images,
+    estimator_setup,
+    kept_checkpoints,
+    metrics,
+    run_record,
+    trainer,
+)
 from todus.training.settings import Scoring, Settings
 
 BATCH = 2
 
 
 def train(model, steps, say=lambda text: None, **more):
-    settings = {"num_steps": steps, "batch_size": BATCH, "save_steps": 1, "keep": 4, "log_steps": 1, "scoring": Scoring(0)}
+    settings = {
+        "num_steps": steps,
+        "batch_size": BATCH,
+        "save_steps": 1,
+        "keep": 4,
+        "log_steps": 1,
+        "scoring": Scoring(0),
+    }
     settings.update(more)
     return trainer.train(model, Settings(**settings), say)
 
@@ -76,8 +91,14 @@ def assert_starts_from_the_slice(model):
 def test_a_fresh_head_is_trained_and_scored_from_its_first_checkpoint_on(own_home):
     model = Model(own_home / "model" / "fresh")
     archive = str(REPO / "demo" / "zoo" / (MODEL + ".tar.gz"))
-    prepare.prepare(model, prepare.Request(MODEL, dataset=paths.dataset("limited"), archive=archive, limit=False), print)
-    with pytest.raises(TodusError, match="fresh has a fresh head, which detects nothing before training"):
+    prepare.prepare(
+        model,
+        prepare.Request(MODEL, dataset=paths.dataset("limited"), archive=archive, limit=False),
+        print,
+    )
+    with pytest.raises(
+        TodusError, match="fresh has a fresh head, which detects nothing before training"
+    ):
         checkpoints.choose(model)
     with pytest.raises(TodusError, match="TARGET_AP=pretrained: fresh starts with a fresh head"):
         train(model, 1, scoring=Scoring(1, 4), target_ap="pretrained")
@@ -86,7 +107,9 @@ def test_a_fresh_head_is_trained_and_scored_from_its_first_checkpoint_on(own_hom
     assert any("from the zoo's features, with a fresh head" in line for line in said)
     assert metrics.steps(model)[-1] == 1
     source, start = values(model.features_checkpoint), values(model.training / "model.ckpt-0")
-    assert all(np.array_equal(source[name], start[name]) for name in source if name != "global_step")
+    assert all(
+        np.array_equal(source[name], start[name]) for name in source if name != "global_step"
+    )
 
 
 def test_the_weights_at_step_0_are_the_slices_and_those_at_step_1_are_not(trained):
@@ -108,8 +131,12 @@ def test_each_evaluation_is_one_row_and_the_best_is_kept(trained):
     with metrics.path_of(model).open() as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["0", "2", "4"]
-    assert all(0 <= float(row["ap"]) <= 1 and row["sample"] == "2" and row["train_ap"] for row in rows)
-    ap = {"model.ckpt-" + row["step"]: float(row["ap"]) for row in rows[1:]}  # rounded: two may be equal here
+    assert all(
+        0 <= float(row["ap"]) <= 1 and row["sample"] == "2" and row["train_ap"] for row in rows
+    )
+    ap = {
+        "model.ckpt-" + row["step"]: float(row["ap"]) for row in rows[1:]
+    }  # rounded: two may be equal here
     assert ap[checkpoints.best(model).name] == max(ap.values())
     assert not (model.training / "pending").exists()
     assert any(line.startswith("step 4   AP ") for line in said)
@@ -140,7 +167,15 @@ def test_a_finished_run_goes_on_with_more_steps_until_the_target_and_keeps_as_ma
     metrics.add(after, dict(rows[0], ap=1e-6))
     metrics.add(after, dict(rows[-1], ap=0.0))
     said = []
-    reached = train(after, 9, said.append, keep=2, learning_rate=0.001, scoring=Scoring(3, 2), target_ap="pretrained")
+    reached = train(
+        after,
+        9,
+        said.append,
+        keep=2,
+        learning_rate=0.001,
+        scoring=Scoring(3, 2),
+        target_ap="pretrained",
+    )
     assert reached == 6 and "AP" in said[-1] and "reached TARGET_AP 0.000" in said[-1]
     assert "train: learning rate 0.001, was " in "\n".join(said) and "train: steps 9, was 4" in said
     assert (after.training / "checkpoint").read_text().count("all_model_checkpoint_paths") == 2
@@ -171,14 +206,19 @@ def test_a_start_without_a_stop_is_noticed_as_killed(after):
     config = prepared.resolved(after)
     notes = run_record.begin(after, config, reader.read_manifest(prepared.dataset_of(after)), 4, {})
     assert "was killed; its lock is stale" in notes[0]
-    assert [event.get("reason") for event in run_record.read(after)["events"]][1] == "killed, without a word"
+    assert [event.get("reason") for event in run_record.read(after)["events"]][
+        1
+    ] == "killed, without a word"
 
 
 def test_other_classes_are_refused_by_name(after):
     run = run_record.read(after)
     run["classes"] = ["circle", "heart"]
     files.write_json(after.training / "run.json", run)
-    with pytest.raises(TodusError, match="begun with the classes circle, heart, the dataset now has circle, four point star"):
+    with pytest.raises(
+        TodusError,
+        match="begun with the classes circle, heart, the dataset now has circle, four point star",
+    ):
         train(after, 8)
 
 
@@ -186,7 +226,10 @@ def test_another_config_is_refused_with_the_difference(after):
     config = pipeline.read(after.pipeline)
     config.model.ssd.image_resizer.fixed_shape_resizer.height = 160
     pipeline.write(after.pipeline, config)
-    with pytest.raises(TodusError, match=r"another pipeline.config: model.ssd.image_resizer.fixed_shape_resizer.height: 128 -> 160"):
+    with pytest.raises(
+        TodusError,
+        match=r"another pipeline.config: model.ssd.image_resizer.fixed_shape_resizer.height: 128 -> 160",
+    ):
         train(after, 8)
 
 
@@ -222,7 +265,10 @@ def test_too_little_memory_names_the_next_batch_size(after, monkeypatch):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(estimator_setup, "estimator", full)
-    with pytest.raises(TodusError, match="out of memory at BATCH_SIZE=2; nothing that was saved is lost: try BATCH_SIZE=1"):
+    with pytest.raises(
+        TodusError,
+        match="out of memory at BATCH_SIZE=2; nothing that was saved is lost: try BATCH_SIZE=1",
+    ):
         train(after, 8)
 
 
@@ -230,7 +276,10 @@ def test_a_second_trainer_is_refused_with_pid_and_host(after):
     hold = "import sys; from todus import locks; from pathlib import Path\n"
     hold += "with locks.exclusive(Path(sys.argv[1]), 'x'):\n  print('held', flush=True); sys.stdin.read()"
     process = subprocess.Popen(
-        [sys.executable, "-c", hold, str(after.training)], cwd=str(REPO), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", hold, str(after.training)],
+        cwd=str(REPO),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     try:
         assert process.stdout.readline() == b"held\n"

@@ -13,11 +13,31 @@ from todus.errors import TodusError, UsageError
 from todus.machine import memory
 from todus.model import pipeline
 from todus.paths import Model
-from todus.training import background, cluster, curves, history, input_pipeline, metrics, run_record, schedule
+from todus.training import (
+    background,
+    cluster,
+    curves,
+    history,
+    input_pipeline,
+    metrics,
+    run_record,
+    schedule,
+)
 
 
 def row(step, ap, **more):
-    return dict({"step": step, "time": "t", "seconds": 1.0, "images": 5, "sample": 1, "ap": ap, "train_ap": None}, **more)
+    return dict(
+        {
+            "step": step,
+            "time": "t",
+            "seconds": 1.0,
+            "images": 5,
+            "sample": 1,
+            "ap": ap,
+            "train_ap": None,
+        },
+        **more,
+    )
 
 
 @pytest.fixture
@@ -83,7 +103,11 @@ def test_the_input_never_takes_more_than_its_share_and_never_nothing(free, batch
     shards = [{"bytes": record * 100, "examples": 100}] * 50
     input_pipeline.fit(config, {"splits": {"train": {"shards": shards}}}, free, cores)
     reader = config.train_input_reader
-    assert 1 <= reader.num_readers <= 50 and 256 <= reader.shuffle_buffer_size <= 2048 and reader.num_parallel_batches >= 1
+    assert (
+        1 <= reader.num_readers <= 50
+        and 256 <= reader.shuffle_buffer_size <= 2048
+        and reader.num_parallel_batches >= 1
+    )
     if reader.shuffle_buffer_size > 256:
         assert reader.shuffle_buffer_size * record <= 0.25 * free
 
@@ -91,9 +115,16 @@ def test_the_input_never_takes_more_than_its_share_and_never_nothing(free, batch
 def test_what_a_person_set_is_kept_where_it_fits_and_else_named():
     config = pipeline.parse(CONFIG % 8 + " train_input_reader { shuffle_buffer_size: 5000 }", "x")
     manifest = {"splits": {"train": {"shards": [{"bytes": 10**7, "examples": 100}]}}}
-    assert input_pipeline.fit(config, manifest, 64 << 30) == [] and config.train_input_reader.shuffle_buffer_size == 5000
+    assert (
+        input_pipeline.fit(config, manifest, 64 << 30) == []
+        and config.train_input_reader.shuffle_buffer_size == 5000
+    )
     notes = input_pipeline.fit(config, manifest, 1 << 30)
-    assert notes and "shuffle_buffer_size 5000 does not fit" in notes[0] and config.train_input_reader.shuffle_buffer_size < 5000
+    assert (
+        notes
+        and "shuffle_buffer_size 5000 does not fit" in notes[0]
+        and config.train_input_reader.shuffle_buffer_size < 5000
+    )
 
 
 def test_memory_is_what_the_container_leaves(tmp_path):
@@ -101,7 +132,10 @@ def test_memory_is_what_the_container_leaves(tmp_path):
     proc.mkdir(), group.mkdir()
     (proc / "meminfo").write_text("MemTotal: 99 kB\nMemAvailable: 8000000 kB\n")
     assert memory.free_memory(proc, group) == 8000000 << 10
-    (group / "memory.max").write_text("1000000000\n"), (group / "memory.current").write_text("400000000\n")
+    (
+        (group / "memory.max").write_text("1000000000\n"),
+        (group / "memory.current").write_text("400000000\n"),
+    )
     assert memory.free_memory(proc, group) == 600000000
     (group / "memory.max").write_text("max\n")
     assert memory.free_memory(proc, group) == 8000000 << 10
@@ -119,13 +153,25 @@ evaluator localhost:5
 def test_a_hosts_file_gives_each_role_its_tf_config(tmp_path, model):
     (tmp_path / "hosts").write_text(HOSTS)
     hosts = cluster.read_hosts(tmp_path / "hosts")
-    assert [host.name for host in hosts] == ["chief-0", "worker-0", "worker-1", "ps-0", "evaluator-0"]
+    assert [host.name for host in hosts] == [
+        "chief-0",
+        "worker-0",
+        "worker-1",
+        "ps-0",
+        "evaluator-0",
+    ]
     config = json.loads(cluster.tf_config(hosts, hosts[2].role))
-    assert config["cluster"] == {"chief": ["localhost:1"], "worker": ["far:2", "localhost:3"], "ps": ["localhost:4"]}
+    assert config["cluster"] == {
+        "chief": ["localhost:1"],
+        "worker": ["far:2", "localhost:3"],
+        "ps": ["localhost:4"],
+    }
     assert config["task"] == {"type": "worker", "index": 1}
     command, _ = cluster.command_of(hosts[1], hosts, model, {"BATCH_SIZE": "4"})
     assert command[0] == "ssh" and command[-2] == "far"
-    assert command[-1].startswith("cd /srv/todus && BATCH_SIZE=4 CUDA_VISIBLE_DEVICES=1 MODEL_DIR=/srv/todus/model/m TF_CONFIG='{")
+    assert command[-1].startswith(
+        "cd /srv/todus && BATCH_SIZE=4 CUDA_VISIBLE_DEVICES=1 MODEL_DIR=/srv/todus/model/m TF_CONFIG='{"
+    )
     assert command[-1].endswith(" exec ./train.sh")
 
 
@@ -146,7 +192,13 @@ def test_a_wrong_hosts_file_is_named_by_line(tmp_path, text, words):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"cluster": {"chief": ["a:1"]}, "task": {"type": "boss", "index": 0}}', '{"cluster": {"ps": []}}']
+    "text",
+    [
+        "{",
+        "[]",
+        '{"cluster": {"chief": ["a:1"]}, "task": {"type": "boss", "index": 0}}',
+        '{"cluster": {"ps": []}}',
+    ],
 )
 def test_a_wrong_tf_config_is_wrong_usage(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
@@ -181,32 +233,55 @@ def test_the_log_is_rotated_under_the_writer(model, monkeypatch, tmp_path):
             os.dup2(handle, number)
             os.close(handle)
     assert log.read_text() == "after\n"
-    assert log.with_name("train.log.1").read_text() == "x" * 100 and log.with_name("train.log.2").read_text() == "older"
+    assert (
+        log.with_name("train.log.1").read_text() == "x" * 100
+        and log.with_name("train.log.2").read_text() == "older"
+    )
 
 
 def test_status_of_what_never_ran_and_of_what_was_killed(model):
     assert "was never trained" in background.status(model)[0]
-    files.write_json(model.training / "run.json", {"events": [{"started": "now", "pid": 7, "host": "far"}]})
+    files.write_json(
+        model.training / "run.json", {"events": [{"started": "now", "pid": 7, "host": "far"}]}
+    )
     assert background.status(model)[0] == "idle      m: the last trainer (PID 7 on far) was killed"
 
 
 def test_stopping_nothing_says_so(model):
     said = []
-    assert background.stop(model, said.append) is False and said == ["train: no training of m is running"]
+    assert background.stop(model, said.append) is False and said == [
+        "train: no training of m is running"
+    ]
 
 
 def test_history_shows_each_run_and_only_the_settings_that_differ(home):
-    for name, rate, folder in (("a", 0.1, "training"), ("a", 0.2, "training-first"), ("b", 0.1, "training")):
+    for name, rate, folder in (
+        ("a", 0.1, "training"),
+        ("a", 0.2, "training-first"),
+        ("b", 0.1, "training"),
+    ):
         training = home / "model" / name / folder
         training.mkdir(parents=True)
-        start = {"started": "2026-01-01T10:00:00+0000", "step": 0, "num_steps": 9, "batch_size": 4, "learning_rate": rate}
+        start = {
+            "started": "2026-01-01T10:00:00+0000",
+            "step": 0,
+            "num_steps": 9,
+            "batch_size": 4,
+            "learning_rate": rate,
+        }
         stop = {"stopped": "2026-01-01T11:30:00+0000", "step": 9, "reason": "reached num_steps"}
-        files.write_json(training / "run.json", {"events": [start, stop], "classes": ["x"], "dataset": "limited"})
+        files.write_json(
+            training / "run.json", {"events": [start, stop], "classes": ["x"], "dataset": "limited"}
+        )
     made = Model(home / "model" / "b")
     metrics.add(made, row(9, 0.25, ap50=0.5))
     lines = history.table()
     assert [line[0] for line in lines] == ["model", "a", "a/training-first", "b"]
-    assert lines[2][4] == "lr 0.2" and lines[3][5:8] == ["0.250", "0.500", "9"] and lines[1][9] == "1:30"
+    assert (
+        lines[2][4] == "lr 0.2"
+        and lines[3][5:8] == ["0.250", "0.500", "9"]
+        and lines[1][9] == "1:30"
+    )
     printed = text.table(lines, len(lines[0]))
     assert [line.index("limited") for line in printed[1:]] == [len("a/training-first  ")] * 3
     assert "lr 0.2" in printed[2] and "0.250" in printed[3]

@@ -52,7 +52,9 @@ def test_the_zoos_graph_has_the_zoos_classes_whatever_the_patched_config_says(ho
     assert code == 0 and out.strip() == str(model.file_of("uff"))
     assert "convert_uff: written by" in err and "next:" in err
     told = files.read_json(paths.beside_json(model.file_of("uff")))
-    assert told["labels"] == ["background", "bear", "horse", "giraffe"] and told["made_from"]["graph"].startswith("pretrained/")
+    assert told["labels"] == ["background", "bear", "horse", "giraffe"] and told["made_from"][
+        "graph"
+    ].startswith("pretrained/")
 
 
 def test_i_takes_the_exported_graph_with_its_classes(home, capsys):
@@ -60,7 +62,9 @@ def test_i_takes_the_exported_graph_with_its_classes(home, capsys):
     model = uff_models.lay_out(NAME, text(1), uff_models.frozen(text(1)), {1: "dog"}, exported=True)
     assert run(capsys, "-m", NAME, "-i")[0] == 0
     told = json.loads(paths.beside_json(model.file_of("uff")).read_text())
-    assert told["labels"] == ["background", "dog"] and told["made_from"]["graph"].startswith("inference-graph/")
+    assert told["labels"] == ["background", "dog"] and told["made_from"]["graph"].startswith(
+        "inference-graph/"
+    )
 
 
 def test_a_model_under_another_directory_goes_by_its_zoo_name(home, capsys):
@@ -72,7 +76,15 @@ def test_a_model_under_another_directory_goes_by_its_zoo_name(home, capsys):
     assert model.file_of("uff").name == "animals.uff"
 
 
-@pytest.mark.parametrize("name", ["ssd_mobilenet_v3_large_coco_2020_01_14", "mask_rcnn_inception_v2_coco_2018_01_28", "ssd", "nonsense"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ssd_mobilenet_v3_large_coco_2020_01_14",
+        "mask_rcnn_inception_v2_coco_2018_01_28",
+        "ssd",
+        "nonsense",
+    ],
+)
 def test_another_name_gets_the_list(home, capsys, name):
     code, _, err = run(capsys, "-m", name)
     assert code == 2 and err.count("\n") == 1

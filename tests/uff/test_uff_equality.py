@@ -12,7 +12,9 @@ from tests.helpers.uff_compare import assert_equal
 from tests.helpers.uff_interpreter import Interpreter
 from todus.uff import convert
 
-slow = pytest.mark.skipif(not os.environ.get("TODUS_SLOW"), reason="takes minutes; set TODUS_SLOW=1")
+slow = pytest.mark.skipif(
+    not os.environ.get("TODUS_SLOW"), reason="takes minutes; set TODUS_SLOW=1"
+)
 
 
 def converted(name, text, graph_def, num_classes):
@@ -55,7 +57,11 @@ def test_a_graph_with_the_names_and_ops_of_2018(home):
     graph_def = uff_models.as_of_2018(uff_models.frozen(text))
     path = converted(name, text, graph_def, 3)
     assert assert_equal(path, graph_def, uff_models.images(300, 1)) > 0
-    functions = [node.fields["func"].s for node in Interpreter(path).nodes.values() if node.operation == "Binary"]
+    functions = [
+        node.fields["func"].s
+        for node in Interpreter(path).nodes.values()
+        if node.operation == "Binary"
+    ]
     assert functions.count("mul") == 1
 
 
@@ -67,13 +73,21 @@ def test_explicit_padding_becomes_the_convolutions_own(home):
     assert_equal(path, graph_def, uff_models.images(128, 1))
     nodes = Interpreter(path).nodes.values()
     assert not [node for node in nodes if node.operation == "Pad"]
-    assert [node for node in nodes if node.operation == "Conv" and list(node.fields["padding"].i_list.val) == [1, 1]]
+    assert [
+        node
+        for node in nodes
+        if node.operation == "Conv" and list(node.fields["padding"].i_list.val) == [1, 1]
+    ]
 
 
 def test_fewer_detections_than_the_limit_and_other_thresholds(home):
     name = "ssd_mobilenet_v1_coco_2018_01_28"
     text = uff_models.pipeline_text(name, 3, 128, scores="score_threshold: 0.2")
-    text = text.replace("detections: 100", "detections: 7").replace("per_class: 100", "per_class: 7").replace("old: 0.6", "old: 0.35")
+    text = (
+        text.replace("detections: 100", "detections: 7")
+        .replace("per_class: 100", "per_class: 7")
+        .replace("old: 0.6", "old: 0.35")
+    )
     graph_def = uff_models.frozen(text)
     path = converted(name, text, graph_def, 3)
     assert assert_equal(path, graph_def, uff_models.images(128, 2)) == 14

@@ -35,9 +35,13 @@ pytestmark = pytest.mark.skipif(not ARCHIVE.exists(), reason="no real weights at
 def real(home, tmp_path):
     """(UFF file, GraphDef) of the real model."""
     with tarfile.open(str(ARCHIVE)) as archive:
-        members = {os.path.basename(each.name): each for each in archive.getmembers() if each.isfile()}
+        members = {
+            os.path.basename(each.name): each for each in archive.getmembers() if each.isfile()
+        }
         text = archive.extractfile(members["pipeline.config"]).read().decode()
-        graph_def = tf.GraphDef.FromString(archive.extractfile(members["frozen_inference_graph.pb"]).read())
+        graph_def = tf.GraphDef.FromString(
+            archive.extractfile(members["frozen_inference_graph.pb"]).read()
+        )
     model = lay_out(NAME, text, graph_def, categories.bundled("coco"))
     return convert.run(model, False, False, lambda line: None), graph_def
 
@@ -62,17 +66,28 @@ def test_its_average_precision_is_the_frozen_graphs(real):
         theirs += coco_results(int(file.stem), detections, image.shape)
         ours += coco_results(int(file.stem), rows, image.shape)
     from_frozen, from_uff = average_precision(theirs), average_precision(ours)
-    print("AP on %d images: frozen graph %.6f, UFF %.6f" % (len(list(IMAGES.glob("*.jpg"))), from_frozen, from_uff))
+    print(
+        "AP on %d images: frozen graph %.6f, UFF %.6f"
+        % (len(list(IMAGES.glob("*.jpg"))), from_frozen, from_uff)
+    )
     assert from_uff > 0.2 and abs(from_uff - from_frozen) < 1e-6
 
 
 @pytest.mark.skipif(not os.environ.get("TODUS_SLOW"), reason="takes minutes; set TODUS_SLOW=1")
-@pytest.mark.parametrize("name", ["ssd_mobilenet_v1_coco_2018_01_28", "ssd_mobilenet_v2_coco_2018_03_29"])
+@pytest.mark.parametrize(
+    "name", ["ssd_mobilenet_v1_coco_2018_01_28", "ssd_mobilenet_v2_coco_2018_03_29"]
+)
 def test_an_export_of_a_published_config_converts(home, name):
     text = (REAL / "configs" / (name + ".config")).read_text()
     exported = export(pipeline.parse(text, name), home)
     graph_def = tf.GraphDef.FromString((exported / "frozen_inference_graph.pb").read_bytes())
-    lay_out(name, (exported / "pipeline.config").read_text(), graph_def, categories.bundled("coco"), exported=True)
+    lay_out(
+        name,
+        (exported / "pipeline.config").read_text(),
+        graph_def,
+        categories.bundled("coco"),
+        exported=True,
+    )
     path = convert.run(paths.model(name), True, False, lambda line: None)
     assert_equal(path, graph_def, images(300, 1))
 
@@ -85,12 +100,17 @@ def export(config, folder):
         model.postprocess(model.predict(model.preprocess(image)[0], shape), shape)
         tf.train.get_or_create_global_step()
         draw = np.random.RandomState(5)
-        weights = {each.initializer.inputs[1]: random_weights(each.op.name, each.shape.as_list(), draw) for each in tf.global_variables()}
+        weights = {
+            each.initializer.inputs[1]: random_weights(each.op.name, each.shape.as_list(), draw)
+            for each in tf.global_variables()
+        }
         with tf.Session() as session:
             session.run([each.initializer for each in tf.global_variables()], weights)
             checkpoint = tf.train.Saver().save(session, str(folder / "model.ckpt"))
     with tf.Graph().as_default():
-        exporter.export_inference_graph("image_tensor", config, checkpoint, str(folder / "exported"))
+        exporter.export_inference_graph(
+            "image_tensor", config, checkpoint, str(folder / "exported")
+        )
     return folder / "exported"
 
 
@@ -101,7 +121,9 @@ class Resize:
         graph = tf.Graph()
         with graph.as_default():
             self._image = tf.placeholder(tf.float32, [None, None, 3])
-            self._resized = tf.image.resize_bilinear(self._image[None] * (2 / 255.0) - 1, [size, size])[0]
+            self._resized = tf.image.resize_bilinear(
+                self._image[None] * (2 / 255.0) - 1, [size, size]
+            )[0]
         self._session = tf.Session(graph=graph)
 
     def normalised(self, image):
@@ -115,7 +137,12 @@ def coco_results(image_id, detections, shape):
             "image_id": image_id,
             "category_id": int(label),
             "score": float(score),
-            "bbox": [float(x0 * width), float(y0 * height), float((x1 - x0) * width), float((y1 - y0) * height)],
+            "bbox": [
+                float(x0 * width),
+                float(y0 * height),
+                float((x1 - x0) * width),
+                float((y1 - y0) * height),
+            ],
         }
         for label, score, y0, x0, y1, x1 in detections
     ]

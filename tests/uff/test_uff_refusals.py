@@ -22,7 +22,9 @@ def config_text(**changes):
 
 @functools.lru_cache(maxsize=None)
 def small_graph_bytes():
-    return tf.graph_util.extract_sub_graph(uff_models.frozen(config_text()), ENDS).SerializeToString()
+    return tf.graph_util.extract_sub_graph(
+        uff_models.frozen(config_text()), ENDS
+    ).SerializeToString()
 
 
 def small_graph():
@@ -35,8 +37,16 @@ def refused(home, capsys):
     """Lays out a model (bytes or a GraphDef, a config, classes), converts it and returns the one line; or None where it converted."""
 
     def run(graph=None, text=None, names=None, name=NAME, may_convert=False, arguments=()):
-        data = small_graph_bytes() if graph is None else graph if isinstance(graph, bytes) else graph.SerializeToString()
-        model = uff_models.lay_out(name, text or config_text(), tf.GraphDef(), names or uff_models.classes(3))
+        data = (
+            small_graph_bytes()
+            if graph is None
+            else graph
+            if isinstance(graph, bytes)
+            else graph.SerializeToString()
+        )
+        model = uff_models.lay_out(
+            name, text or config_text(), tf.GraphDef(), names or uff_models.classes(3)
+        )
         model.zoo_frozen_graph.write_bytes(data)
         capsys.readouterr()
         code = command.run("convert_uff", convert_uff.main, ["-m", name, "-t", *arguments])
@@ -44,7 +54,9 @@ def refused(home, capsys):
         if may_convert and code == 0:
             return None
         assert code in (1, 2)
-        assert line.startswith("convert_uff: ") and line.count("\n") == 1 and "Traceback" not in line
+        assert (
+            line.startswith("convert_uff: ") and line.count("\n") == 1 and "Traceback" not in line
+        )
         assert len(line) < 700 and ";" in line
         assert sorted(path.name for path in model.folder.rglob("*")) == [
             "frozen_inference_graph.pb", "label_map.pbtxt", "pretrained", "zoo-pipeline.config"]  # fmt: skip
@@ -75,7 +87,9 @@ def test_a_file_that_is_no_graph(refused, kind):
     assert "graph" in refused(NOT_GRAPHS[kind])
 
 
-@pytest.mark.parametrize("part", [0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99, 0.9999])
+@pytest.mark.parametrize(
+    "part", [0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99, 0.9999]
+)
 def test_a_truncated_graph(refused, part):
     data = small_graph().SerializeToString()
     assert "graph" in refused(data[: int(len(data) * part)])
@@ -106,12 +120,21 @@ GRAPHS = {
     "no input": (lambda graph: damage.without(graph, "image_tensor"), "image_tensor"),
     "no weights": (lambda graph: damage.without(graph, damage.FIRST_WEIGHTS), damage.FIRST_WEIGHTS),
     "no convolution": (lambda graph: damage.without(graph, damage.FIRST_CONV), damage.FIRST_CONV),
-    "no bias": (lambda graph: damage.without(graph, "BoxPredictor_0/BoxEncodingPredictor/biases"), "biases"),
+    "no bias": (
+        lambda graph: damage.without(graph, "BoxPredictor_0/BoxEncodingPredictor/biases"),
+        "biases",
+    ),
     "no boxes": (lambda graph: damage.without(graph, "concat"), "concat"),
     "no classes": (lambda graph: damage.without(graph, "concat_1"), "concat_1"),
     "no anchors": (lambda graph: damage.without(graph, "Concatenate/concat"), "Concatenate/concat"),
-    "no shape": (lambda graph: damage.without(graph, "BoxPredictor_0/Reshape/shape"), "BoxPredictor_0/Reshape/shape"),
-    "no preprocessing": (lambda graph: damage.without(graph, "Preprocessor/mul"), "Preprocessor/mul"),
+    "no shape": (
+        lambda graph: damage.without(graph, "BoxPredictor_0/Reshape/shape"),
+        "BoxPredictor_0/Reshape/shape",
+    ),
+    "no preprocessing": (
+        lambda graph: damage.without(graph, "Preprocessor/mul"),
+        "Preprocessor/mul",
+    ),
     "no axis": (lambda graph: damage.without(graph, "concat/axis"), "concat/axis"),
     # Names of another kind of model.
     "boxes renamed": (damage.rename("concat", "boxes"), "no concat named concat"),
@@ -120,12 +143,18 @@ GRAPHS = {
     "preprocessing renamed": (damage.rename("Preprocessor", "Prepare"), "a loop"),
     "a node with a plugin's name": (damage.rename(damage.FIRST_RELU, "NMS"), "name of a plugin"),
     "a node with the input's name": (damage.rename(damage.FIRST_RELU, "Input"), "name of a plugin"),
-    "detections do not take the boxes": (damage.set_input("Postprocessor/raw_box_encodings", 0, "concat_1"), "boxes"),
+    "detections do not take the boxes": (
+        damage.set_input("Postprocessor/raw_box_encodings", 0, "concat_1"),
+        "boxes",
+    ),
     # Edges.
     "twice the same node": (damage.duplicate, "two nodes"),
     "an edge to nothing": (damage.set_input(damage.FIRST_RELU, 0, "nowhere"), "nowhere"),
     "an edge without a name": (damage.set_input(damage.FIRST_RELU, 0, ""), "empty name"),
-    "an edge to a second output": (damage.set_input(damage.FIRST_RELU, 0, damage.FIRST_NORM + ":1"), "second output"),
+    "an edge to a second output": (
+        damage.set_input(damage.FIRST_RELU, 0, damage.FIRST_NORM + ":1"),
+        "second output",
+    ),
     "a cycle": (damage.cycle, "its own input"),
     "an identity of itself": (damage.self_identity, "its own input"),
     "two beginnings": (damage.second_input, "begin"),
@@ -133,7 +162,10 @@ GRAPHS = {
     "predictors in another order": (damage.reorder_predictors, "boxes at a place"),
     "a feature map less": (damage.fewer_layers, "5 feature maps"),
     "an input less": (lambda graph: damage.node_of(graph, damage.FIRST_CONV).input.pop(), "Conv2D"),
-    "an identity of nothing": (lambda graph: damage.node_of(graph, damage.FIRST_WEIGHTS + "/read").input.pop(), "no input"),
+    "an identity of nothing": (
+        lambda graph: damage.node_of(graph, damage.FIRST_WEIGHTS + "/read").input.pop(),
+        "no input",
+    ),
     # Ops.
     "a leaky activation": (damage.set_op(damage.FIRST_RELU, "LeakyRelu"), "LeakyRelu"),
     "an unknown op": (damage.set_op(damage.FIRST_RELU, "NoSuchOp"), "NoSuchOp"),
@@ -153,23 +185,41 @@ GRAPHS = {
     "no padding": (damage.drop_attr(damage.FIRST_CONV, "padding"), "padding"),
     "strides of three": (damage.set_ints(damage.FIRST_CONV, "strides", [1, 2, 2]), "Conv2D"),
     "a stride over images": (damage.set_ints(damage.FIRST_CONV, "strides", [2, 2, 2, 1]), "stride"),
-    "dilated over channels": (damage.set_ints(damage.FIRST_CONV, "dilations", [1, 1, 1, 2]), "dilat"),
+    "dilated over channels": (
+        damage.set_ints(damage.FIRST_CONV, "dilations", [1, 1, 1, 2]),
+        "dilat",
+    ),
     "an unknown padding": (damage.set_string(damage.FIRST_CONV, "padding", b"FULL"), "FULL"),
-    "channels first": (damage.set_string(damage.FIRST_CONV, "data_format", b"NCHW"), "TensorFlow cannot build"),
+    "channels first": (
+        damage.set_string(damage.FIRST_CONV, "data_format", b"NCHW"),
+        "TensorFlow cannot build",
+    ),
     "an unknown layout": (damage.set_string(damage.FIRST_NORM, "data_format", b"HWNC"), "HWNC"),
     # Constants.
     "weights of NaN": (damage.poison(damage.FIRST_WEIGHTS, np.nan), "NaN"),
-    "weights of infinity": (damage.poison("FeatureExtractor/MobilenetV1/Conv2d_0/BatchNorm/beta", np.inf), "infinity"),
+    "weights of infinity": (
+        damage.poison("FeatureExtractor/MobilenetV1/Conv2d_0/BatchNorm/beta", np.inf),
+        "infinity",
+    ),
     "half the weights": (damage.cut_tensor(damage.FIRST_WEIGHTS), damage.FIRST_WEIGHTS),
-    "weights of text": (damage.set_value(damage.FIRST_WEIGHTS, np.array([b"a"], object)), "TensorFlow cannot build"),
+    "weights of text": (
+        damage.set_value(damage.FIRST_WEIGHTS, np.array([b"a"], object)),
+        "TensorFlow cannot build",
+    ),
     "weights of doubles": (damage.set_value(damage.FIRST_WEIGHTS, np.zeros((3, 3, 3, 8))), "float"),
-    "weights of another shape": (damage.set_value(damage.FIRST_WEIGHTS, np.zeros((3, 3, 5, 8), np.float32)), "TensorFlow cannot build"),
+    "weights of another shape": (
+        damage.set_value(damage.FIRST_WEIGHTS, np.zeros((3, 3, 5, 8), np.float32)),
+        "TensorFlow cannot build",
+    ),
     "a bias of another length": (
         damage.set_value("BoxPredictor_0/BoxEncodingPredictor/biases", np.zeros(5, np.float32)),
         "TensorFlow cannot build",
     ),
     "a mean for each channel": (damage.other_normalisation, "normalised"),
-    "other anchors": (damage.set_value("MultipleGridAnchorGenerator/Sqrt/x", np.float32([1, 3, 0.5])), "anchors"),
+    "other anchors": (
+        damage.set_value("MultipleGridAnchorGenerator/Sqrt/x", np.float32([1, 3, 0.5])),
+        "anchors",
+    ),
     "joined along another axis": (damage.set_value("concat/axis", np.int32(2)), "axis 1"),
 }
 
@@ -188,30 +238,69 @@ CONFIGS = {
     "classes of another config": (("num_classes: 3", "num_classes: 90"), "pipeline.config 91"),
     "fewer classes": (("num_classes: 3", "num_classes: 2"), "has the id 3"),
     "other aspect ratios": (("aspect_ratios: 3.0", "aspect_ratios: 4.0"), "anchors"),
-    "a ratio more": (("aspect_ratios: 3.0", "aspect_ratios: 3.0 aspect_ratios: 4.0"), "boxes at a place"),
-    "two ratios": (("aspect_ratios: 0.5 aspect_ratios: 3.0 aspect_ratios: 0.3333", ""), "aspect_ratios"),
+    "a ratio more": (
+        ("aspect_ratios: 3.0", "aspect_ratios: 3.0 aspect_ratios: 4.0"),
+        "boxes at a place",
+    ),
+    "two ratios": (
+        ("aspect_ratios: 0.5 aspect_ratios: 3.0 aspect_ratios: 0.3333", ""),
+        "aspect_ratios",
+    ),
     "other scales": (("min_scale: 0.2", "min_scale: 0.15"), "anchors"),
     "fewer layers": (("num_layers: 6", "num_layers: 5"), "num_layers: 5"),
     "one layer": (("num_layers: 6", "num_layers: 1"), "num_layers: 1"),
-    "all boxes in the lowest layer": (("num_layers: 6", "num_layers: 6 reduce_boxes_in_lowest_layer: false"), "3 boxes"),
+    "all boxes in the lowest layer": (
+        ("num_layers: 6", "num_layers: 6 reduce_boxes_in_lowest_layer: false"),
+        "3 boxes",
+    ),
     "not square": (("width: 128", "width: 192"), "square"),
     "tiny": (("height: 128 width: 128", "height: 0 width: 0"), "no fixed size"),
-    "size of the image": (("fixed_shape_resizer { height: 128 width: 128 }", "keep_aspect_ratio_resizer { }"), "fixed"),
+    "size of the image": (
+        ("fixed_shape_resizer { height: 128 width: 128 }", "keep_aspect_ratio_resizer { }"),
+        "fixed",
+    ),
     "softmax": (("score_converter: SIGMOID", "score_converter: SOFTMAX"), "SOFTMAX"),
-    "scaled logits": (("score_converter: SIGMOID", "score_converter: SIGMOID logit_scale: 2.0"), "logit_scale"),
-    "soft suppression": (("iou_threshold: 0.6", "iou_threshold: 0.6 soft_nms_sigma: 0.5"), "soft_nms_sigma"),
-    "suppression over classes": (("iou_threshold: 0.6", "iou_threshold: 0.6 use_class_agnostic_nms: true"), "class_agnostic"),
-    "no detections": (("max_total_detections: 100", "max_total_detections: 0"), "max_total_detections"),
+    "scaled logits": (
+        ("score_converter: SIGMOID", "score_converter: SIGMOID logit_scale: 2.0"),
+        "logit_scale",
+    ),
+    "soft suppression": (
+        ("iou_threshold: 0.6", "iou_threshold: 0.6 soft_nms_sigma: 0.5"),
+        "soft_nms_sigma",
+    ),
+    "suppression over classes": (
+        ("iou_threshold: 0.6", "iou_threshold: 0.6 use_class_agnostic_nms: true"),
+        "class_agnostic",
+    ),
+    "no detections": (
+        ("max_total_detections: 100", "max_total_detections: 0"),
+        "max_total_detections",
+    ),
     "another box coder": (
-        ("faster_rcnn_box_coder { y_scale: 10.0 x_scale: 10.0 height_scale: 5.0 width_scale: 5.0 }", "mean_stddev_box_coder { }"),
+        (
+            "faster_rcnn_box_coder { y_scale: 10.0 x_scale: 10.0 height_scale: 5.0 width_scale: 5.0 }",
+            "mean_stddev_box_coder { }",
+        ),
         "mean_stddev_box_coder",
     ),  # fmt: skip
     "a box coder of zeros": (("y_scale: 10.0", "y_scale: 0.0"), "not positive"),
-    "no background": (("num_classes: 3", "num_classes: 3 add_background_class: false"), "background"),
-    "shared predictors": (("box_predictor {", "box_predictor { weight_shared_convolutional_box_predictor { } } #"), "weight_shared"),
+    "no background": (
+        ("num_classes: 3", "num_classes: 3 add_background_class: false"),
+        "background",
+    ),
+    "shared predictors": (
+        ("box_predictor {", "box_predictor { weight_shared_convolutional_box_predictor { } } #"),
+        "weight_shared",
+    ),
     "an FPN": (("ssd_mobilenet_v1", "ssd_mobilenet_v1_fpn"), "FPN"),
-    "multiscale anchors": (("anchor_generator { ssd", "anchor_generator { multiscale_anchor_generator { } } #"), "FPN"),
-    "quantization-aware": (("} }\n", "} }\ngraph_rewriter { quantization { delay: 10 } }\n"), "quantization-aware"),
+    "multiscale anchors": (
+        ("anchor_generator { ssd", "anchor_generator { multiscale_anchor_generator { } } #"),
+        "FPN",
+    ),
+    "quantization-aware": (
+        ("} }\n", "} }\ngraph_rewriter { quantization { delay: 10 } }\n"),
+        "quantization-aware",
+    ),
     "a Faster R-CNN": (None, "Faster R-CNN"),
     "no config at all": ((None, "\n"), "no model"),
     "not a config": ((None, "<html>"), "web page"),
@@ -232,7 +321,10 @@ def test_an_unsupported_config(refused, kind):
         at = text.rindex(change[0]) if kind == "quantization-aware" else text.index(change[0])
         text = text[:at] + change[1] + text[at + len(change[0]) :]
         if "#" in change[1]:  # leaves out the message that it replaces
-            end = {"multiscale anchors": "post_processing", "shared predictors": "anchor_generator"}[kind]
+            end = {
+                "multiscale anchors": "post_processing",
+                "shared predictors": "anchor_generator",
+            }[kind]
             text = text[: text.index("#")] + text[text.index(end) :]
     line = refused(text=text)
     assert word in line
@@ -255,4 +347,8 @@ def test_a_refused_graph_leaves_the_files_of_an_earlier_conversion(home, capsys)
     model.zoo_frozen_graph.write_bytes(b"")
     assert command.run("convert_uff", convert_uff.main, ["-m", NAME]) == 1
     assert paths.model(NAME).file_of("uff").read_bytes() == before
-    assert sorted(path.name for path in model.folder.iterdir()) == ["pretrained", NAME + ".uff", NAME + ".uff.json"]
+    assert sorted(path.name for path in model.folder.iterdir()) == [
+        "pretrained",
+        NAME + ".uff",
+        NAME + ".uff.json",
+    ]

@@ -60,7 +60,9 @@ def stand_ins(monkeypatch, version):
         else:
 
             def create_builder_config(self):
-                return types.SimpleNamespace(set_memory_pool_limit=lambda pool, size: log.append(size), set_flag=log.append)
+                return types.SimpleNamespace(
+                    set_memory_pool_limit=lambda pool, size: log.append(size), set_flag=log.append
+                )
 
             def build_serialized_network(self, network, config):
                 return network.path.encode()
@@ -104,10 +106,17 @@ def stand_ins(monkeypatch, version):
     trt.init_libnvinfer_plugins = lambda logger, namespace: None
     trt.Builder, trt.UffParser, trt.volume = Builder, Parser, lambda shape: int(np.prod(shape))
     trt.BuilderFlag = trt.MemoryPoolType = types.SimpleNamespace(FP16="fp16", WORKSPACE="workspace")
-    trt.Runtime = lambda logger: types.SimpleNamespace(deserialize_cuda_engine=lambda data: Engine(data.decode()))
+    trt.Runtime = lambda logger: types.SimpleNamespace(
+        deserialize_cuda_engine=lambda data: Engine(data.decode())
+    )
     package = types.ModuleType("pycuda")
     package.driver = cuda
-    modules = {"tensorrt": trt, "pycuda": package, "pycuda.driver": cuda, "pycuda.autoinit": types.ModuleType("pycuda.autoinit")}
+    modules = {
+        "tensorrt": trt,
+        "pycuda": package,
+        "pycuda.driver": cuda,
+        "pycuda.autoinit": types.ModuleType("pycuda.autoinit"),
+    }
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     return log
@@ -122,7 +131,11 @@ def test_the_sample_builds_an_engine_and_prints_detections(home, monkeypatch, ca
     Image.fromarray(pixels).save(str(home / "image.png"))
     log = stand_ins(monkeypatch, version)
     monkeypatch.setattr(sys, "argv", ["detect_trt.py", str(path), str(home / "image.png")])
-    (sample,) = [code for code in re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL) if "UffParser" in code]
+    (sample,) = [
+        code
+        for code in re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+        if "UffParser" in code
+    ]
     exec(compile(sample, str(DOCS), "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     rows = Interpreter(path).detections(pixels.astype(np.float32) / np.float32(127.5) - 1)

@@ -14,14 +14,19 @@ def main(_argv=None) -> int:
     from todus.evaluation import average_precision
 
     model = chosen_model()
-    rounds, threads = variables.value("ROUNDS", "benchmark"), variables.value("THREADS", "benchmark")
+    rounds, threads = (
+        variables.value("ROUNDS", "benchmark"),
+        variables.value("THREADS", "benchmark"),
+    )
     examples = average_precision.examples_of(prepared.dataset_of(model), "val", min(rounds, 50))
     images = [image_files.decode(example.encoded) for example in examples]
 
     def say(line: str) -> None:
         command.say("benchmark: %s" % line)
 
-    result = latency.run(model, images, rounds, threads, lambda title: say("opening %s" % title), say)
+    result = latency.run(
+        model, images, rounds, threads, lambda title: say("opening %s" % title), say
+    )
     result.update(cores=cores.cores(), classes=list(artefacts.of_model(model).classes))
     latency.print_table(result)
     files.write_json(model.folder / "benchmark.json", result)

@@ -14,7 +14,9 @@ from todus.errors import UsageError
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = command.Parser("todus.commands.convert", __doc__)
-    parser.add_argument("form", metavar="FORM", help=", ".join(form.name for form in forms.FORMS if form.exporter))
+    parser.add_argument(
+        "form", metavar="FORM", help=", ".join(form.name for form in forms.FORMS if form.exporter)
+    )
     form = forms.find(parser.parse_args(argv).form)
     if not form.exporter:
         raise UsageError("%s comes from another command: %s" % (form.title, form.command))

@@ -15,16 +15,30 @@ from todus.commands import preflight
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = command.Parser("convert_uff", __doc__)
-    parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="a directory under model/")
-    parser.add_argument("-i", "--inference-graph", action="store_true", help="the exported graph instead of the zoo's")
-    parser.add_argument("-t", "--text", action="store_true", help="also write MODEL.pbtxt, the readable form")
+    parser.add_argument(
+        "-m", "--model", required=True, metavar="MODEL", help="a directory under model/"
+    )
+    parser.add_argument(
+        "-i",
+        "--inference-graph",
+        action="store_true",
+        help="the exported graph instead of the zoo's",
+    )
+    parser.add_argument(
+        "-t", "--text", action="store_true", help="also write MODEL.pbtxt, the readable form"
+    )
     given = parser.parse_args(argv)
 
     preflight.convert()
     from todus.uff import convert
 
     model = paths.model(given.model)
-    target = convert.run(model, given.inference_graph, given.text, lambda line: command.say("convert_uff: " + line))
+    target = convert.run(
+        model, given.inference_graph, given.text, lambda line: command.say("convert_uff: " + line)
+    )
     print(target)
-    command.say("next: copy it and %s to the device and build the engine there, see docs/tensorrt.md" % paths.beside_json(target).name)
+    command.say(
+        "next: copy it and %s to the device and build the engine there, see docs/tensorrt.md"
+        % paths.beside_json(target).name
+    )
     return 0

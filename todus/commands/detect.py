@@ -21,9 +21,17 @@ from todus.text import one_line
 
 def parser() -> command.Parser:
     result = command.Parser("detect", __doc__)
-    result.add_argument("-m", "--model", metavar="NAME", required=True, help="a model under model/, or its folder")
+    result.add_argument(
+        "-m", "--model", metavar="NAME", required=True, help="a model under model/, or its folder"
+    )
     result.add_argument("--format", metavar="FORM", help=forms.names())
-    result.add_argument("--checkpoint", metavar="PREFIX", nargs="?", const="", help="model.ckpt-N, latest, best or pretrained (the slice)")
+    result.add_argument(
+        "--checkpoint",
+        metavar="PREFIX",
+        nargs="?",
+        const="",
+        help="model.ckpt-N, latest, best or pretrained (the slice)",
+    )
     result.add_argument(
         "--threshold",
         type=command.typed(variables.Decimal(0, 1)),
@@ -33,10 +41,20 @@ def parser() -> command.Parser:
     )
     result.add_argument("--json", action="store_true", help="a line of JSON an image on stdout")
     result.add_argument(
-        "--frames", type=command.typed(variables.Whole(1)), metavar="N", help="only the first N frames of a video or camera"
+        "--frames",
+        type=command.typed(variables.Whole(1)),
+        metavar="N",
+        help="only the first N frames of a video or camera",
     )
-    result.add_argument("--out", metavar="DIR", help="where the pictures go (default: model/NAME/detections)")
-    result.add_argument("images", nargs="+", metavar="IMAGE", help="an image, a folder of images, a video file or camera:N")
+    result.add_argument(
+        "--out", metavar="DIR", help="where the pictures go (default: model/NAME/detections)"
+    )
+    result.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="an image, a folder of images, a video file or camera:N",
+    )
     return result
 
 
@@ -95,7 +113,9 @@ def detect_in_video(detector, source, out: Path, arguments) -> None:
         for count, (image, rate) in enumerate(media.frames(source, arguments.frames), start=1):
             found = detector.detect([image])[0]
             write(drawing.draw(image, found, detector.names, arguments.threshold), rate)
-            print_detections("%s#%d" % (source.name, count - 1), image, found, detector.names, arguments)
+            print_detections(
+                "%s#%d" % (source.name, count - 1), image, found, detector.names, arguments
+            )
     command.say("detect: %d frames, %s" % (count, target))
 
 
@@ -105,10 +125,28 @@ def print_detections(name: str, image, found, names, arguments) -> None:
     for (ymin, xmin, ymax, xmax), class_id, score in zip(*found):
         if score >= arguments.threshold:
             label = names.get(int(class_id), str(int(class_id)))
-            rows.append((label, float(score), xmin * width, ymin * height, xmax * width, ymax * height))
+            rows.append(
+                (label, float(score), xmin * width, ymin * height, xmax * width, ymax * height)
+            )
     if arguments.json:
-        listed = [{"class": row[0], "score": round(row[1], 4), "box": [round(float(side), 1) for side in row[2:]]} for row in rows]
-        print(json.dumps({"image": name, "width": width, "height": height, "detections": listed}, ensure_ascii=False), flush=True)
+        listed = [
+            {
+                "class": row[0],
+                "score": round(row[1], 4),
+                "box": [round(float(side), 1) for side in row[2:]],
+            }
+            for row in rows
+        ]
+        print(
+            json.dumps(
+                {"image": name, "width": width, "height": height, "detections": listed},
+                ensure_ascii=False,
+            ),
+            flush=True,
+        )
         return
     for label, score, *box in rows:
-        print("%s\t%s\t%.3f\t%d\t%d\t%d\t%d" % ((name, one_line(label), score) + tuple(box)), flush=True)
+        print(
+            "%s\t%s\t%.3f\t%d\t%d\t%d\t%d" % ((name, one_line(label), score) + tuple(box)),
+            flush=True,
+        )

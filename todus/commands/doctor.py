@@ -19,7 +19,11 @@ from todus.doctor.findings import Finding
 
 def parser() -> command.Parser:
     result = command.Parser("todus.commands.doctor", __doc__)
-    result.add_argument("--deep", action="store_true", help="also import TensorFlow and try a rewrite, an evaluation and a conversion")
+    result.add_argument(
+        "--deep",
+        action="store_true",
+        help="also import TensorFlow and try a rewrite, an evaluation and a conversion",
+    )
     result.add_argument("--offline", action="store_true", help="ask no mirror")
     result.add_argument("--json", action="store_true", help="print one JSON object")
     return result
@@ -31,7 +35,13 @@ def main(argv: Optional[List[str]] = None) -> int:
     found = examine(arguments.deep, arguments.offline, show)
     numbers = findings.counted(found)
     if arguments.json:
-        print(json.dumps({"counts": numbers, "findings": [finding._asdict() for finding in found]}, indent=2, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"counts": numbers, "findings": [finding._asdict() for finding in found]},
+                indent=2,
+                ensure_ascii=False,
+            )
+        )
     else:
         print(findings.summary(found))
     return 1 if numbers["error"] else 0

@@ -18,8 +18,12 @@ def main(_argv=None) -> int:
     prefix = checkpoints.choose(model, variables.value("CHECKPOINT_PREFIX", NAME) or "")
     input_type = variables.value("INPUT_TYPE", NAME)
     preflight.export(model, prefix)
-    graph = inference_graph.export(model, prefix, input_type, input_shape(model), variables.value("SCORE_THRESHOLD", NAME))
-    print("%s  %.1f MB, from %s" % (graph, graph.stat().st_size / 1e6, checkpoints.described(prefix)))
+    graph = inference_graph.export(
+        model, prefix, input_type, input_shape(model), variables.value("SCORE_THRESHOLD", NAME)
+    )
+    print(
+        "%s  %.1f MB, from %s" % (graph, graph.stat().st_size / 1e6, checkpoints.described(prefix))
+    )
     saved = model.saved_model
     print("%s  %.1f MB" % (saved, files.size_of(saved) / 1e6))
     print("next: python -m eval -m %s -i, or ./export-tflite.sh" % model.name)
@@ -34,7 +38,10 @@ def input_shape(model: Model) -> Optional[List[Optional[int]]]:
     if text == "fixed":
         size = pipeline.input_size(pipeline.read(model.pipeline))
         if not size:
-            raise UsageError("INPUT_SHAPE=fixed: %s has an input of no fixed size; name one, such as INPUT_SHAPE=480x640" % model.name)
+            raise UsageError(
+                "INPUT_SHAPE=fixed: %s has an input of no fixed size; name one, such as INPUT_SHAPE=480x640"
+                % model.name
+            )
         return [batch, size[0], size[1], 3]
     height, _, width = text.partition("x")
     return [batch, int(height), int(width), 3]

@@ -15,7 +15,15 @@ from typing import List, Tuple
 
 from todus import categories, command, paths, text, variables
 from todus.errors import UsageError
-from todus.model import checkpoint_values, class_slice, pipeline, pipeline_options, prepare, prepared, zoo
+from todus.model import (
+    checkpoint_values,
+    class_slice,
+    pipeline,
+    pipeline_options,
+    prepare,
+    prepared,
+    zoo,
+)
 from todus.text import one_line, shortened
 
 COUNT = command.typed(variables.Whole(1))
@@ -24,22 +32,57 @@ RATE = command.typed(variables.Decimal(0, 1000000, above=True))
 
 def parser() -> command.Parser:
     result = command.Parser("model", __doc__)
-    result.add_argument("-m", "--model", metavar="NAME", help="the zoo's name for it; --list shows them")
-    result.add_argument("-d", "--dataset", metavar="NAME", help="limit it to this dataset's classes: limited, complete, voc/NAME ...")
-    result.add_argument("--categories", metavar="NAMES", help='limit it to these classes, without a dataset: "bear horse giraffe"')
-    result.add_argument("-q", "--quantize", action="store_true", help="train quantization-aware, for uint8 TFLite (EdgeTPU)")
     result.add_argument(
-        "--as", dest="name", metavar="DIR", help="the directory under model/, so that one zoo model serves several products"
+        "-m", "--model", metavar="NAME", help="the zoo's name for it; --list shows them"
+    )
+    result.add_argument(
+        "-d",
+        "--dataset",
+        metavar="NAME",
+        help="limit it to this dataset's classes: limited, complete, voc/NAME ...",
+    )
+    result.add_argument(
+        "--categories",
+        metavar="NAMES",
+        help='limit it to these classes, without a dataset: "bear horse giraffe"',
+    )
+    result.add_argument(
+        "-q",
+        "--quantize",
+        action="store_true",
+        help="train quantization-aware, for uint8 TFLite (EdgeTPU)",
+    )
+    result.add_argument(
+        "--as",
+        dest="name",
+        metavar="DIR",
+        help="the directory under model/, so that one zoo model serves several products",
     )
     source = result.add_argument_group("where it comes from")
-    source.add_argument("--archive", metavar="PATH", help="a .tar.gz or its URL instead of the zoo's")
-    source.add_argument("--config", metavar="FILE", help="a pipeline.config instead of the archive's")
-    source.add_argument("--label-map", metavar="FILE", help="the label map of the zoo model, where its archive has none")
-    source.add_argument("--no-limit", action="store_true", help="a fresh, untrained head on the zoo model's features")
+    source.add_argument(
+        "--archive", metavar="PATH", help="a .tar.gz or its URL instead of the zoo's"
+    )
+    source.add_argument(
+        "--config", metavar="FILE", help="a pipeline.config instead of the archive's"
+    )
+    source.add_argument(
+        "--label-map",
+        metavar="FILE",
+        help="the label map of the zoo model, where its archive has none",
+    )
+    source.add_argument(
+        "--no-limit",
+        action="store_true",
+        help="a fresh, untrained head on the zoo model's features",
+    )
     look = result.add_argument_group("look, and change nothing")
     look.add_argument("--list", action="store_true", help="print the zoo's models")
-    look.add_argument("--summary", action="store_true", help="print what the prepared model is made of")
-    look.add_argument("--variables", action="store_true", help="print the names and shapes of its variables")
+    look.add_argument(
+        "--summary", action="store_true", help="print what the prepared model is made of"
+    )
+    look.add_argument(
+        "--variables", action="store_true", help="print the names and shapes of its variables"
+    )
     add_patches(result.add_argument_group("pipeline.config (default: the zoo's)"))
     return result
 
@@ -53,15 +96,34 @@ def add_patches(group) -> None:
     )
     group.add_argument("--steps", type=COUNT, metavar="N", help="training steps")
     group.add_argument("--learning-rate", type=RATE, metavar="R")
-    group.add_argument("--decay", choices=pipeline_options.DECAYS, help="of the learning rate (default with --learning-rate: constant)")
+    group.add_argument(
+        "--decay",
+        choices=pipeline_options.DECAYS,
+        help="of the learning rate (default with --learning-rate: constant)",
+    )
     group.add_argument("--decay-steps", type=COUNT, metavar="N")
     group.add_argument("--decay-factor", type=RATE, metavar="F")
     group.add_argument("--warmup-steps", type=COUNT, metavar="N")
     group.add_argument("--optimizer", choices=pipeline_options.OPTIMIZERS)
-    group.add_argument("--augment", metavar="NAMES", help="comma-separated: %s" % ", ".join(pipeline_options.AUGMENTATIONS))
-    group.add_argument("--freeze", metavar="REGEX", help="variables that training leaves alone; backbone is the feature extractor")
-    group.add_argument("--image-size", type=command.typed(Size()), metavar="HxW", help="of a model with a fixed input")
-    group.add_argument("--min-size", type=COUNT, metavar="N", help="of a model that keeps the aspect")
+    group.add_argument(
+        "--augment",
+        metavar="NAMES",
+        help="comma-separated: %s" % ", ".join(pipeline_options.AUGMENTATIONS),
+    )
+    group.add_argument(
+        "--freeze",
+        metavar="REGEX",
+        help="variables that training leaves alone; backbone is the feature extractor",
+    )
+    group.add_argument(
+        "--image-size",
+        type=command.typed(Size()),
+        metavar="HxW",
+        help="of a model with a fixed input",
+    )
+    group.add_argument(
+        "--min-size", type=COUNT, metavar="N", help="of a model that keeps the aspect"
+    )
     group.add_argument("--max-size", type=COUNT, metavar="N")
     group.add_argument("--pad-to-multiple", type=COUNT, metavar="N")
     group.add_argument(
@@ -147,7 +209,10 @@ def options_of(arguments) -> pipeline_options.Options:
 
 def list_zoo() -> int:
     rows = [("NAME", "INPUT", "KIND", "mAP", "ms AN IMAGE")]
-    rows += [(entry.name, entry.input, entry.kind, entry.map, entry.milliseconds) for entry in zoo.table()]
+    rows += [
+        (entry.name, entry.input, entry.kind, entry.map, entry.milliseconds)
+        for entry in zoo.table()
+    ]
     print("\n".join(text.table(rows, left=len(rows[0]))))
     return 0
 
@@ -164,7 +229,12 @@ def look(model: paths.Model, arguments) -> int:
     cost = resources.costs(config)
     names = categories.read_label_map(model.limited_label_map)
     rows = [
-        ("input", "%dx%d pixels" % pipeline.input_size(config) if pipeline.input_size(config) else "follows the image"),
+        (
+            "input",
+            "%dx%d pixels" % pipeline.input_size(config)
+            if pipeline.input_size(config)
+            else "follows the image",
+        ),
         ("classes", "%d: %s" % (len(names), one_line(shortened(names.values(), 6)))),
         ("extractor", pipeline.extractor(config)),
         ("predictor", pipeline.box_predictor(config)),
@@ -172,9 +242,18 @@ def look(model: paths.Model, arguments) -> int:
         ("trainable", "%d variables, %d frozen" % (len(cost.trainable), len(cost.frozen))),
         ("parameters", "%.2f M" % (cost.parameters / 1e6)),
         ("multiply-adds", "%.3f G an image" % (cost.multiply_adds / 1e9)),
-        ("TFLite size", "about %.1f MB in int8, %.1f MB in float" % (cost.parameters / 1e6, 4 * cost.parameters / 1e6)),
+        (
+            "TFLite size",
+            "about %.1f MB in int8, %.1f MB in float"
+            % (cost.parameters / 1e6, 4 * cost.parameters / 1e6),
+        ),
         ("training", "about %.1f GB at batch size %d" % _memory(cost, config)),
-        ("quantization", "from step %d" % config.graph_rewriter.quantization.delay if pipeline.is_quantized(config) else "none"),
+        (
+            "quantization",
+            "from step %d" % config.graph_rewriter.quantization.delay
+            if pipeline.is_quantized(config)
+            else "none",
+        ),
     ]
     for name, value in rows:
         print("%-14s %s" % (name, value))
@@ -196,11 +275,22 @@ def report(model: paths.Model, request: prepare.Request, made: prepare.Prepared)
         print("  from the zoo   %s" % one_line(shortened(sliced.from_zoo) or "none"))
         if sliced.fresh:
             print("  new, untrained %s" % one_line(shortened(sliced.fresh)))
-        print("  variables      %d sliced, %d copied, %d dropped" % (len(sliced.sliced), len(sliced.copied), len(sliced.dropped)))
-        print("  parameters     %.2f M -> %.2f M" % (sliced.parameters_before / 1e6, sliced.parameters / 1e6))
-        print("  checkpoint     %.1f MB -> %.1f MB" % (made.bytes_before / 1e6, made.bytes_after / 1e6))
+        print(
+            "  variables      %d sliced, %d copied, %d dropped"
+            % (len(sliced.sliced), len(sliced.copied), len(sliced.dropped))
+        )
+        print(
+            "  parameters     %.2f M -> %.2f M"
+            % (sliced.parameters_before / 1e6, sliced.parameters / 1e6)
+        )
+        print(
+            "  checkpoint     %.1f MB -> %.1f MB"
+            % (made.bytes_before / 1e6, made.bytes_after / 1e6)
+        )
         if not class_slice.is_exact(made.zoo_config):
-            print("  note           classes share a softmax: scores are close to the zoo model's, not equal")
+            print(
+                "  note           classes share a softmax: scores are close to the zoo model's, not equal"
+            )
     elif made.start == "features":
         print(
             "  a fresh head   %d variables copied, %d left out: it detects nothing before training"
@@ -209,7 +299,9 @@ def report(model: paths.Model, request: prepare.Request, made: prepare.Prepared)
     else:
         print("  a classifier   its features are the start; it detects nothing before training")
     if pipeline.is_quantized(made.config):
-        print("  quantization   aware, from step %d" % made.config.graph_rewriter.quantization.delay)
+        print(
+            "  quantization   aware, from step %d" % made.config.graph_rewriter.quantization.delay
+        )
     lines = pipeline.changes(made.zoo_config, made.config)
     print("pipeline.config, %d fields changed:" % len(lines))
     home = str(paths.home()) + "/"
@@ -219,6 +311,9 @@ def report(model: paths.Model, request: prepare.Request, made: prepare.Prepared)
         command.say("model: %s" % one_line(note))
     folder = shlex.quote(str(model.folder))
     if request.dataset:
-        print("next: export MODEL_DIR=%s %s&& ./train.sh" % (folder, "&& ./eval.sh " if made.start == "slice" else ""))
+        print(
+            "next: export MODEL_DIR=%s %s&& ./train.sh"
+            % (folder, "&& ./eval.sh " if made.start == "slice" else "")
+        )
     elif made.start == "slice":
         print("next: export MODEL_DIR=%s CHECKPOINT_PREFIX=pretrained && ./export.sh" % folder)

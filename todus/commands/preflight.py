@@ -20,7 +20,11 @@ from todus.text import one_line, shortened
 Say = Callable[[str], None]
 
 LOOKED_AT = 300  # images of train whose boxes are measured
-SLOTS = {"momentum_optimizer": 1, "rms_prop_optimizer": 2, "adam_optimizer": 2}  # values an optimizer keeps beside each weight
+SLOTS = {
+    "momentum_optimizer": 1,
+    "rms_prop_optimizer": 2,
+    "adam_optimizer": 2,
+}  # values an optimizer keeps beside each weight
 EXPORTED = 5  # an export's size in checkpoints: frozen graph, SavedModel, checkpoint with its graph, and the same while it is replaced
 
 
@@ -46,11 +50,15 @@ def train(model: Model, config: pipeline.Config, keep: int, evaluates: bool, say
     classes_agree(model, config, dataset)
     newest = checkpoints.latest(model)
     if newest:
-        checkpoint_files.check(newest[1], "remove %s.*: the one before it is taken then" % newest[1])
+        checkpoint_files.check(
+            newest[1], "remove %s.*: the one before it is taken then" % newest[1]
+        )
     else:
         _start_is_whole(model, config)
     _room_for_checkpoints(model, config, keep)
-    for doubt in itertools.chain(_memory(model, config), tiny_boxes(dataset, config), gpus.doubts()):
+    for doubt in itertools.chain(
+        _memory(model, config), tiny_boxes(dataset, config), gpus.doubts()
+    ):
         say(doubt)
 
 
@@ -81,12 +89,17 @@ def convert(*modules: str) -> None:
 def checkpoint_is_whole(prefix: Path) -> None:
     """Raises TodusError, with the way to another one, for a checkpoint that is cut short or damaged."""
     of_model = checkpoints.is_slice(prefix) or prefix.parent.name == "pretrained"
-    checkpoint_files.check(prefix, "run python -m model again" if of_model else "take another one with CHECKPOINT_PREFIX")
+    checkpoint_files.check(
+        prefix,
+        "run python -m model again" if of_model else "take another one with CHECKPOINT_PREFIX",
+    )
 
 
 def _readers_find_their_files(model: Model, config: pipeline.Config) -> None:
     """Raises TodusError for an input_path of pipeline.config, written by hand perhaps, that no file matches."""
-    readers = [("train_input_reader", config.train_input_reader)] + [("eval_input_reader", each) for each in config.eval_input_reader]
+    readers = [("train_input_reader", config.train_input_reader)] + [
+        ("eval_input_reader", each) for each in config.eval_input_reader
+    ]
     for name, each in readers:
         for pattern in each.tf_record_input_reader.input_path:
             if not glob.glob(pattern):
@@ -96,30 +109,46 @@ def _readers_find_their_files(model: Model, config: pipeline.Config) -> None:
 
 def classes_agree(model: Model, config: pipeline.Config, dataset: Dataset) -> None:
     """Raises TodusError unless label map, dataset.json, num_classes and the slice name the same classes."""
-    listed = {entry["id"]: one_line(entry["name"]) for entry in reader.read_manifest(dataset)["categories"]}
+    listed = {
+        entry["id"]: one_line(entry["name"])
+        for entry in reader.read_manifest(dataset)["categories"]
+    }
     path = Path(config.train_input_reader.label_map_path)
     names = categories.read_label_map(path)
     if path == dataset.label_map and names != listed:
-        raise TodusError("%s and dataset.json name different classes; build the dataset again" % path)
+        raise TodusError(
+            "%s and dataset.json name different classes; build the dataset again" % path
+        )
     sliced = categories.read_label_map(model.limited_label_map)
     if sliced != names:
         raise TodusError(
             "%s was prepared for %s, and the dataset now has %s; run: %s"
-            % (model.name, shortened(sliced.values()), shortened(names.values()), prepared.preparation(model))
+            % (
+                model.name,
+                shortened(sliced.values()),
+                shortened(names.values()),
+                prepared.preparation(model),
+            )
         )
     _ids_fit(path, names, config, has_gaps=names == listed)
 
 
-def _ids_fit(path: Path, names: Dict[int, str], config: pipeline.Config, has_gaps: bool = True) -> None:
+def _ids_fit(
+    path: Path, names: Dict[int, str], config: pipeline.Config, has_gaps: bool = True
+) -> None:
     """Raises TodusError where ids and num_classes differ, or ids have gaps that the dataset does not know of."""
     classes = pipeline.meta(config).num_classes
     if max(names) != classes:
         raise TodusError(
-            "%s has ids up to %d, pipeline.config has num_classes: %d; run python -m model again" % (path, max(names), classes)
+            "%s has ids up to %d, pipeline.config has num_classes: %d; run python -m model again"
+            % (path, max(names), classes)
         )
     if not has_gaps and len(names) < classes:
         gap = min(set(range(1, classes + 1)) - set(names))
-        raise TodusError("%s has no item with id %d; ids are 1 to %d, each once: mend its braces and ids" % (path, gap, classes))
+        raise TodusError(
+            "%s has no item with id %d; ids are 1 to %d, each once: mend its braces and ids"
+            % (path, gap, classes)
+        )
 
 
 def _start_is_whole(model: Model, config: pipeline.Config) -> None:
@@ -138,13 +167,21 @@ def _room_for_checkpoints(model: Model, config: pipeline.Config, keep: int) -> N
         else (1 + slots) * checkpoint_files.size(Path(config.train_config.fine_tune_checkpoint))
     )
     there = files.size_of(model.training) if model.training.exists() else 0
-    _room(model.folder, max((keep + 2) * each - there, 2 * each), "checkpoints", ", or set a smaller KEEP" if keep > 1 else "")
+    _room(
+        model.folder,
+        max((keep + 2) * each - there, 2 * each),
+        "checkpoints",
+        ", or set a smaller KEEP" if keep > 1 else "",
+    )
 
 
 def _room(folder: Path, needed: int, what: str, other: str) -> None:
     free = shutil.disk_usage(str(folder)).free
     if free < needed:
-        raise TodusError("%s: %d MB are free, and %s will take about %d MB; free some%s" % (folder, free / 1e6, what, needed / 1e6, other))
+        raise TodusError(
+            "%s: %d MB are free, and %s will take about %d MB; free some%s"
+            % (folder, free / 1e6, what, needed / 1e6, other)
+        )
 
 
 def _memory(model: Model, config: pipeline.Config) -> Iterator[str]:
@@ -163,12 +200,19 @@ def tiny_boxes(dataset: Dataset, config: pipeline.Config) -> Iterator[str]:
     size: Optional[Tuple[int, int]] = pipeline.input_size(config)
     if not size:
         return
-    images = [found.image for found in itertools.islice(reader.read_stored(dataset, "train"), LOOKED_AT)]
+    images = [
+        found.image for found in itertools.islice(reader.read_stored(dataset, "train"), LOOKED_AT)
+    ]
     counts = box_sizes.measure(images, (size[1], size[0]))
     names = {entry["id"]: entry["name"] for entry in reader.read_manifest(dataset)["categories"]}
-    found = [(names.get(identity, str(identity)), each) for identity, each in sorted(counts.items()) if each.tiny]
+    found = [
+        (names.get(identity, str(identity)), each)
+        for identity, each in sorted(counts.items())
+        if each.tiny
+    ]
     tiny = ["%s %d of %d" % (name, each.tiny, each.boxes) for name, each in found]
     if tiny:
-        yield "boxes under %d pixels at the network's %dx%d, in %d images of train: %s; they teach nothing and can make the loss NaN" % (
-            (box_sizes.LEAST_PIXELS, size[0], size[1], len(images), shortened(tiny))
+        yield (
+            "boxes under %d pixels at the network's %dx%d, in %d images of train: %s; they teach nothing and can make the loss NaN"
+            % ((box_sizes.LEAST_PIXELS, size[0], size[1], len(images), shortened(tiny)))
         )

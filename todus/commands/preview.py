@@ -17,11 +17,17 @@ from todus.preview.preview import input_size, preview
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser("todus.commands.preview", __doc__)
     parser.add_argument("dataset", metavar="DATASET")
-    parser.add_argument("--images", metavar="N", type=command.typed(variables.Whole(1, 400)), default=24)
+    parser.add_argument(
+        "--images", metavar="N", type=command.typed(variables.Whole(1, 400)), default=24
+    )
     parser.add_argument("--size", metavar="WxH", default="300x300")
     parser.add_argument("-m", "--model", metavar="MODEL", default="")
     arguments = parser.parse_args(argv)
-    preview(paths.dataset(arguments.dataset), arguments.images, input_size(arguments.size, arguments.model))
+    preview(
+        paths.dataset(arguments.dataset),
+        arguments.images,
+        input_size(arguments.size, arguments.model),
+    )
     return 0
 
 

@@ -15,7 +15,13 @@ from todus.report.page import write
 
 def main(argv=None) -> int:
     parser = command.Parser("todus.commands.report", __doc__)
-    parser.add_argument("-m", "--model", metavar="NAME", default=os.environ.get("MODEL"), help="a model under model/, or its folder")
+    parser.add_argument(
+        "-m",
+        "--model",
+        metavar="NAME",
+        default=os.environ.get("MODEL"),
+        help="a model under model/, or its folder",
+    )
     name = parser.parse_args(argv).model
     if not name:
         raise UsageError("which model? make report MODEL=NAME")

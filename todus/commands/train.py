@@ -79,13 +79,17 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 0
     if arguments.hosts:
         shared = {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
-        code = cluster.Launcher(model, cluster.read_hosts(arguments.hosts), shared, command.say).run()
+        code = cluster.Launcher(
+            model, cluster.read_hosts(arguments.hosts), shared, command.say
+        ).run()
     else:
         look_ahead(model, chosen)
         trainer.train(model, chosen, command.say)
         code = 0
     if not cluster.role() or cluster.role().kind == "chief":
-        print("next: export MODEL_DIR=%s && ./eval.sh && ./export.sh" % shlex.quote(str(model.folder)))
+        print(
+            "next: export MODEL_DIR=%s && ./eval.sh && ./export.sh" % shlex.quote(str(model.folder))
+        )
     return code
 
 
@@ -94,7 +98,13 @@ def look_ahead(model, chosen: Settings) -> None:
     config = prepared.resolved(model)
     apply(config, chosen)
     evaluates = bool(scoring_for(chosen, config.train_config.num_steps).every)
-    preflight.train(model, config, chosen.keep, evaluates, lambda line: command.say("train: %s" % one_line(line)))
+    preflight.train(
+        model,
+        config,
+        chosen.keep,
+        evaluates,
+        lambda line: command.say("train: %s" % one_line(line)),
+    )
 
 
 def evaluator(model, chosen: Settings) -> int:

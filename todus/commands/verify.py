@@ -25,9 +25,15 @@ def main(argv: Optional[List[str]] = None) -> int:
     dataset = Dataset(folder.resolve()) if folder.is_dir() else paths.dataset(arguments.dataset)
     counts, problems = verify.dataset(dataset)
     for split, found in counts.items():
-        print("%s: %d images, %d boxes, %d negatives" % (split, found.images, found.boxes, found.negatives))
+        print(
+            "%s: %d images, %d boxes, %d negatives"
+            % (split, found.images, found.boxes, found.negatives)
+        )
         for name in sorted(found.boxes_of):
-            print("  %-20s %7d images %8d boxes" % (one_line(name), found.images_of[name], found.boxes_of[name]))
+            print(
+                "  %-20s %7d images %8d boxes"
+                % (one_line(name), found.images_of[name], found.boxes_of[name])
+            )
     for problem in problems:
         say(problem)
     if problems:

@@ -56,7 +56,9 @@ class Image:
     height: int
     boxes: List[Box] = field(default_factory=list)
     path: Optional[Path] = None  # the image file, once it is on disk
-    member: Union[ZipMember, FileSpan, None] = None  # or the image's place in an archive or a record
+    member: Union[ZipMember, FileSpan, None] = (
+        None  # or the image's place in an archive or a record
+    )
     url: str = ""  # on the source's server, where it does not follow from the file name
 
 
@@ -66,7 +68,9 @@ class Annotations:
 
     categories: Dict[int, str]  # id -> name, in the order of ids
     images: List[Image]
-    dropped: Counter = field(default_factory=Counter)  # reason -> how many boxes or images were left out for it
+    dropped: Counter = field(
+        default_factory=Counter
+    )  # reason -> how many boxes or images were left out for it
 
 
 def tally(images: List[Image]) -> Dict[int, Tuple[int, int]]:

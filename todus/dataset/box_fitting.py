@@ -9,7 +9,10 @@ from todus.dataset.image_conversion import ImageInfo
 from todus.dataset.image_files import BadImage
 
 FRACTIONS = (-1.0, -1.0)  # the frame of boxes given as fractions of the image
-UNKNOWN = (0.0, 0.0)  # the frame of boxes in pixels of an image whose size the annotation does not give
+UNKNOWN = (
+    0.0,
+    0.0,
+)  # the frame of boxes in pixels of an image whose size the annotation does not give
 LEAST_SIDE = 0.01  # pixels; a narrower box has no area
 SAME_SHAPE = 0.02  # relative difference of two width/height ratios up to which they are one picture at two sizes
 SWAPPED = "box with swapped corners"
@@ -71,11 +74,19 @@ def fit(frame: Tuple[float, float], image: ImageInfo, exif: str, default_upright
     Raises:
       BadImage: the annotation's width and height belong to another picture.
     """
-    choices = {"upright": [True], "stored": [False], "auto": [default_upright, not default_upright]}[exif]
+    choices = {
+        "upright": [True],
+        "stored": [False],
+        "auto": [default_upright, not default_upright],
+    }[exif]
     if frame in (FRACTIONS, UNKNOWN) or image.orientation == 1:
         choices = choices[:1]
     exact = [upright for upright in choices if frame == image.size(upright)]
-    alike = [upright for upright in choices if frame in (FRACTIONS, UNKNOWN) or _same_shape(frame, image.size(upright))]
+    alike = [
+        upright
+        for upright in choices
+        if frame in (FRACTIONS, UNKNOWN) or _same_shape(frame, image.size(upright))
+    ]
     if not (exact or alike):
         raise BadImage("annotation's width and height are not the image's")
     upright = (exact or alike)[0]
@@ -101,7 +112,19 @@ def fit_boxes(boxes: List[NamedBox], ids: Dict[str, int], to: Fit) -> FittedBoxe
         else:
             xmin, ymin, xmax, ymax = found.corners
             area = (xmax - xmin) * (ymax - ymin)
-            fitted.boxes.append(Box(ids[named.name], ymin, xmin, ymax, xmax, area, named.is_crowd, named.difficult, named.truncated))
+            fitted.boxes.append(
+                Box(
+                    ids[named.name],
+                    ymin,
+                    xmin,
+                    ymax,
+                    xmax,
+                    area,
+                    named.is_crowd,
+                    named.difficult,
+                    named.truncated,
+                )
+            )
     return fitted
 
 
@@ -124,4 +147,6 @@ def _fitted_corners(named: NamedBox, to: Fit) -> _FittedCorners:
     inside = max(xmin, 0.0), max(ymin, 0.0), min(xmax, float(to.width)), min(ymax, float(to.height))
     if inside[2] - inside[0] < LEAST_SIDE or inside[3] - inside[1] < LEAST_SIDE:
         return _FittedCorners(None, OUTSIDE, mended)
-    return _FittedCorners(inside, "", mended + ([CLIPPED] if inside != (xmin, ymin, xmax, ymax) else []))
+    return _FittedCorners(
+        inside, "", mended + ([CLIPPED] if inside != (xmin, ymin, xmax, ymax) else [])
+    )

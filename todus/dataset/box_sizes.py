@@ -7,8 +7,17 @@ from typing import Dict, List, Tuple
 
 from todus.dataset.annotations import Image
 
-LEAST_PIXELS = 2  # a side below this at the network's input teaches nothing and can make the loss NaN
-SIZES = ((0, "under 2"), (LEAST_PIXELS, "2 to 8"), (8, "8 to 16"), (16, "16 to 32"), (32, "32 to 96"), (96, "96 and more"))
+LEAST_PIXELS = (
+    2  # a side below this at the network's input teaches nothing and can make the loss NaN
+)
+SIZES = (
+    (0, "under 2"),
+    (LEAST_PIXELS, "2 to 8"),
+    (8, "8 to 16"),
+    (16, "16 to 32"),
+    (32, "32 to 96"),
+    (96, "96 and more"),
+)
 
 
 @dataclass
@@ -26,7 +35,9 @@ class ClassCounts:
 
     @property
     def tiny(self) -> int:
-        return sum(min(width, height) < LEAST_PIXELS for width, height in zip(self.widths, self.heights))
+        return sum(
+            min(width, height) < LEAST_PIXELS for width, height in zip(self.widths, self.heights)
+        )
 
     def typical(self) -> str:
         """The median width and height in pixels."""
@@ -36,7 +47,9 @@ class ClassCounts:
         """Boxes in each of SIZES, by their shorter side."""
         counts = Counter()
         for width, height in zip(self.widths, self.heights):
-            counts[max(index for index, (least, _) in enumerate(SIZES) if min(width, height) >= least)] += 1
+            counts[
+                max(index for index, (least, _) in enumerate(SIZES) if min(width, height) >= least)
+            ] += 1
         return [counts[index] for index in range(len(SIZES))]
 
 

@@ -16,7 +16,10 @@ def table_text(split: Annotations) -> str:
     for image in split.images:
         for box in image.boxes:
             corners = [_number_text(value) for value in (box.xmin, box.ymin, box.xmax, box.ymax)]
-            writer.writerow([image.file_name, image.width, image.height, split.categories[box.category_id]] + corners)
+            writer.writerow(
+                [image.file_name, image.width, image.height, split.categories[box.category_id]]
+                + corners
+            )
     return out.getvalue()
 
 

@@ -28,7 +28,9 @@ TABLES = {"train": "train_labels.csv", "val": "test_labels.csv"}
 
 def target(source: Source, default: str) -> Dataset:
     """dataset/FOLDER/NAME of a source, where NAME is `default`, made fit for a folder's name, unless the variable is set."""
-    name = variables.value("NAME", source.command) or re.sub(r"[^\w.+-]+", "-", default).strip("-.+")
+    name = variables.value("NAME", source.command) or re.sub(r"[^\w.+-]+", "-", default).strip(
+        "-.+"
+    )
     if not name or name == "raw-data":
         raise UsageError("set NAME to what the dataset shall be called")
     return Dataset(paths.home() / "dataset" / source.folder / paths.checked_name(name, "NAME"))
@@ -62,7 +64,12 @@ def build(
         prepared = prepare(source, settings, work)
         _check_share(prepared, settings.max_dropped)
         content = _content(dataset, prepared, settings, inputs)
-        manifest = write_dataset(dataset, content, Options(settings.seed, jobs=settings.jobs, decode=decode), settings.max_dropped)
+        manifest = write_dataset(
+            dataset,
+            content,
+            Options(settings.seed, jobs=settings.jobs, decode=decode),
+            settings.max_dropped,
+        )
         if tables:
             for split, name in TABLES.items():
                 files.write_text(dataset.folder / name, table_text(prepared.splits[split]))
@@ -70,7 +77,9 @@ def build(
     return 0
 
 
-def _content(dataset: Dataset, prepared: Prepared, settings: Settings, inputs: Dict[str, Any]) -> Content:
+def _content(
+    dataset: Dataset, prepared: Prepared, settings: Settings, inputs: Dict[str, Any]
+) -> Content:
     """What is written. What was left out and corrected stands in dataset.json with the first split."""
     first = next(iter(prepared.splits))
     not_used = [[gone.file, gone.reason] for gone in prepared.left_out]
@@ -115,20 +124,32 @@ def fingerprint(inputs: Iterable[Path], more: str = "") -> str:
             content = files.sha256(path)
         except OSError:
             content = "unreadable"
-        digest.update(("%s %s\n" % (content, os.path.relpath(str(path), above))).encode("utf-8", "surrogateescape"))
+        digest.update(
+            ("%s %s\n" % (content, os.path.relpath(str(path), above))).encode(
+                "utf-8", "surrogateescape"
+            )
+        )
     return digest.hexdigest()
 
 
-def is_up_to_date(dataset: Dataset, settings: Settings, inputs: Mapping[str, Any], extra_files: Iterable[str] = ()) -> bool:
+def is_up_to_date(
+    dataset: Dataset, settings: Settings, inputs: Mapping[str, Any], extra_files: Iterable[str] = ()
+) -> bool:
     """Whether the dataset on disk was made with these settings from these inputs, and all its files are there."""
     try:
         manifest = reader.read_manifest(dataset)
-        shards = [dataset.folder / shard["file"] for entry in manifest["splits"].values() for shard in entry["shards"]]
+        shards = [
+            dataset.folder / shard["file"]
+            for entry in manifest["splits"].values()
+            for shard in entry["shards"]
+        ]
     except (TodusError, KeyError, TypeError):
         return False
     asked = json.loads(json.dumps({"settings": recorded(settings), "inputs": inputs}))
     wanted = shards + [dataset.folder / name for name in extra_files]
-    return all(manifest.get(key) == value for key, value in asked.items()) and all(path.exists() for path in wanted)
+    return all(manifest.get(key) == value for key, value in asked.items()) and all(
+        path.exists() for path in wanted
+    )
 
 
 def _check_share(prepared: Prepared, most: float) -> None:

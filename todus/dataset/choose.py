@@ -11,7 +11,9 @@ ALL = "all"
 Item = TypeVar("Item")
 
 
-def choose(annotations: Annotations, most: int, negatives: Union[int, str], seed: int) -> Annotations:
+def choose(
+    annotations: Annotations, most: int, negatives: Union[int, str], seed: int
+) -> Annotations:
     """The images that have a box, at most `most` of them (0: all), and `negatives` (a number or "all") of those that have none.
 
     The choice depends on the image ids and the seed alone; a smaller number chooses a part of what a larger one does, but for rounding.
@@ -28,10 +30,14 @@ def choose(annotations: Annotations, most: int, negatives: Union[int, str], seed
 
 def proportional(images: Sequence[Image], most: int, seed: int) -> List[Image]:
     """`most` of the images, in which every class keeps about its share. Each image has a box."""
-    return pick_in_proportion(_shuffled(images, seed), lambda image: [box.category_id for box in image.boxes], most)
+    return pick_in_proportion(
+        _shuffled(images, seed), lambda image: [box.category_id for box in image.boxes], most
+    )
 
 
-def pick_in_proportion(items: Iterable[Item], classes_of: Callable[[Item], Collection[int]], most: int) -> List[Item]:
+def pick_in_proportion(
+    items: Iterable[Item], classes_of: Callable[[Item], Collection[int]], most: int
+) -> List[Item]:
     """`most` of the items, in which every class keeps about its share; of each class the first ones.
 
     Each item counts for its rarest class; classes get places in proportion (largest remainder), each at least one while there are enough.
@@ -40,7 +46,9 @@ def pick_in_proportion(items: Iterable[Item], classes_of: Callable[[Item], Colle
     frequency = Counter(category for _, found in classes for category in found)
     groups: Dict[int, List[Item]] = {}
     for item, found in classes:
-        groups.setdefault(min(found, key=lambda category: (frequency[category], category)), []).append(item)
+        groups.setdefault(
+            min(found, key=lambda category: (frequency[category], category)), []
+        ).append(item)
     places = shares({category: len(group) for category, group in groups.items()}, most)
     return [item for category, group in groups.items() for item in group[: places[category]]]
 
@@ -56,7 +64,9 @@ def shares(sizes: Dict[int, int], most: int) -> Counter:
     if left > 0 and rest > 0:
         parts = {key: (sizes[key] - 1) * left for key in sizes}
         places.update({key: part // rest for key, part in parts.items()})
-        for key in sorted(sizes, key=lambda key: (-(parts[key] % rest), key))[: most - sum(places.values())]:
+        for key in sorted(sizes, key=lambda key: (-(parts[key] % rest), key))[
+            : most - sum(places.values())
+        ]:
             places[key] += 1
     return places
 

@@ -37,7 +37,10 @@ def size(image: Image) -> int:
 
 
 def _unreadable(image: Image, error: OSError) -> TodusError:
-    return TodusError("%s cannot be read (%s); run the same command again" % (image.path or image.file_name, error.strerror or error))
+    return TodusError(
+        "%s cannot be read (%s); run the same command again"
+        % (image.path or image.file_name, error.strerror or error)
+    )
 
 
 def _read_member(member: ZipMember) -> bytes:

@@ -17,7 +17,14 @@ from PIL import ImageOps, UnidentifiedImageError
 from todus.dataset.image_files import MOST_PIXELS, TOO_LARGE, BadImage
 from todus.fetching.web_pages import looks_like_html
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")  # no format whose reader starts another program
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "BMP",
+    "GIF",
+    "TIFF",
+    "WEBP",
+)  # no format whose reader starts another program
 JPEG_QUALITY = 95
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 DEEP = "image has 16 bits a channel (convert it to 8)"
@@ -64,7 +71,13 @@ def needed_conversion(image: ImageInfo, upright: bool) -> str:
     if image.format not in ("jpeg", "png"):
         changes.append("%s to JPEG" % image.format.upper())
     if image.mode != "RGB":
-        names = {"L": "grey", "1": "black and white", "LA": "grey with alpha", "P": "palette", "RGBA": "alpha"}
+        names = {
+            "L": "grey",
+            "1": "black and white",
+            "LA": "grey with alpha",
+            "P": "palette",
+            "RGBA": "alpha",
+        }
         changes.append("%s to RGB" % names.get(image.mode, image.mode))
     if upright and image.orientation != 1:
         changes.append("turned upright")
@@ -132,7 +145,12 @@ def _orientation(image: PIL.Image) -> int:
 
 
 def _is_deep_png(head: bytes) -> bool:
-    return head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and len(head) > 24 and head[24] == 16
+    return (
+        head[:8] == b"\x89PNG\r\n\x1a\n"
+        and head[12:16] == b"IHDR"
+        and len(head) > 24
+        and head[24] == 16
+    )
 
 
 @contextlib.contextmanager

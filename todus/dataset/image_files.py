@@ -14,7 +14,11 @@ TOO_LARGE = "image has more than %d megapixels" % (MOST_PIXELS // 1000000)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _END_OF_IMAGE = b"\xff\xd9"
-_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15 without DHT, JPG and DAC (ITU T.81, table B.1)
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {
+    0xC4,
+    0xC8,
+    0xCC,
+}  # SOF0..SOF15 without DHT, JPG and DAC (ITU T.81, table B.1)
 _START_OF_SCAN = 0xDA
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xD8)) | {0x01}  # RST0..RST7 and TEM
 
@@ -136,7 +140,15 @@ def decode_every_pixel(data: bytes) -> None:
     try:
         with PIL.Image.open(io.BytesIO(data)) as image:
             image.load()
-    except (OSError, SyntaxError, ValueError, struct.error, zlib.error, PIL.Image.DecompressionBombError, IndexError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        struct.error,
+        zlib.error,
+        PIL.Image.DecompressionBombError,
+        IndexError,
+    ) as error:
         raise BadImage("image cannot be decoded: %s" % str(error).split("(")[0].strip().rstrip("."))
 
 

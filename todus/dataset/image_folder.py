@@ -8,8 +8,26 @@ from todus.dataset.image_conversion import SUFFIXES
 from todus.errors import TodusError
 
 # Folders that sort files by kind, which do not count when an image is looked for beside its annotation.
-_KINDS = {"images", "image", "img", "imgs", "jpegimages", "annotations", "annotation", "annots", "xml", "xmls", "labels", "label", "data"}
-_SPLIT_NAMES = {"train": {"train", "training"}, "val": {"val", "valid", "validation"}, "test": {"test", "testing"}}
+_KINDS = {
+    "images",
+    "image",
+    "img",
+    "imgs",
+    "jpegimages",
+    "annotations",
+    "annotation",
+    "annots",
+    "xml",
+    "xmls",
+    "labels",
+    "label",
+    "data",
+}
+_SPLIT_NAMES = {
+    "train": {"train", "training"},
+    "val": {"val", "valid", "validation"},
+    "test": {"test", "testing"},
+}
 
 
 def files_under(root: Path) -> List[Path]:
@@ -77,9 +95,15 @@ class ImageFolder:
 
     def find_by_stem(self, annotation: Path) -> Optional[Path]:
         """The image whose name without suffix is that of the annotation's file."""
-        return self._choose(self._by_stem.get(annotation.stem.casefold(), []), PurePosixPath(annotation.name), annotation)
+        return self._choose(
+            self._by_stem.get(annotation.stem.casefold(), []),
+            PurePosixPath(annotation.name),
+            annotation,
+        )
 
-    def _choose(self, candidates: List[Path], wanted: PurePosixPath, near: Optional[Path]) -> Optional[Path]:
+    def _choose(
+        self, candidates: List[Path], wanted: PurePosixPath, near: Optional[Path]
+    ) -> Optional[Path]:
         if len(candidates) < 2:
             return candidates[0] if candidates else None
         ranks: List[Tuple[int, Path]] = []

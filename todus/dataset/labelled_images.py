@@ -37,10 +37,14 @@ class LabelledSource:
     """All that a reader found in a source."""
 
     images: List[LabelledImage] = field(default_factory=list)
-    class_order: List[str] = field(default_factory=list)  # class names in the source's own order, where it has one
+    class_order: List[str] = field(
+        default_factory=list
+    )  # class names in the source's own order, where it has one
     left_out: List[LeftOut] = field(default_factory=list)
     mended: Counter = field(default_factory=Counter)  # what was corrected -> how often
-    upright: bool = True  # boxes are on the image as EXIF turns it, where the annotation does not tell
+    upright: bool = (
+        True  # boxes are on the image as EXIF turns it, where the annotation does not tell
+    )
 
     def leave_out(self, file: object, reason: str, fault: bool = True) -> None:
         self.left_out.append(LeftOut(one_line(str(file)), reason, "", fault))

@@ -67,38 +67,61 @@ def prepare(source: LabelledSource, settings: Settings, work: Path) -> Prepared:
         result, mended_here = _prepare_image(labelled, classes.ids, source.upright, settings, work)
         mended.update(mended_here)
         if result.image:
-            result.image.file_name = labelled.path.name if basenames[labelled.path.name] < 2 else labelled.name
+            result.image.file_name = (
+                labelled.path.name if basenames[labelled.path.name] < 2 else labelled.name
+            )
             ready.append(result)
         else:
-            left_out.append(LeftOut(one_line(labelled.name), result.left_out, labelled.split, result.fault))
+            left_out.append(
+                LeftOut(one_line(labelled.name), result.left_out, labelled.split, result.fault)
+            )
     if not any(result.image.boxes for result in ready):
         raise TodusError("no image with a box is left%s" % _most_frequent(left_out))
     assigned = _assign_splits(ready, settings)
-    for result, to in sorted(zip(ready, assigned), key=lambda pair: LEFT_OUT_ORDER.index(pair[1].split)):
+    for result, to in sorted(
+        zip(ready, assigned), key=lambda pair: LEFT_OUT_ORDER.index(pair[1].split)
+    ):
         if to.left_out:
-            left_out.append(LeftOut(one_line(result.labelled.name), to.left_out, to.split, fault=False))
+            left_out.append(
+                LeftOut(one_line(result.labelled.name), to.left_out, to.split, fault=False)
+            )
     splits = {}
     for split in [split for split in SPLITS if any(to.split == split for to in assigned)]:
-        members = [result for result, to in zip(ready, assigned) if to.split == split and not to.left_out]
+        members = [
+            result for result, to in zip(ready, assigned) if to.split == split and not to.left_out
+        ]
         dropped: Counter = sum((result.dropped for result in members), Counter())
-        dropped.update(gone.reason for gone in left_out if gone.fault and (gone.split or "train") == split)
-        splits[split] = Annotations(dict(classes.names), [result.image for result in members], dropped)
+        dropped.update(
+            gone.reason for gone in left_out if gone.fault and (gone.split or "train") == split
+        )
+        splits[split] = Annotations(
+            dict(classes.names), [result.image for result in members], dropped
+        )
     return Prepared(splits, left_out, mended, classes.unused)
 
 
 def _assign_splits(ready: List[_Result], settings: Settings) -> List[Assignment]:
     contents = _content_keys([result.image.path for result in ready])
     classes = [{box.category_id for box in result.image.boxes} for result in ready]
-    candidates = [Candidate(result.labelled.split, *each) for result, *each in zip(ready, contents, classes)]
+    candidates = [
+        Candidate(result.labelled.split, *each) for result, *each in zip(ready, contents, classes)
+    ]
     return assign_splits(candidates, settings.val, settings.seed)
 
 
-def _prepare_image(labelled: LabelledImage, ids: Dict[str, int], upright: bool, settings: Settings, work: Path) -> Tuple[_Result, Counter]:
+def _prepare_image(
+    labelled: LabelledImage, ids: Dict[str, int], upright: bool, settings: Settings, work: Path
+) -> Tuple[_Result, Counter]:
     """The image with its boxes, and what was corrected on it. `ids` is wanted class -> id; a converted image is written to `work`."""
     boxes = [box for box in labelled.boxes if box.name in ids]
     mended: Counter = Counter()
     if not boxes and not labelled.dropped and not settings.keep_empty:
-        return _Result(labelled, labelled.dropped, left_out=NO_CHOSEN_BOX if labelled.boxes else NO_BOX, fault=False), mended
+        return _Result(
+            labelled,
+            labelled.dropped,
+            left_out=NO_CHOSEN_BOX if labelled.boxes else NO_BOX,
+            fault=False,
+        ), mended
     try:
         if not boxes and labelled.dropped:
             raise BadImage(NO_BOX_LEFT)
@@ -117,19 +140,28 @@ def _prepare_image(labelled: LabelledImage, ids: Dict[str, int], upright: bool, 
     except (BadImage, OSError) as error:
         return _Result(labelled, labelled.dropped, left_out=_reason(error)), mended
     image = Image(labelled.name, labelled.name, to.width, to.height, fitted.boxes, path)
-    return _Result(labelled, labelled.dropped + fitted.dropped if fitted.dropped else labelled.dropped, image), mended
+    return _Result(
+        labelled, labelled.dropped + fitted.dropped if fitted.dropped else labelled.dropped, image
+    ), mended
 
 
 def _convert(labelled: LabelledImage, upright: bool, work: Path) -> Path:
     """Writes the converted image to `work` and returns its path."""
     data, kind = image_conversion.convert(labelled.path, upright)
-    target = work / ("%s.%s" % (hashlib.sha256(labelled.name.encode("utf-8", "surrogateescape")).hexdigest()[:32], kind))
+    target = work / (
+        "%s.%s"
+        % (hashlib.sha256(labelled.name.encode("utf-8", "surrogateescape")).hexdigest()[:32], kind)
+    )
     target.write_bytes(data)
     return target
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, BadImage) else "image cannot be read (%s)" % (getattr(error, "strerror", None) or "damaged")
+    return (
+        str(error)
+        if isinstance(error, BadImage)
+        else "image cannot be read (%s)" % (getattr(error, "strerror", None) or "damaged")
+    )
 
 
 def _most_frequent(left_out: List[LeftOut]) -> str:
@@ -145,4 +177,7 @@ def _content_keys(paths: List[Path]) -> List[str]:
     """A key for each file, equal for files with the same bytes. Only files of one size are read."""
     sizes = [path.stat().st_size for path in paths]
     shared = Counter(sizes)
-    return [files.sha256(path) if shared[size] > 1 else "only file of %d bytes" % size for path, size in zip(paths, sizes)]
+    return [
+        files.sha256(path) if shared[size] > 1 else "only file of %d bytes" % size
+        for path, size in zip(paths, sizes)
+    ]

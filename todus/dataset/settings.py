@@ -22,7 +22,11 @@ class Settings:
     def from_environment(command: str) -> "Settings":
         """The settings that a script obeys; the others keep their defaults. Raises UsageError for a value out of its range."""
         obeyed = variables.defaults(command)
-        given = {name: variables.value(name.upper(), command) for name in vars(Settings()) if name.upper() in obeyed}
+        given = {
+            name: variables.value(name.upper(), command)
+            for name in vars(Settings())
+            if name.upper() in obeyed
+        }
         pairs = given.pop("rename", None) or []
         given["rename"] = {categories.canonical(old): new for old, new in pairs}
         return Settings(**{name: value for name, value in given.items() if value is not None})

@@ -39,7 +39,10 @@ def assign_splits(candidates: Sequence[Candidate], fraction: float, seed: int) -
     if "train" in given and len(given - {""}) > 1:
         return _as_given(candidates, given)
     if {"val", "test"} & given:
-        raise TodusError("there are images for %s but none for train; name the folder above both" % " and ".join(sorted(given - {""})))
+        raise TodusError(
+            "there are images for %s but none for train; name the folder above both"
+            % " and ".join(sorted(given - {""}))
+        )
     return _by_class(candidates, fraction, seed)
 
 
@@ -48,9 +51,16 @@ def _as_given(candidates: Sequence[Candidate], given: Set[str]) -> List[Assignme
     splits = [renamed.get(each.given, each.given) for each in candidates]
     owner: Dict[str, str] = {}  # content -> the split that keeps it: test, then val, then train
     for split in reversed(SPLITS):
-        owner.update({each.content: split for each, own in zip(candidates, splits) if own == split and each.content not in owner})
+        owner.update(
+            {
+                each.content: split
+                for each, own in zip(candidates, splits)
+                if own == split and each.content not in owner
+            }
+        )
     return [
-        Assignment(split, ("" if owner[each.content] == split else COPY) if split else NO_SPLIT) for each, split in zip(candidates, splits)
+        Assignment(split, ("" if owner[each.content] == split else COPY) if split else NO_SPLIT)
+        for each, split in zip(candidates, splits)
     ]
 
 
@@ -60,7 +70,9 @@ def _by_class(candidates: Sequence[Candidate], fraction: float, seed: int) -> Li
         classes.setdefault(each.content, set()).update(each.classes)
     to_val = dict(zip(classes, stratified(list(classes.values()), fraction, seed)))
     if not any(to_val.values()):
-        raise TodusError("one image cannot be split into train and val; give more images, or a train/ and a val/ folder")
+        raise TodusError(
+            "one image cannot be split into train and val; give more images, or a train/ and a val/ folder"
+        )
     return [Assignment("val" if to_val[each.content] else "train") for each in candidates]
 
 
@@ -79,7 +91,9 @@ def stratified(groups: Sequence[Set[Hashable]], fraction: float, seed: int) -> L
       A bool a group, True for validation; of two groups or more, at least one is on each side.
     """
     labels = [sorted(group, key=str) or [None] for group in groups]
-    missing = Counter(label for group in labels for label in group)  # class -> its groups that are not assigned yet
+    missing = Counter(
+        label for group in labels for label in group
+    )  # class -> its groups that are not assigned yet
     wanted = {label: (count * fraction, count * (1 - fraction)) for label, count in missing.items()}
     room = [len(groups) * fraction, len(groups) * (1 - fraction)]
     order = list(range(len(groups)))
@@ -101,7 +115,9 @@ def stratified(groups: Sequence[Set[Hashable]], fraction: float, seed: int) -> L
             room[0 if to_validation else 1] -= 1
             for label in labels[index]:
                 validation, training = wanted[label]
-                wanted[label] = (validation - 1, training) if to_validation else (validation, training - 1)
+                wanted[label] = (
+                    (validation - 1, training) if to_validation else (validation, training - 1)
+                )
                 missing[label] -= 1
         del missing[rarest]
     _fill(in_val, labels, order, max(1, round(len(groups) * fraction)))
@@ -110,13 +126,19 @@ def stratified(groups: Sequence[Set[Hashable]], fraction: float, seed: int) -> L
     return in_val
 
 
-def _fill(in_val: List[bool], labels: Sequence[Sequence[Hashable]], order: Sequence[int], target: int) -> None:
+def _fill(
+    in_val: List[bool], labels: Sequence[Sequence[Hashable]], order: Sequence[int], target: int
+) -> None:
     """Moves groups to validation until it has `target`: the shares of classes of two or three groups round to none there.
 
     Groups of classes that validation lacks go first; the last group of a class in training stays there.
     """
-    training = Counter(label for index, group in enumerate(labels) if not in_val[index] for label in group)
-    validation = Counter(label for index, group in enumerate(labels) if in_val[index] for label in group)
+    training = Counter(
+        label for index, group in enumerate(labels) if not in_val[index] for label in group
+    )
+    validation = Counter(
+        label for index, group in enumerate(labels) if in_val[index] for label in group
+    )
     lacking = target - sum(in_val)
     for only_lacking in (True, False):
         for index in order:

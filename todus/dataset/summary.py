@@ -14,12 +14,18 @@ WIDEST_NAME = 32  # letters of a class name in the table
 NEXT = "next: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d %s"
 
 
-def print_summary(dataset: Dataset, manifest: Mapping[str, Any], prepared: Optional[Prepared] = None) -> None:
+def print_summary(
+    dataset: Dataset, manifest: Mapping[str, Any], prepared: Optional[Prepared] = None
+) -> None:
     """Prints the dataset's counts, what was corrected and left out where `prepared` tells, and the next command."""
     splits = manifest["splits"]
     images, boxes = (sum(entry[what] for entry in splits.values()) for what in ("images", "boxes"))
     names = [one_line(each["name"]) for each in manifest["categories"]]
-    counts = counted(images, "image"), counted(boxes, "box", "boxes"), counted(len(names), "class", "classes")
+    counts = (
+        counted(images, "image"),
+        counted(boxes, "box", "boxes"),
+        counted(len(names), "class", "classes"),
+    )
     print("%s: %s" % (dataset.name, ", ".join(counts)))
     for line in class_table(names, splits):
         print(line)
@@ -35,7 +41,9 @@ def _print_prepared(prepared: Prepared) -> None:
         print("mended %d times: %s" % (count, what))
     for line in left_out_lines(prepared.left_out):
         print(line)
-    for reason, count in sorted(sum((split.dropped for split in prepared.splits.values()), Counter()).items()):
+    for reason, count in sorted(
+        sum((split.dropped for split in prepared.splits.values()), Counter()).items()
+    ):
         if reason.startswith("box"):
             print("left out %d times: %s" % (count, reason))
     if prepared.unused:
@@ -59,19 +67,30 @@ def class_table(names: Sequence[str], splits: Mapping[str, Any]) -> Iterator[str
       names: of the classes.
       splits: split -> its entry in dataset.json, of which per_category and negatives are used.
     """
-    rows: List[List[object]] = [["class"] + [heading for split in splits for heading in ("%s images" % split, "boxes")]]
+    rows: List[List[object]] = [
+        ["class"] + [heading for split in splits for heading in ("%s images" % split, "boxes")]
+    ]
     for name in names:
-        counts = [entry["per_category"].get(name, {"images": 0, "boxes": 0}) for entry in splits.values()]
-        rows.append([name[:WIDEST_NAME]] + [count for each in counts for count in (each["images"], each["boxes"])])
+        counts = [
+            entry["per_category"].get(name, {"images": 0, "boxes": 0}) for entry in splits.values()
+        ]
+        rows.append(
+            [name[:WIDEST_NAME]]
+            + [count for each in counts for count in (each["images"], each["boxes"])]
+        )
     if any(entry["negatives"] for entry in splits.values()):
-        rows.append(["(no box)"] + [cell for entry in splits.values() for cell in (entry["negatives"], "")])
+        rows.append(
+            ["(no box)"] + [cell for entry in splits.values() for cell in (entry["negatives"], "")]
+        )
     return ("  " + line for line in table(rows))
 
 
 def _warnings(names: List[str], splits: Mapping[str, Any]) -> Iterator[str]:
     """A line for each class that cannot be learnt or measured."""
     for split, entry in splits.items():
-        lacking = [name for name in names if not entry["per_category"].get(name, {"boxes": 0})["boxes"]]
+        lacking = [
+            name for name in names if not entry["per_category"].get(name, {"boxes": 0})["boxes"]
+        ]
         if lacking and split in ("train", "val"):
             result = "cannot be learnt" if split == "train" else "is not measured by eval"
             yield "warning: no box in %s of %s: %s" % (split, ", ".join(lacking[:12]), result)
@@ -84,4 +103,9 @@ def left_out_lines(left_out: Sequence[LeftOut]) -> Iterator[str]:
         by_reason.setdefault(gone.reason, []).append(gone.file)
     for reason, names in sorted(by_reason.items()):
         more = ", ..." if len(names) > EXAMPLES else ""
-        yield "left out %d times: %s: %s%s" % (len(names), reason, ", ".join(names[:EXAMPLES]), more)
+        yield "left out %d times: %s: %s%s" % (
+            len(names),
+            reason,
+            ", ".join(names[:EXAMPLES]),
+            more,
+        )

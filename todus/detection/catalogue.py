@@ -58,7 +58,9 @@ def exported(model: Model, say: Say = lambda line: None) -> List[Present]:
 def exported_from(model: Model) -> str:
     """The CHECKPOINT_PREFIX that the exported graph was made from; the default where there is none, or it is gone."""
     graphs = artefacts.exported(model.inference_graph)
-    prefix = (graphs.get("inference_graph") or graphs.get("tflite_graph") or {}).get("checkpoint", "")
+    prefix = (graphs.get("inference_graph") or graphs.get("tflite_graph") or {}).get(
+        "checkpoint", ""
+    )
     try:
         checkpoints.choose(model, prefix)
     except UsageError:
@@ -78,13 +80,19 @@ def find(model: Model, name: str, checkpoint: str = "") -> Present:
     except UsageError as error:
         raise UsageError("--format: %s" % error)
     if name == "zoo":
-        return Present(name, model.zoo_frozen_graph if model.zoo_frozen_graph.exists() else model.zoo_checkpoint, form.title)
+        return Present(
+            name,
+            model.zoo_frozen_graph if model.zoo_frozen_graph.exists() else model.zoo_checkpoint,
+            form.title,
+        )
     if name == "checkpoint":
         prefix = checkpoints.choose(model, checkpoint)
         return Present(name, prefix, "%s %s" % (form.title, checkpoints.name_of(prefix)))
     path = form.path(model.folder)
     if not form.detector:
-        raise UsageError("--format %s: no runtime here runs %s; there is: %s" % (name, form.title, forms.names()))
+        raise UsageError(
+            "--format %s: no runtime here runs %s; there is: %s" % (name, form.title, forms.names())
+        )
     if not path.exists():
         raise TodusError("%s is missing; run: %s" % (path, artefacts.command(model, form)))
     artefacts.check_file(model, form)
@@ -99,7 +107,12 @@ def _title(form: forms.Form, path: Path) -> str:
     return "%s%s" % (" ".join(word for word in words if word), ", fast NMS" if fast else "")
 
 
-def open_form(model: Model, form: Present, threads: Optional[int] = None, score_threshold: Optional[float] = None) -> Any:
+def open_form(
+    model: Model,
+    form: Present,
+    threads: Optional[int] = None,
+    score_threshold: Optional[float] = None,
+) -> Any:
     """The detector of a form.
 
     Args:
@@ -112,14 +125,18 @@ def open_form(model: Model, form: Present, threads: Optional[int] = None, score_
     if form.name == "checkpoint":
         names = categories.read_label_map(model.limited_label_map)
         threshold = 1e-8 if score_threshold is None else score_threshold
-        return forms.loaded(row.detector)(form.path, prepared.resolved(model), names, threshold, threads)
+        return forms.loaded(row.detector)(
+            form.path, prepared.resolved(model), names, threshold, threads
+        )
     if form.name == "zoo":
         names = categories.read_label_map(model.zoo_label_map)
         if form.path == model.zoo_frozen_graph:
             return forms.loaded(row.detector)(form.path, names, threads)
         config = pipeline.read(model.zoo_pipeline)
         threshold = pipeline.non_max_suppression(config).score_threshold
-        return forms.loaded(forms.find("checkpoint").detector)(form.path, config, names, threshold, threads)
+        return forms.loaded(forms.find("checkpoint").detector)(
+            form.path, config, names, threshold, threads
+        )
     return forms.loaded(row.detector)(form.path, artefacts.labels_of(model, row), threads)
 
 

@@ -51,7 +51,8 @@ def restore(saver, session, prefix: Path) -> None:
         saver.restore(session, str(prefix))
     except (tf.errors.OpError, ValueError) as error:
         raise TodusError(
-            "checkpoint %s does not fit pipeline.config (%s); was the model prepared again since?" % (prefix, first_line(error))
+            "checkpoint %s does not fit pipeline.config (%s); was the model prepared again since?"
+            % (prefix, first_line(error))
         )
 
 
@@ -62,7 +63,10 @@ def quantizes(config: pipeline.Config, prefix: Path) -> bool:
     from todus.model import checkpoints
 
     names = checkpoint_values.variable_names(prefix) or []
-    late_enough = checkpoints.is_slice(prefix) or checkpoints.step_of(prefix) >= config.graph_rewriter.quantization.delay
+    late_enough = (
+        checkpoints.is_slice(prefix)
+        or checkpoints.step_of(prefix) >= config.graph_rewriter.quantization.delay
+    )
     return checkpoint_values.has_ranges(names) and late_enough
 
 

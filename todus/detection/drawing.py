@@ -9,14 +9,27 @@ from todus.detection.detector import Detections
 from todus.text import one_line
 
 # Told apart on photographs and by most colour-blind eyes.
-COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000", "#000075", "#808000")
+COLORS = (
+    "#e6194b",
+    "#3cb44b",
+    "#4363d8",
+    "#f58231",
+    "#911eb4",
+    "#008080",
+    "#9a6324",
+    "#800000",
+    "#000075",
+    "#808000",
+)
 
 
 def color_of(class_id: int) -> str:
     return COLORS[(class_id - 1) % len(COLORS)]
 
 
-def draw(image: np.ndarray, found: Detections, names: Dict[int, str], threshold: float) -> Image.Image:
+def draw(
+    image: np.ndarray, found: Detections, names: Dict[int, str], threshold: float
+) -> Image.Image:
     """A copy of a uint8 [height, width, 3] image with a box, the class and the score for each detection of at least `threshold`."""
     picture = Image.fromarray(image).convert("RGB")
     scale = max(1, 400 // max(1, max(picture.size)))
@@ -27,7 +40,12 @@ def draw(image: np.ndarray, found: Detections, names: Dict[int, str], threshold:
     line = max(2, max(picture.size) // 250)
     for box, class_id, score in reversed([each for each in zip(*found) if each[2] >= threshold]):
         ymin, xmin, ymax, xmax = (float(side) for side in np.clip(box, 0, 1))
-        corners = (xmin * picture.width, ymin * picture.height, xmax * picture.width, ymax * picture.height)
+        corners = (
+            xmin * picture.width,
+            ymin * picture.height,
+            xmax * picture.width,
+            ymax * picture.height,
+        )
         color = color_of(int(class_id))
         pen.rectangle(corners, outline=color, width=line)
         label = "%s %.2f" % (one_line(names.get(int(class_id), str(int(class_id)))), score)
@@ -35,7 +53,14 @@ def draw(image: np.ndarray, found: Detections, names: Dict[int, str], threshold:
     return picture
 
 
-def _label(pen: ImageDraw.ImageDraw, text: str, corner: Tuple[float, float], color: str, font, size: Tuple[int, int]) -> None:
+def _label(
+    pen: ImageDraw.ImageDraw,
+    text: str,
+    corner: Tuple[float, float],
+    color: str,
+    font,
+    size: Tuple[int, int],
+) -> None:
     """The text on its colour above the box's corner, or inside where there is no room."""
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
     width, height = right - left + 6, bottom - top + 6
@@ -65,5 +90,8 @@ def contact_sheet(pictures: Sequence[Image.Image], columns: int = 4, gap: int = 
     sheet = Image.new("RGB", (columns * width + gap, rows * height + gap), "white")
     for place, picture in enumerate(pictures):
         left, top = gap + place % columns * width, gap + place // columns * height
-        sheet.paste(picture, (left + (width - gap - picture.width) // 2, top + (height - gap - picture.height) // 2))
+        sheet.paste(
+            picture,
+            (left + (width - gap - picture.width) // 2, top + (height - gap - picture.height) // 2),
+        )
     return sheet

@@ -24,7 +24,10 @@ class FrozenGraph(GraphDetector):
                 tf.import_graph_def(graph_def, name="")
                 open_by_name(self, graph, self._session_of(graph))
             except (KeyError, ValueError, tf.errors.OpError) as error:
-                raise TodusError("%s is no detection graph this TensorFlow can run (%s); export it again" % (path, first_line(error)))
+                raise TodusError(
+                    "%s is no detection graph this TensorFlow can run (%s); export it again"
+                    % (path, first_line(error))
+                )
 
 
 def read_graph(path: Path):
@@ -34,7 +37,9 @@ def read_graph(path: Path):
     graph_def = tf.GraphDef()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", RuntimeWarning)  # protobuf's word for bytes that it could not use
+            warnings.simplefilter(
+                "error", RuntimeWarning
+            )  # protobuf's word for bytes that it could not use
             graph_def.ParseFromString(path.read_bytes())
     except FileNotFoundError:
         raise TodusError("%s is missing; run ./export.sh" % path)

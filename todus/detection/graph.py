@@ -28,8 +28,13 @@ class GraphDetector(Detector):
         self._options = tf.RunOptions(inter_op_thread_pool=-1) if self._threads == 1 else None
         if not self._threads:
             return tf.Session(graph=graph)
-        threads = {"intra_op_parallelism_threads": self._threads, "inter_op_parallelism_threads": self._threads}
-        return tf.Session(graph=graph, config=tf.ConfigProto(use_per_session_threads=True, **threads))
+        threads = {
+            "intra_op_parallelism_threads": self._threads,
+            "inter_op_parallelism_threads": self._threads,
+        }
+        return tf.Session(
+            graph=graph, config=tf.ConfigProto(use_per_session_threads=True, **threads)
+        )
 
     def _open(self, session, inputs, outputs: Sequence) -> None:
         """Takes the input tensor and the tensors of boxes, classes, scores and count."""
@@ -41,8 +46,16 @@ class GraphDetector(Detector):
         shape = inputs.shape.as_list() if inputs.shape.rank == 4 else [None] * 4
         self._batch, fixed = shape[0], tuple(shape[1:3])
         self.takes_batches = self._batch != 1
-        casts = [op for op in inputs.consumers() if op.type in ("Cast", "Identity") and op.outputs[0].dtype.is_floating]
-        resized = fixed if None not in fixed else (_resized_to(session.graph) if len(casts) == 1 else None)
+        casts = [
+            op
+            for op in inputs.consumers()
+            if op.type in ("Cast", "Identity") and op.outputs[0].dtype.is_floating
+        ]
+        resized = (
+            fixed
+            if None not in fixed
+            else (_resized_to(session.graph) if len(casts) == 1 else None)
+        )
         if resized:
             self.size, self._resize = resized, Resizer(resized)
             self._input = casts[0].outputs[0] if len(casts) == 1 else inputs
@@ -51,7 +64,11 @@ class GraphDetector(Detector):
         if self._encode:
             return self._encode(image)
         pixels = self._resize(image) if self._resize else image
-        return pixels if self._input.dtype.is_floating or pixels.dtype == np.uint8 else np.round(pixels).astype(np.uint8)
+        return (
+            pixels
+            if self._input.dtype.is_floating or pixels.dtype == np.uint8
+            else np.round(pixels).astype(np.uint8)
+        )
 
     def detect_prepared(self, images: Sequence[np.ndarray]) -> List[Detections]:
         found = []
@@ -62,7 +79,9 @@ class GraphDetector(Detector):
         return found
 
     def _run(self, batch: np.ndarray) -> List[Detections]:
-        boxes, classes, scores, counts = self._session.run(self._outputs, {self._input: batch}, options=self._options)
+        boxes, classes, scores, counts = self._session.run(
+            self._outputs, {self._input: batch}, options=self._options
+        )
         return [
             Detections(boxes[i][:count], classes[i][:count].astype(np.int64), scores[i][:count])
             for i, count in enumerate(counts.astype(int))
@@ -74,7 +93,11 @@ def open_by_name(detector: GraphDetector, graph, session) -> None:
     inputs = [name for name in INPUTS if name in there]
     if not inputs:
         raise KeyError("no input named %s" % " or ".join(INPUTS))
-    detector._open(session, graph.get_tensor_by_name(inputs[0] + ":0"), [graph.get_tensor_by_name(name + ":0") for name in DETECTIONS])
+    detector._open(
+        session,
+        graph.get_tensor_by_name(inputs[0] + ":0"),
+        [graph.get_tensor_by_name(name + ":0") for name in DETECTIONS],
+    )
 
 
 def _resized_to(graph) -> Optional[Tuple[int, int]]:
@@ -84,8 +107,15 @@ def _resized_to(graph) -> Optional[Tuple[int, int]]:
     """
     from todus.tf import tf
 
-    resizes = [op for op in graph.get_operations() if op.type == "ResizeBilinear" and op.name.startswith("Preprocessor")]
-    sizes = [None if op.get_attr("align_corners") else tf.get_static_value(op.inputs[1]) for op in resizes]
+    resizes = [
+        op
+        for op in graph.get_operations()
+        if op.type == "ResizeBilinear" and op.name.startswith("Preprocessor")
+    ]
+    sizes = [
+        None if op.get_attr("align_corners") else tf.get_static_value(op.inputs[1])
+        for op in resizes
+    ]
     known = {(int(size[0]), int(size[1])) for size in sizes if size is not None}
     return known.pop() if len(known) == 1 and not any(size is None for size in sizes) else None
 
@@ -104,8 +134,16 @@ def _as_example(image: np.ndarray) -> np.ndarray:
     from todus.tf import tf
 
     values = {"image/encoded": _png(image), "image/format": b"png"}
-    feature = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for key, value in values.items()}
-    return np.array(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(), object)
+    feature = {
+        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        for key, value in values.items()
+    }
+    return np.array(
+        tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(), object
+    )
 
 
-_ENCODERS = {"encoded_image_string_tensor": lambda image: np.array(_png(image), object), "tf_example": _as_example}
+_ENCODERS = {
+    "encoded_image_string_tensor": lambda image: np.array(_png(image), object),
+    "tf_example": _as_example,
+}

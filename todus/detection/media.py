@@ -27,14 +27,20 @@ class Source(NamedTuple):
 def sources(names: Sequence[str]) -> List[Source]:
     """What the arguments name. Raises UsageError for one that does not exist, or a folder without images, before anything is detected."""
     result: List[Source] = []
-    plain = [Path(name) for name in names if not re.fullmatch(r"camera:\d+", name) and not Path(name).is_dir()]
+    plain = [
+        Path(name)
+        for name in names
+        if not re.fullmatch(r"camera:\d+", name) and not Path(name).is_dir()
+    ]
     twins = _twins(plain)
     for name in names:
         path = Path(name)
         if re.fullmatch(r"camera:\d+", name) or (path.suffix.lower() in VIDEOS and path.is_file()):
             result.append(Source("video", name, [], twins))
         elif path.is_dir():
-            listed = sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGES and each.is_file())
+            listed = sorted(
+                each for each in path.rglob("*") if each.suffix.lower() in IMAGES and each.is_file()
+            )
             if not listed:
                 raise UsageError("%s: no images in this folder" % name)
             result.append(Source("folder", name, listed, _twins(listed)))
@@ -53,7 +59,11 @@ def _twins(listed: Sequence[Path]) -> frozenset:
 def unique_name(path: Path, source: Source) -> str:
     """The picture's name without ending: the file's, with a digest of its path where several files have one name."""
     stem = path.stem.replace(":", "-")
-    return "%s-%s" % (stem, hashlib.sha256(str(path).encode("utf-8", "replace")).hexdigest()[:6]) if path.stem in source.twins else stem
+    return (
+        "%s-%s" % (stem, hashlib.sha256(str(path).encode("utf-8", "replace")).hexdigest()[:6])
+        if path.stem in source.twins
+        else stem
+    )
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -72,7 +82,9 @@ def _opencv():
     try:
         import cv2
     except ImportError as error:
-        raise TodusError("videos and cameras need OpenCV (%s); run: pip install opencv-python-headless" % error)
+        raise TodusError(
+            "videos and cameras need OpenCV (%s); run: pip install opencv-python-headless" % error
+        )
     return cv2
 
 
@@ -93,7 +105,10 @@ def frames(source: Source, first: Optional[int]) -> Iterator[Tuple[np.ndarray, f
     finally:
         capture.release()
     if not number:
-        raise TodusError("%s: no frame can be read; %s" % (source.name, "is the camera in use?" if camera else "is it a video?"))
+        raise TodusError(
+            "%s: no frame can be read; %s"
+            % (source.name, "is the camera in use?" if camera else "is it a video?")
+        )
 
 
 @contextlib.contextmanager
@@ -106,7 +121,9 @@ def video_writer(target: Path) -> Iterator[Callable]:
     def write(picture, rate: float) -> None:
         if not writer:
             target.parent.mkdir(parents=True, exist_ok=True)
-            writer.append(cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*"MJPG"), rate, picture.size))
+            writer.append(
+                cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*"MJPG"), rate, picture.size)
+            )
         writer[0].write(cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR))
 
     try:

@@ -31,16 +31,32 @@ class Onnx(Detector):
         if not path.exists():
             raise TodusError("%s is missing; run ./convert-onnx.sh" % path)
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # the runtime's exceptions share no class of their own
-            raise TodusError("%s is not an ONNX file that runs here (%s); run ./convert-onnx.sh again" % (path, first_line(error)))
+            raise TodusError(
+                "%s is not an ONNX file that runs here (%s); run ./convert-onnx.sh again"
+                % (path, first_line(error))
+            )
         there = [output.name for output in self._session.get_outputs()]
-        self._outputs = [next((name for name in there if name.split(":")[0] == wanted), None) for wanted in DETECTIONS]
+        self._outputs = [
+            next((name for name in there if name.split(":")[0] == wanted), None)
+            for wanted in DETECTIONS
+        ]
         if None in self._outputs:
-            raise TodusError("%s has not the outputs %s; run ./convert-onnx.sh without LAYOUT" % (path, ", ".join(DETECTIONS)))
+            raise TodusError(
+                "%s has not the outputs %s; run ./convert-onnx.sh without LAYOUT"
+                % (path, ", ".join(DETECTIONS))
+            )
         self._input = self._session.get_inputs()[0]
         self.takes_batches = self._input.shape[0] != 1
 
     def detect_prepared(self, images: Sequence[np.ndarray]) -> List[Detections]:
-        boxes, classes, scores, counts = self._session.run(self._outputs, {self._input.name: np.stack(images)})
-        return [Detections(boxes[i][:n], classes[i][:n].astype(np.int64), scores[i][:n]) for i, n in enumerate(counts.astype(int))]
+        boxes, classes, scores, counts = self._session.run(
+            self._outputs, {self._input.name: np.stack(images)}
+        )
+        return [
+            Detections(boxes[i][:n], classes[i][:n].astype(np.int64), scores[i][:n])
+            for i, n in enumerate(counts.astype(int))
+        ]

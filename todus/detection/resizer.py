@@ -13,9 +13,18 @@ class Resizer:
 
         with tf.Graph().as_default() as graph:
             self._image = tf.placeholder(tf.uint8, [None, None, 3])
-            self._resized = tf.image.resize_bilinear(tf.cast(self._image, tf.float32)[tf.newaxis], size)[0]
-        config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1, use_per_session_threads=True)
-        self._session, self._options = tf.Session(graph=graph, config=config), tf.RunOptions(inter_op_thread_pool=-1)
+            self._resized = tf.image.resize_bilinear(
+                tf.cast(self._image, tf.float32)[tf.newaxis], size
+            )[0]
+        config = tf.ConfigProto(
+            intra_op_parallelism_threads=1,
+            inter_op_parallelism_threads=1,
+            use_per_session_threads=True,
+        )
+        self._session, self._options = (
+            tf.Session(graph=graph, config=config),
+            tf.RunOptions(inter_op_thread_pool=-1),
+        )
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         return self._session.run(self._resized, {self._image: image}, options=self._options)

@@ -23,8 +23,17 @@ class SavedModel(GraphDetector):
         with tf.Graph().as_default() as graph:
             session = self._session_of(graph)
             try:
-                signature = tf.saved_model.loader.load(session, ["serve"], str(path)).signature_def["serving_default"]
-                outputs = [graph.get_tensor_by_name(signature.outputs[name].name) for name in DETECTIONS]
-                self._open(session, graph.get_tensor_by_name(signature.inputs["inputs"].name), outputs)
+                signature = tf.saved_model.loader.load(session, ["serve"], str(path)).signature_def[
+                    "serving_default"
+                ]
+                outputs = [
+                    graph.get_tensor_by_name(signature.outputs[name].name) for name in DETECTIONS
+                ]
+                self._open(
+                    session, graph.get_tensor_by_name(signature.inputs["inputs"].name), outputs
+                )
             except (KeyError, ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
-                raise TodusError("%s is no detection model this TensorFlow can run (%s); run ./export.sh" % (path, first_line(error)))
+                raise TodusError(
+                    "%s is no detection model this TensorFlow can run (%s); run ./export.sh"
+                    % (path, first_line(error))
+                )

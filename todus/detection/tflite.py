@@ -35,9 +35,15 @@ class TFLite(Detector):
         self._input = interpreter.get_input_details()[0]
         self._outputs = [detail["index"] for detail in interpreter.get_output_details()]
         if len(self._outputs) != 4:
-            raise TodusError("%s has %d outputs, not the 4 of a detector; run ./convert-tflite.sh again" % (path, len(self._outputs)))
+            raise TodusError(
+                "%s has %d outputs, not the 4 of a detector; run ./convert-tflite.sh again"
+                % (path, len(self._outputs))
+            )
         self.size = tuple(int(side) for side in self._input["shape"][1:3])
-        self._mean, self._std = (np.asarray(about.get("input", {}).get(key, 127.5), np.float32) for key in ("mean", "std"))
+        self._mean, self._std = (
+            np.asarray(about.get("input", {}).get(key, 127.5), np.float32)
+            for key in ("mean", "std")
+        )
         self._resize = Resizer(self.size)
 
     def _interpreter(self):
@@ -48,7 +54,8 @@ class TFLite(Detector):
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise TodusError(
-                "%s is not a TFLite file this TensorFlow can run (%s); run ./convert-tflite.sh again" % (self.path, first_line(error))
+                "%s is not a TFLite file this TensorFlow can run (%s); run ./convert-tflite.sh again"
+                % (self.path, first_line(error))
             )
         return interpreter
 
@@ -70,4 +77,8 @@ class TFLite(Detector):
         interpreter.invoke()
         boxes, classes, scores, count = (interpreter.get_tensor(index) for index in self._outputs)
         count = int(count[0])
-        return Detections(np.clip(boxes[0][:count], 0, 1), classes[0][:count].astype(np.int64) + categories.FIRST_ID, scores[0][:count])
+        return Detections(
+            np.clip(boxes[0][:count], 0, 1),
+            classes[0][:count].astype(np.int64) + categories.FIRST_ID,
+            scores[0][:count],
+        )

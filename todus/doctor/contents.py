@@ -20,7 +20,12 @@ def check() -> Iterator[Finding]:
     if not found:
         counts = len(paths.datasets()), len(paths.models())
         text = "%d dataset%s and %d model%s, whole as far as names, sizes and CRCs tell"
-        yield Finding("ok", "contents", text % (counts[0], "" if counts[0] == 1 else "s", counts[1], "" if counts[1] == 1 else "s"))
+        yield Finding(
+            "ok",
+            "contents",
+            text
+            % (counts[0], "" if counts[0] == 1 else "s", counts[1], "" if counts[1] == 1 else "s"),
+        )
 
 
 def datasets() -> Iterator[Finding]:
@@ -38,11 +43,21 @@ def datasets() -> Iterator[Finding]:
         if faults:
             more = " and %d more" % (len(faults) - 1) if len(faults) > 1 else ""
             yield Finding(
-                "error", "datasets", "dataset %s: %s%s" % (dataset.name, faults[0], more), sources.maker(dataset.name) + " makes it again"
+                "error",
+                "datasets",
+                "dataset %s: %s%s" % (dataset.name, faults[0], more),
+                sources.maker(dataset.name) + " makes it again",
             )
     for manifest in sorted((paths.home() / "dataset").glob("*/*/label_map.pbtxt")):
-        if not manifest.with_name("dataset.json").exists() and not manifest.parent.name.startswith("."):
-            yield Finding("error", "datasets", "%s has no dataset.json" % manifest.parent, "build the dataset again")
+        if not manifest.with_name("dataset.json").exists() and not manifest.parent.name.startswith(
+            "."
+        ):
+            yield Finding(
+                "error",
+                "datasets",
+                "%s has no dataset.json" % manifest.parent,
+                "build the dataset again",
+            )
 
 
 def models() -> Iterator[Finding]:
@@ -55,7 +70,12 @@ def models() -> Iterator[Finding]:
         if held(model.pretrained):
             continue
         if not model.pipeline.exists():
-            yield Finding("warning", "models", "%s is not prepared" % folder, "python -m model -m %s -d limited" % shlex.quote(folder.name))
+            yield Finding(
+                "warning",
+                "models",
+                "%s is not prepared" % folder,
+                "python -m model -m %s -d limited" % shlex.quote(folder.name),
+            )
             continue
         try:
             yield from of_model(model)
@@ -92,7 +112,12 @@ def of_its_dataset(model, source, names, again: str) -> Iterator[Finding]:
         return
     dataset = paths.dataset(source["dataset"])
     if not dataset.label_map.exists():
-        yield Finding("warning", "models", "the dataset of %s, %s, is gone" % (model.name, dataset.name), sources.maker(dataset.name))
+        yield Finding(
+            "warning",
+            "models",
+            "the dataset of %s, %s, is gone" % (model.name, dataset.name),
+            sources.maker(dataset.name),
+        )
         return
     now = categories.read_label_map(dataset.label_map)
     if now != names:
@@ -110,22 +135,41 @@ def of_training(model, names) -> Iterator[Finding]:
     trained = checkpoints.trained(model)
     script = "MODEL_DIR=%s ./train.sh" % shlex.quote(str(model.folder))
     if trained and not (model.training / "run.json").exists():
-        text = "%s has checkpoints and no run.json: it is not known what they were trained on" % model.training
-        yield Finding("warning", "models", text, "move that folder away, or train on at your own risk")
+        text = (
+            "%s has checkpoints and no run.json: it is not known what they were trained on"
+            % model.training
+        )
+        yield Finding(
+            "warning", "models", text, "move that folder away, or train on at your own risk"
+        )
         return
     events = run_record.read(model)["events"]
     if events and "started" in events[-1]:
         at = "step %d" % trained[-1][0] if trained else "the slice"
-        yield Finding("info", "models", "the training of %s was killed; saved is %s" % (model.name, at), "%s goes on from there" % script)
+        yield Finding(
+            "info",
+            "models",
+            "the training of %s was killed; saved is %s" % (model.name, at),
+            "%s goes on from there" % script,
+        )
     for _, prefix in trained[-1:]:
         try:
             checkpoint_files.check(prefix, "rm %s.*" % shlex.quote(str(prefix)))
         except TodusError as error:
             text, _, remedy = str(error).rpartition("; ")
             yield Finding("error", "models", text, remedy + " and the one before it is taken")
-    lone = [index for index in model.training.glob("model.ckpt-*.index") if not list(index.parent.glob(index.stem + ".data-*"))]
+    lone = [
+        index
+        for index in model.training.glob("model.ckpt-*.index")
+        if not list(index.parent.glob(index.stem + ".data-*"))
+    ]
     for index in lone[:1]:
-        yield Finding("warning", "models", "%s has no data file; it does not count as a checkpoint" % index, unfinished.remove(index))
+        yield Finding(
+            "warning",
+            "models",
+            "%s has no data file; it does not count as a checkpoint" % index,
+            unfinished.remove(index),
+        )
     waiting = checkpoint_scoring.pending(model)
     if waiting:
         text = "%d checkpoint%s of %s wait%s to be evaluated" % (
@@ -141,10 +185,19 @@ def of_exports(model) -> Iterator[Finding]:
     from todus.model import artefacts
     from todus.paths import beside_json
 
-    missing = [path.name for path in (model.exported_label_map, model.exported_pipeline) if not path.exists()]
+    missing = [
+        path.name
+        for path in (model.exported_label_map, model.exported_pipeline)
+        if not path.exists()
+    ]
     if model.inference_graph.is_dir() and missing:
         again = artefacts.command(model, forms.find("frozen_graph"))
-        yield Finding("error", "models", "%s has no %s" % (model.inference_graph, " and no ".join(missing)), again)
+        yield Finding(
+            "error",
+            "models",
+            "%s has no %s" % (model.inference_graph, " and no ".join(missing)),
+            again,
+        )
         return
     for form in forms.FORMS:
         path = form.path(model.folder)
@@ -152,7 +205,12 @@ def of_exports(model) -> Iterator[Finding]:
             continue
         again = artefacts.command(model, form)
         if form.made_from and not beside_json(path).exists():
-            yield Finding("warning", "models", "%s has no %s beside it" % (path, beside_json(path).name), again)
+            yield Finding(
+                "warning",
+                "models",
+                "%s has no %s beside it" % (path, beside_json(path).name),
+                again,
+            )
             continue
         try:
             artefacts.check_file(model, form)
@@ -161,4 +219,9 @@ def of_exports(model) -> Iterator[Finding]:
             yield Finding("warning", "models", text, remedy or again)
             continue
         if artefacts.is_outdated(model, form):
-            yield Finding("info", "models", "%s was made from another graph than the one that is there" % path, again)
+            yield Finding(
+                "info",
+                "models",
+                "%s was made from another graph than the one that is there" % path,
+                again,
+            )

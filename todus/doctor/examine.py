@@ -31,7 +31,11 @@ CHECKS = [
 ]
 
 
-def examine(deep: bool = False, offline: bool = False, tell: Callable[[Finding], None] = lambda finding: None) -> List[Finding]:
+def examine(
+    deep: bool = False,
+    offline: bool = False,
+    tell: Callable[[Finding], None] = lambda finding: None,
+) -> List[Finding]:
     """Every finding; `tell` is called with each as it comes. The mirrors are asked first and heard last."""
     checks = list(CHECKS)
     if not offline:
@@ -54,10 +58,18 @@ def attempt(name: str, check: Callable) -> Any:
         found = check()
         return [found] if isinstance(found, Finding) else found if callable(found) else list(found)
     except ImportError as error:
-        return [Finding("info", name, "%s: not looked at, for want of a package (%s)" % (name, error))]
+        return [
+            Finding("info", name, "%s: not looked at, for want of a package (%s)" % (name, error))
+        ]
     except (TodusError, OSError) as error:
         return [Finding("error", name, str(error))]
     except Exception as error:  # what a half-installed package raises
         where = traceback.extract_tb(error.__traceback__)[-1]
-        text = "%s: %s: %s (%s:%d)" % (name, type(error).__name__, error, where.filename, where.lineno)
+        text = "%s: %s: %s (%s:%d)" % (
+            name,
+            type(error).__name__,
+            error,
+            where.filename,
+            where.lineno,
+        )
         return [Finding("error", name, text, "make install")]

@@ -29,13 +29,20 @@ class Finding(NamedTuple):
 def lines(finding: Finding, width: int = WIDTH) -> List[str]:
     """The finding in lines of at most `width` characters where words allow it, the remedy on lines of its own."""
     result = _wrapped("%-*s" % (_INDENT, finding.level), finding.text, width)
-    return result + (_wrapped(" " * _INDENT + "-> ", finding.remedy, width) if finding.remedy else [])
+    return result + (
+        _wrapped(" " * _INDENT + "-> ", finding.remedy, width) if finding.remedy else []
+    )
 
 
 def _wrapped(first: str, text: str, width: int) -> List[str]:
     text = one_line(text)
     return textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=" " * len(first), break_long_words=False, break_on_hyphens=False
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
@@ -50,6 +57,11 @@ def summary(found: List[Finding]) -> str:
     if not errors and not warnings:
         return "doctor: all is well"
     parts = [
-        "%d %s%s" % (number, word, "" if number == 1 else "s") for number, word in ((errors, "error"), (warnings, "warning")) if number
+        "%d %s%s" % (number, word, "" if number == 1 else "s")
+        for number, word in ((errors, "error"), (warnings, "warning"))
+        if number
     ]
-    return "doctor: %s%s" % (" and ".join(parts), "" if errors else "; everything works, perhaps less well")
+    return "doctor: %s%s" % (
+        " and ".join(parts),
+        "" if errors else "; everything works, perhaps less well",
+    )

@@ -16,7 +16,9 @@ FILES = (
     ("ZOO_URL", "ssd_mobilenet_v1_coco_2018_01_28.tar.gz", "the detection zoo"),
     ("OPENIMAGES_URL", "v5/validation-annotations-bbox.csv", "Open Images"),
 )
-PUBLIC = {"OPENIMAGES_URL": "https://storage.googleapis.com/openimages"}  # of the variables without a default
+PUBLIC = {
+    "OPENIMAGES_URL": "https://storage.googleapis.com/openimages"
+}  # of the variables without a default
 
 
 class Mirror(NamedTuple):
@@ -50,7 +52,11 @@ def ask(seconds: float = SECONDS) -> Callable[[], List[Finding]]:
         try:
             with transport.session() as connection:
                 answer = connection.head(mirror.url, timeout=seconds, allow_redirects=True)
-            answers[mirror.variable] = "" if answer.status_code < 400 else "answers %d to %s" % (answer.status_code, mirror.url)
+            answers[mirror.variable] = (
+                ""
+                if answer.status_code < 400
+                else "answers %d to %s" % (answer.status_code, mirror.url)
+            )
         except (requests.RequestException, ValueError) as error:
             answers[mirror.variable] = transport.reason_of(error)
 
@@ -62,7 +68,10 @@ def ask(seconds: float = SECONDS) -> Callable[[], List[Finding]]:
     def findings() -> List[Finding]:
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
-        return [_finding(mirror, answers.get(mirror.variable, "no answer in %g s" % seconds)) for mirror in asked]
+        return [
+            _finding(mirror, answers.get(mirror.variable, "no answer in %g s" % seconds))
+            for mirror in asked
+        ]
 
     return findings
 
@@ -71,5 +80,7 @@ def _finding(mirror: Mirror, reason: str) -> Finding:
     host = urlsplit(mirror.url).netloc.rpartition("@")[2]
     if not reason:
         return Finding("ok", "mirrors", "%s: %s answers" % (mirror.what, host))
-    remedy = "what is on disk needs no network; else check it, or set %s to a mirror" % mirror.variable
+    remedy = (
+        "what is on disk needs no network; else check it, or set %s to a mirror" % mirror.variable
+    )
     return Finding("warning", "mirrors", "%s: %s: %s" % (mirror.what, host, reason), remedy)

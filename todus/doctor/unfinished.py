@@ -31,9 +31,13 @@ def check() -> Iterator[Finding]:
         if len(of_kind) > MOST:
             yield Finding("info", check_name, "and %d more of this kind" % (len(of_kind) - MOST))
     if not whole:
-        yield Finding("info", "unfinished", "there are more files than could be looked at in %g s" % SECONDS)
+        yield Finding(
+            "info", "unfinished", "there are more files than could be looked at in %g s" % SECONDS
+        )
     elif not found:
-        yield Finding("ok", "unfinished", "no lock is held, and nothing is left half-finished at %s" % home)
+        yield Finding(
+            "ok", "unfinished", "no lock is held, and nothing is left half-finished at %s" % home
+        )
 
 
 def _hidden(roots: List[Path]) -> Tuple[List[Path], bool]:
@@ -57,7 +61,9 @@ def _finding(path: Path) -> Iterator[Finding]:
     elif part:
         if not files.is_running(int(part.group(2))):
             text = "%s was being written when PID %s ended" % (path, part.group(2))
-            yield Finding("warning", "unfinished", text, "the same command clears it; or " + remove(path))
+            yield Finding(
+                "warning", "unfinished", text, "the same command clears it; or " + remove(path)
+            )
     elif download and path.is_file():
         if not held(path.with_name(download.group(1))):
             yield _of_download(path, path.with_name(download.group(1)))
@@ -71,10 +77,15 @@ def _of_work(path: Path) -> Iterator[Finding]:
     """The folder for the downloads or the converted images of a command that has ended; a download in it is kept for the next run."""
     parts = [each for each in path.iterdir() if _DOWNLOAD.fullmatch(each.name)]
     if parts:
-        yield _of_download(parts[0], parts[0].with_name(_DOWNLOAD.fullmatch(parts[0].name).group(1)))
+        yield _of_download(
+            parts[0], parts[0].with_name(_DOWNLOAD.fullmatch(parts[0].name).group(1))
+        )
     else:
         yield Finding(
-            "warning", "unfinished", "%s was left by a command that was killed" % path, "the same command clears it; or " + remove(path)
+            "warning",
+            "unfinished",
+            "%s was left by a command that was killed" % path,
+            "the same command clears it; or " + remove(path),
         )
 
 
@@ -98,7 +109,10 @@ def _of_lock(lock: Path, covered: Path) -> Iterator[Finding]:
         )
     elif lock.exists():
         yield Finding(
-            "info", "locks", "%s is held by nobody: its process was killed" % lock, "nothing to do: the next command takes it over"
+            "info",
+            "locks",
+            "%s is held by nobody: its process was killed" % lock,
+            "nothing to do: the next command takes it over",
         )
 
 
@@ -128,5 +142,8 @@ def _of_folder(path: Path, target: Path) -> Iterator[Finding]:
         )
         return
     yield Finding(
-        "warning", "unfinished", "%s is half-finished: its command was killed" % path, "the same command clears it; or " + remove(path)
+        "warning",
+        "unfinished",
+        "%s is half-finished: its command was killed" % path,
+        "the same command clears it; or " + remove(path),
     )

@@ -6,7 +6,18 @@ import time
 from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Callable, Deque, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import (
+    Callable,
+    Deque,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+)
 
 import numpy as np
 
@@ -20,7 +31,20 @@ from todus.paths import Dataset
 BATCH = 2  # more fall out of the caches of a small machine
 
 # COCOeval.stats, in its order (pycocotools/cocoeval.py, summarize).
-STATS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
+STATS = (
+    "ap",
+    "ap50",
+    "ap75",
+    "ap_small",
+    "ap_medium",
+    "ap_large",
+    "ar1",
+    "ar10",
+    "ar100",
+    "ar_small",
+    "ar_medium",
+    "ar_large",
+)
 
 
 class Matches(NamedTuple):
@@ -41,9 +65,13 @@ class Evaluation:
     stats: Dict[str, float]
     per_class: Dict[str, float]
     summary: str  # what pycocotools prints
-    unknown: List[str] = field(default_factory=list)  # classes of the dataset that the model does not know: they count with AP 0
+    unknown: List[str] = field(
+        default_factory=list
+    )  # classes of the dataset that the model does not know: they count with AP 0
     score_threshold: float = 0.0
-    precision: Optional[np.ndarray] = None  # [10 IoU thresholds, 101 recalls, classes]; -1 where there is no groundtruth
+    precision: Optional[np.ndarray] = (
+        None  # [10 IoU thresholds, 101 recalls, classes]; -1 where there is no groundtruth
+    )
     matches: Dict[str, Matches] = field(default_factory=dict)  # name -> at IoU 0.5
     protocol: str = ""  # what was counted, and how
     metrics: str = "coco"
@@ -59,8 +87,12 @@ class Evaluation:
     def as_dict(self) -> Dict:
         result = {"format": self.form, "metrics": self.metrics, "images": self.images}
         result["images_per_second"] = round(self.images_per_second, 2)
-        result.update({name: None if np.isnan(value) else value for name, value in self.stats.items()})
-        result["per_class"] = {name: None if np.isnan(value) else value for name, value in self.per_class.items()}
+        result.update(
+            {name: None if np.isnan(value) else value for name, value in self.stats.items()}
+        )
+        result["per_class"] = {
+            name: None if np.isnan(value) else value for name, value in self.per_class.items()
+        }
         return result
 
 
@@ -77,9 +109,11 @@ class Groundtruth:
         with_boxes = len({each["image_id"] for each in self.annotations})
         crowds = sum(each["iscrowd"] for each in self.annotations)
         text = "%d images (%d without a box of these classes, where every detection is wrong), %d boxes"
-        return text % (len(self.images), len(self.images) - with_boxes, len(self.annotations) - crowds) + (
-            ", %d crowd boxes ignored" % crowds
-        )
+        return text % (
+            len(self.images),
+            len(self.images) - with_boxes,
+            len(self.annotations) - crowds,
+        ) + (", %d crowd boxes ignored" % crowds)
 
 
 def wanted_classes(dataset: Dataset, only: Optional[Iterable[str]]) -> Dict[int, str]:
@@ -91,11 +125,18 @@ def wanted_classes(dataset: Dataset, only: Optional[Iterable[str]]) -> Dict[int,
 def groundtruth_of(example, number: int, names: Mapping[int, str], into: Groundtruth) -> None:
     """Adds one example's image and boxes, in COCO's form: bbox is x, y, width, height in pixels."""
     into.images.append({"id": number, "width": example.width, "height": example.height})
-    for box, class_id, area, crowd, difficult in zip(example.boxes, example.classes, example.area, example.is_crowd, example.difficult):
+    for box, class_id, area, crowd, difficult in zip(
+        example.boxes, example.classes, example.area, example.is_crowd, example.difficult
+    ):
         if int(class_id) not in names:
             continue
         ymin, xmin, ymax, xmax = (float(side) for side in box)
-        bbox = [xmin * example.width, ymin * example.height, (xmax - xmin) * example.width, (ymax - ymin) * example.height]
+        bbox = [
+            xmin * example.width,
+            ymin * example.height,
+            (xmax - xmin) * example.width,
+            (ymax - ymin) * example.height,
+        ]
         into.annotations.append(
             {
                 "id": len(into.annotations) + 1,
@@ -112,14 +153,19 @@ def groundtruth_of(example, number: int, names: Mapping[int, str], into: Groundt
 def examples_of(dataset: Dataset, split: str, first: Optional[int]) -> Iterator:
     """The first N examples of a split. Raises TodusError where it has none."""
     if not dataset.check().shards(split):
-        raise TodusError('dataset %s has no %s records at %s; make it with SPLITS="train val"' % (dataset.name, split, dataset.folder))
+        raise TodusError(
+            'dataset %s has no %s records at %s; make it with SPLITS="train val"'
+            % (dataset.name, split, dataset.folder)
+        )
     for number, example in enumerate(reader.read_examples(dataset, split)):
         if first is not None and number >= first:
             return
         yield example
 
 
-def detect_all(detector: Detector, encoded: Iterable[bytes], batch: int = BATCH) -> Iterator[Tuple[int, Detections]]:
+def detect_all(
+    detector: Detector, encoded: Iterable[bytes], batch: int = BATCH
+) -> Iterator[Tuple[int, Detections]]:
     """(number, detections) of each image. While the detector runs, the images after are decoded and resized; where it takes batches, images
     of one shape go in together; where it has several workers, as many batches run at once."""
     waiting: Dict[Tuple[int, ...], List[Tuple[int, np.ndarray]]] = defaultdict(list)
@@ -127,7 +173,12 @@ def detect_all(detector: Detector, encoded: Iterable[bytes], batch: int = BATCH)
     running: Deque = deque()
 
     def run(group):
-        return [(number, found) for (number, _), found in zip(group, detector.detect_prepared([image for _, image in group]))]
+        return [
+            (number, found)
+            for (number, _), found in zip(
+                group, detector.detect_prepared([image for _, image in group])
+            )
+        ]
 
     with ThreadPoolExecutor(detector.workers) as pool:
         for number, image in enumerate(_prepared(detector, encoded, 2 * size * detector.workers)):
@@ -142,11 +193,15 @@ def detect_all(detector: Detector, encoded: Iterable[bytes], batch: int = BATCH)
             yield from running.popleft().result()
 
 
-def _prepared(detector: Detector, encoded: Iterable[bytes], ahead: int, threads: int = 2) -> Iterator[np.ndarray]:
+def _prepared(
+    detector: Detector, encoded: Iterable[bytes], ahead: int, threads: int = 2
+) -> Iterator[np.ndarray]:
     with ThreadPoolExecutor(threads) as pool:
         pending: Deque = deque()
         for data in encoded:
-            pending.append(pool.submit(lambda data=data: detector.prepare(image_files.decode(data))))
+            pending.append(
+                pool.submit(lambda data=data: detector.prepare(image_files.decode(data)))
+            )
             if len(pending) >= ahead:
                 yield pending.popleft().result()
         while pending:
@@ -180,7 +235,9 @@ def evaluate(
     """
     names = wanted_classes(dataset, only)
     truth = Groundtruth(names, [], [])
-    to_dataset = {source: wanted for wanted, source in categories.match_by_name(names, detector.names).items()}
+    to_dataset = {
+        source: wanted for wanted, source in categories.match_by_name(names, detector.names).items()
+    }
     rows: List[Tuple] = []
     done = 0
 
@@ -195,7 +252,12 @@ def evaluate(
         image = truth.images[number]
         for (ymin, xmin, ymax, xmax), class_id, confidence in zip(*found):
             if int(class_id) in to_dataset and confidence >= score_threshold:
-                corner = (xmin * image["width"], ymin * image["height"], (xmax - xmin) * image["width"], (ymax - ymin) * image["height"])
+                corner = (
+                    xmin * image["width"],
+                    ymin * image["height"],
+                    (xmax - xmin) * image["width"],
+                    (ymax - ymin) * image["height"],
+                )
                 rows.append((image["id"],) + corner + (confidence, to_dataset[int(class_id)]))
         done += 1
         tick(done)
@@ -208,7 +270,13 @@ def evaluate(
 
         result.update(pascal.score(metrics, truth, table, STATS))
     return Evaluation(
-        form=detector.form, images=done, seconds=seconds, unknown=unknown, score_threshold=score_threshold, metrics=metrics, **result
+        form=detector.form,
+        images=done,
+        seconds=seconds,
+        unknown=unknown,
+        score_threshold=score_threshold,
+        metrics=metrics,
+        **result,
     )
 
 
@@ -230,7 +298,9 @@ def score(truth: Groundtruth, rows: np.ndarray) -> Dict:
             "info": {},
             "images": truth.images,
             "annotations": truth.annotations,
-            "categories": [{"id": identity, "name": name} for identity, name in truth.names.items()],
+            "categories": [
+                {"id": identity, "name": name} for identity, name in truth.names.items()
+            ],
         }
         coco.createIndex()
         found = coco.loadRes(rows) if len(rows) else _no_detections(coco)
@@ -241,15 +311,24 @@ def score(truth: Groundtruth, rows: np.ndarray) -> Dict:
     with contextlib.redirect_stdout(printed):
         evaluator.summarize()
     precision = evaluator.eval["precision"][:, :, :, 0, 2]
-    stats = {name: float(value) if value > -1 else float("nan") for name, value in zip(STATS, evaluator.stats)}
-    per_class = {truth.names[identity]: _mean(precision[:, :, place]) for place, identity in enumerate(evaluator.params.catIds)}
+    stats = {
+        name: float(value) if value > -1 else float("nan")
+        for name, value in zip(STATS, evaluator.stats)
+    }
+    per_class = {
+        truth.names[identity]: _mean(precision[:, :, place])
+        for place, identity in enumerate(evaluator.params.catIds)
+    }
     protocol = "COCO boxes, IoU 0.50 to 0.95, at most 100 detections an image and class, unrounded scores, areas of the annotations; "
     return {
         "stats": stats,
         "per_class": per_class,
         "summary": printed.getvalue().rstrip(),
         "precision": precision,
-        "matches": {truth.names[identity]: _matches(evaluator, place) for place, identity in enumerate(evaluator.params.catIds)},
+        "matches": {
+            truth.names[identity]: _matches(evaluator, place)
+            for place, identity in enumerate(evaluator.params.catIds)
+        },
         "protocol": protocol + truth.described(),
     }
 
@@ -265,7 +344,11 @@ def _matches(evaluator, place: int) -> Matches:
     right = np.concatenate([each["dtMatches"][0] > 0 for each in found])
     counted = ~np.concatenate([each["dtIgnore"][0].astype(bool) for each in found])
     order = np.argsort(-scores[counted], kind="mergesort")
-    return Matches(scores[counted][order], right[counted][order], int(sum((~each["gtIgnore"].astype(bool)).sum() for each in found)))
+    return Matches(
+        scores[counted][order],
+        right[counted][order],
+        int(sum((~each["gtIgnore"].astype(bool)).sum() for each in found)),
+    )
 
 
 def _no_detections(coco):

@@ -24,7 +24,9 @@ def score(metrics: str, truth, rows: np.ndarray, stats: Iterable[str]) -> Dict:
       stats: the names of COCO's figures; those that this protocol has not are NaN.
     """
     if metrics not in _PREFIXES:
-        raise UsageError("METRICS=%s is unknown; there is: coco, %s" % (metrics, ", ".join(_PREFIXES)))
+        raise UsageError(
+            "METRICS=%s is unknown; there is: coco, %s" % (metrics, ", ".join(_PREFIXES))
+        )
     evaluator = _evaluator(metrics, truth.names)
     for image in truth.images:
         here = [each for each in truth.annotations if each["image_id"] == image["id"]]
@@ -42,10 +44,17 @@ def score(metrics: str, truth, rows: np.ndarray, stats: Iterable[str]) -> Dict:
     prefix = _PREFIXES[metrics]
     mean = float(values["%s_Precision/mAP@0.5IOU" % prefix])
     by_class = "%s_PerformanceByCategory/AP@0.5IOU/" % prefix
-    per_class = {name: float(values.get(by_class + name, float("nan"))) for name in truth.names.values()}
+    per_class = {
+        name: float(values.get(by_class + name, float("nan"))) for name in truth.names.values()
+    }
     stats = dict({name: float("nan") for name in stats}, ap=mean, ap50=mean)
     summary = " Average Precision  (AP) @[ IoU=0.50 ] = %.3f" % mean
-    return {"stats": stats, "per_class": per_class, "summary": summary, "protocol": _NOTES[metrics] + truth.described()}
+    return {
+        "stats": stats,
+        "per_class": per_class,
+        "summary": summary,
+        "protocol": _NOTES[metrics] + truth.described(),
+    }
 
 
 def _evaluator(metrics: str, names: Dict[int, str]):
@@ -62,11 +71,15 @@ def _evaluator(metrics: str, names: Dict[int, str]):
 def _groundtruth(metrics: str, here) -> Dict:
     crowd = np.array([bool(each["iscrowd"]) for each in here], bool)
     result = {
-        "groundtruth_boxes": _corners(np.array([each["bbox"] for each in here], np.float64).reshape(-1, 4)),
+        "groundtruth_boxes": _corners(
+            np.array([each["bbox"] for each in here], np.float64).reshape(-1, 4)
+        ),
         "groundtruth_classes": np.array([each["category_id"] for each in here], np.int64),
     }
     if metrics == "pascal":
-        result["groundtruth_difficult"] = crowd | np.array([each["difficult"] for each in here], bool)
+        result["groundtruth_difficult"] = crowd | np.array(
+            [each["difficult"] for each in here], bool
+        )
     else:
         result["groundtruth_group_of"] = crowd
     return result

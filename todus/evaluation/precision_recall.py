@@ -33,11 +33,18 @@ def draw(path: Path, results: Mapping[str, "Evaluation"]) -> Path:  # noqa: F821
     left, right = figure.subplots(1, 2)
     for place, (title, result) in enumerate(results.items()):
         color = "C%d" % (place % 10)
-        left.plot(RECALL, mean_curve(result.precision[0]), color=color, label="%s, AP50 %.3f" % (_safe(title), result.stats["ap50"]))
+        left.plot(
+            RECALL,
+            mean_curve(result.precision[0]),
+            color=color,
+            label="%s, AP50 %.3f" % (_safe(title), result.stats["ap50"]),
+        )
         left.plot(RECALL, mean_curve(result.precision[5]), color=color, linestyle=":")
     left.set_title("all classes, IoU 0.5 (lines) and 0.75 (dots)")
     title, first = next(iter(results.items()))
-    best = sorted(first.per_class.items(), key=lambda pair: -np.nan_to_num(pair[1], nan=-1))[:MOST_CLASSES]
+    best = sorted(first.per_class.items(), key=lambda pair: -np.nan_to_num(pair[1], nan=-1))[
+        :MOST_CLASSES
+    ]
     places = {name: place for place, name in enumerate(first.per_class)}
     for name, value in best:
         curve = first.precision[0][:, places[name]]

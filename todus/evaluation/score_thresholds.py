@@ -28,8 +28,12 @@ def pick(matches: Matches, precision: Optional[float] = None) -> Optional[Dict]:
     share = right / np.arange(1, len(right) + 1)
     found = right / float(matches.boxes)
     f1 = 2 * share * found / np.maximum(share + found, 1e-12)
-    last = np.append(np.diff(matches.scores) != 0, True)  # equal scores are kept or left out together
-    merit = np.where(last, f1 if precision is None else np.where(share >= precision, found, -1.0), -1.0)
+    last = np.append(
+        np.diff(matches.scores) != 0, True
+    )  # equal scores are kept or left out together
+    merit = np.where(
+        last, f1 if precision is None else np.where(share >= precision, found, -1.0), -1.0
+    )
     best = int(np.argmax(merit))
     if merit[best] <= 0:
         return None
@@ -41,16 +45,24 @@ def pick(matches: Matches, precision: Optional[float] = None) -> Optional[Dict]:
     }
 
 
-def pick_all(matches: Mapping[str, Matches], precision: Optional[float] = None) -> Dict[str, Optional[Dict]]:
+def pick_all(
+    matches: Mapping[str, Matches], precision: Optional[float] = None
+) -> Dict[str, Optional[Dict]]:
     """`pick` for each class by name."""
     return {name: pick(each, precision) for name, each in matches.items()}
 
 
-def store(path, picked: Mapping[str, Optional[Dict]], precision: Optional[float], images: int) -> None:
+def store(
+    path, picked: Mapping[str, Optional[Dict]], precision: Optional[float], images: int
+) -> None:
     """Puts the thresholds into FILE.json beside a converted model; a file without one is left alone."""
     if not beside_json(path).exists():
         return
     about = artefacts.read(path)
-    rule = "best F1 at IoU 0.5" if precision is None else "precision of at least %g at IoU 0.5" % precision
+    rule = (
+        "best F1 at IoU 0.5"
+        if precision is None
+        else "precision of at least %g at IoU 0.5" % precision
+    )
     about["thresholds"] = {"picked_by": rule, "val_images": images, "classes": dict(picked)}
     files.write_json(beside_json(path), about)

@@ -16,12 +16,30 @@ def coco_toy() -> float:
 
         from todus.evaluation import average_precision
 
-        box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2.0, 2.0, 40.0, 40.0], "area": 1600.0, "iscrowd": 0}
-        truth = average_precision.Groundtruth({1: "box"}, [{"id": 1, "width": 64, "height": 64}], [box])
-        return average_precision.score(truth, np.array([[1, 2.0, 2.0, 40.0, 40.0, 0.9, 1]]))["stats"]["ap"]
+        box = {
+            "id": 1,
+            "image_id": 1,
+            "category_id": 1,
+            "bbox": [2.0, 2.0, 40.0, 40.0],
+            "area": 1600.0,
+            "iscrowd": 0,
+        }
+        truth = average_precision.Groundtruth(
+            {1: "box"}, [{"id": 1, "width": 64, "height": 64}], [box]
+        )
+        return average_precision.score(truth, np.array([[1, 2.0, 2.0, 40.0, 40.0, 0.9, 1]]))[
+            "stats"
+        ]["ap"]
     except Exception as error:  # an ABI that does not fit shows as an error of any kind
         again = " ".join("%s==%s" % (name, pins()[name]) for name in ("pycocotools", "numpy"))
         raise TodusError(
             "pycocotools %s and numpy %s cannot evaluate together (%s: %s); run: %s -m pip install --force-reinstall %s"
-            % (version("pycocotools"), version("numpy"), type(error).__name__, str(error)[:120], sys.executable, again)
+            % (
+                version("pycocotools"),
+                version("numpy"),
+                type(error).__name__,
+                str(error)[:120],
+                sys.executable,
+                again,
+            )
         )

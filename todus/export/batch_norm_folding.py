@@ -35,17 +35,27 @@ class _Graph:
 
     def fold(self, norm) -> bool:
         convolution = self._nodes.get(norm.input[0])
-        if convolution is None or convolution.op not in _CONVOLUTIONS or self._uses[norm.input[0]] != 1:
+        if (
+            convolution is None
+            or convolution.op not in _CONVOLUTIONS
+            or self._uses[norm.input[0]] != 1
+        ):
             return False
-        if norm.attr["is_training"].b or any(self._uses["%s:%d" % (norm.name, place)] for place in range(1, 6)):
+        if norm.attr["is_training"].b or any(
+            self._uses["%s:%d" % (norm.name, place)] for place in range(1, 6)
+        ):
             return False
         layouts = [node.attr["data_format"].s or b"NHWC" for node in (norm, convolution)]
-        constants = [self._constant(name) for name in [convolution.input[1]] + list(norm.input[1:5])]
+        constants = [
+            self._constant(name) for name in [convolution.input[1]] + list(norm.input[1:5])
+        ]
         if layouts[0] != layouts[1] or any(value is None for value in constants):
             return False
         weights, gamma, beta, mean, variance = (value.astype(np.float64) for value in constants)
         factor = gamma / np.sqrt(variance + norm.attr["epsilon"].f)
-        depthwise = convolution.op == "DepthwiseConv2dNative"  # [height, width, in, multiplier], its channels in * multiplier
+        depthwise = (
+            convolution.op == "DepthwiseConv2dNative"
+        )  # [height, width, in, multiplier], its channels in * multiplier
         scaled = weights * (factor.reshape(weights.shape[2:]) if depthwise else factor)
         self._orphans += [convolution.input[1]] + list(norm.input[1:5])
         convolution.input[1] = self._add(norm.name + "/folded_weights", scaled)
@@ -65,7 +75,11 @@ class _Graph:
         node = self._nodes.get(name)
         while node is not None and node.op == "Identity":
             node = self._nodes.get(node.input[0])
-        return tf.make_ndarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
+        return (
+            tf.make_ndarray(node.attr["value"].tensor)
+            if node is not None and node.op == "Const"
+            else None
+        )
 
     def _add(self, name: str, value: np.ndarray) -> str:
         from todus.tf import tf
@@ -78,9 +92,15 @@ class _Graph:
     def remove_unused(self) -> None:
         """Removes the constants that nothing reads any longer, and the identities before them."""
         gone: Set[str] = set()
-        uses = Counter(each.lstrip("^").split(":")[0] for node in self._graph_def.node for each in node.input)
+        uses = Counter(
+            each.lstrip("^").split(":")[0] for node in self._graph_def.node for each in node.input
+        )
         for name in self._orphans:
-            while name not in gone and not uses[name] and self._nodes[name].op in ("Const", "Identity"):
+            while (
+                name not in gone
+                and not uses[name]
+                and self._nodes[name].op in ("Const", "Identity")
+            ):
                 gone.add(name)
                 for before in self._nodes[name].input:
                     uses[before] -= 1

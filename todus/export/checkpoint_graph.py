@@ -41,17 +41,22 @@ def not_quantized_because(model: Model, prefix: Path, config: pipeline.Config) -
     if not pipeline.is_quantized(config):
         return "it was not trained quantization-aware; prepare the model with -q and train it"
     name = "the slice" if checkpoints.is_slice(prefix) else "%s, at step %d," % (prefix.name, step)
-    return "%s has no trained ranges: fake quantization begins at step %d; train beyond it: NUM_TRAIN_STEPS=%d ./train.sh" % (
-        name,
-        delay,
-        max(2 * delay, delay + 500),
+    return (
+        "%s has no trained ranges: fake quantization begins at step %d; train beyond it: NUM_TRAIN_STEPS=%d ./train.sh"
+        % (
+            name,
+            delay,
+            max(2 * delay, delay + 500),
+        )
     )
 
 
 def origin_of(model: Model, prefix: Path, config: pipeline.Config) -> Dict[str, Any]:
     """What export.json says of a graph: its checkpoint, its classes and input size, how it was made."""
     return {
-        **artefacts.recorded(artefacts.identity(categories.read_label_map(model.limited_label_map), config)),
+        **artefacts.recorded(
+            artefacts.identity(categories.read_label_map(model.limited_label_map), config)
+        ),
         "not_quantized_because": not_quantized_because(model, prefix, prepared.resolved(model)),
         "checkpoint": checkpoints.name_of(prefix),
         "checkpoint_sha256": files.sha256(str(prefix) + ".index"),

@@ -38,19 +38,35 @@ def export(
     from object_detection import exporter
 
     if input_type not in INPUT_TYPES:
-        raise UsageError("INPUT_TYPE=%s is unknown; there is: %s" % (input_type, ", ".join(INPUT_TYPES)))
+        raise UsageError(
+            "INPUT_TYPE=%s is unknown; there is: %s" % (input_type, ", ".join(INPUT_TYPES))
+        )
     if input_shape and input_type != "image_tensor":
-        raise UsageError("INPUT_SHAPE and BATCH are for INPUT_TYPE=image_tensor; %s takes any number of images of any size" % input_type)
+        raise UsageError(
+            "INPUT_SHAPE and BATCH are for INPUT_TYPE=image_tensor; %s takes any number of images of any size"
+            % input_type
+        )
     config = checkpoint_graph.config_for(model, prefix, score_threshold)
-    with locks.exclusive(model.inference_graph, "the export of %s" % model.name), files.replacing_folder(model.inference_graph) as new:
+    with locks.exclusive(
+        model.inference_graph, "the export of %s" % model.name
+    ), files.replacing_folder(model.inference_graph) as new:
         with tf.Graph().as_default(), quiet():
             tf.keras.backend.set_learning_phase(0)
-            checkpoint_graph.run_exporter(exporter.export_inference_graph, input_type, config, str(prefix), str(new), input_shape)
+            checkpoint_graph.run_exporter(
+                exporter.export_inference_graph,
+                input_type,
+                config,
+                str(prefix),
+                str(new),
+                input_shape,
+            )
             _write_saved_model(new, input_type)
             _fold(new / "frozen_inference_graph.pb")
             reproducible.settle(new)
         origin = dict(
-            checkpoint_graph.origin_of(model, prefix, config), input_type=input_type, input_shape=list(input_shape or [None, None, None, 3])
+            checkpoint_graph.origin_of(model, prefix, config),
+            input_type=input_type,
+            input_shape=list(input_shape or [None, None, None, 3]),
         )
         checkpoint_graph.describe(model, new, config, {"inference_graph": origin})
         tflite_graph.keep(model, new, prefix, config)
@@ -69,8 +85,14 @@ def _write_saved_model(folder: Path, input_type: str) -> None:
     from todus.tf import tf
 
     graph = tf.get_default_graph()
-    outputs = [op for op in graph.get_operations() if op.name.startswith(("detection_", "num_detections", "raw_detection_"))]
-    outputs = {op.name: op.outputs[0] for op in outputs if op.type == "Identity" and "/" not in op.name}
+    outputs = [
+        op
+        for op in graph.get_operations()
+        if op.name.startswith(("detection_", "num_detections", "raw_detection_"))
+    ]
+    outputs = {
+        op.name: op.outputs[0] for op in outputs if op.type == "Identity" and "/" not in op.name
+    }
     with tf.Session() as session:
         tf.train.Saver().restore(session, str(folder / "model.ckpt"))
         shutil.rmtree(str(folder / "saved_model"))
@@ -79,6 +101,9 @@ def _write_saved_model(folder: Path, input_type: str) -> None:
             {"inputs": graph.get_tensor_by_name(input_type + ":0")}, outputs
         )
         builder.add_meta_graph_and_variables(
-            session, [tf.saved_model.tag_constants.SERVING], signature_def_map={"serving_default": signature}, clear_devices=True
+            session,
+            [tf.saved_model.tag_constants.SERVING],
+            signature_def_map={"serving_default": signature},
+            clear_devices=True,
         )
         builder.save()

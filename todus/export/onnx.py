@@ -22,7 +22,12 @@ RAW_INPUT = "normalized_input_image_tensor"
 RAW_OUTPUTS = ["raw_outputs/box_encodings", "raw_outputs/class_predictions"]
 ANCHORS = "anchors"
 
-_TENSORRT_OUTPUTS = (("num_dets", "INT32"), ("det_boxes", "FLOAT"), ("det_scores", "FLOAT"), ("det_classes", "INT32"))
+_TENSORRT_OUTPUTS = (
+    ("num_dets", "INT32"),
+    ("det_boxes", "FLOAT"),
+    ("det_scores", "FLOAT"),
+    ("det_classes", "INT32"),
+)
 
 
 def run(model: Model, say: Callable[[str], None]) -> List[str]:
@@ -33,7 +38,11 @@ def run(model: Model, say: Callable[[str], None]) -> List[str]:
     made = "%s  %.1f MB, opset %d, checked" % (path, path.stat().st_size / 1e6, about["opset"])
     if layout == "todus":
         return [made, "next: python -m eval -m %s --format onnx" % model.name]
-    return [made, "next, where TensorRT is: trtexec --onnx=%s --fp16 --saveEngine=%s.engine" % (path.name, model.name)]
+    return [
+        made,
+        "next, where TensorRT is: trtexec --onnx=%s --fp16 --saveEngine=%s.engine"
+        % (path.name, model.name),
+    ]
 
 
 def convert(model: Model, layout: str = "todus", opset: int = OPSET) -> Tuple[Path, Dict]:
@@ -59,7 +68,9 @@ def convert(model: Model, layout: str = "todus", opset: int = OPSET) -> Tuple[Pa
     with files.replacing(path) as part:
         part.write_bytes(converted.SerializeToString())
     about.update({"opset": opset, "operators": _counted(converted), "labels": list(found.labels)})
-    return path, artefacts.write(model, path, model.frozen_graph if layout == "todus" else model.tflite_graph, found, about)
+    return path, artefacts.write(
+        model, path, model.frozen_graph if layout == "todus" else model.tflite_graph, found, about
+    )
 
 
 def _library():
@@ -84,7 +95,9 @@ def _converted(graph_def, inputs: List[str], outputs: List[str], opset: int, nam
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(graph_def, name="")
             with tf.Session(graph=graph):
-                converted = tf2onnx.tfonnx.process_tf_graph(graph, opset=opset, input_names=inputs, output_names=outputs)
+                converted = tf2onnx.tfonnx.process_tf_graph(
+                    graph, opset=opset, input_names=inputs, output_names=outputs
+                )
         converted = tf2onnx.optimizer.optimize_graph(converted)
         return converted.make_model("Todus: %s" % name)
     except TodusError:
@@ -92,7 +105,8 @@ def _converted(graph_def, inputs: List[str], outputs: List[str], opset: int, nam
     except Exception as error:  # tf2onnx raises ValueError, RuntimeError, KeyError and more for what it does not know
         line = (str(error).strip().split("\n") or [""])[0][:300]
         raise TodusError(
-            "tf2onnx refused the graph of %s (%s: %s); export it again, or try another OPSET" % (name, type(error).__name__, line)
+            "tf2onnx refused the graph of %s (%s: %s); export it again, or try another OPSET"
+            % (name, type(error).__name__, line)
         )
 
 
@@ -100,12 +114,20 @@ def _graph(model: Model, opset: int) -> Tuple:
     graph_def = read_graph(model.frozen_graph)
     exported = artefacts.exported(model.inference_graph).get("inference_graph", {})
     if not any(node.name == "image_tensor" for node in graph_def.node):
-        raise TodusError("%s takes encoded images, which ONNX cannot decode; run INPUT_TYPE=image_tensor ./export.sh" % model.frozen_graph)
+        raise TodusError(
+            "%s takes encoded images, which ONNX cannot decode; run INPUT_TYPE=image_tensor ./export.sh"
+            % model.frozen_graph
+        )
     outputs = [name + ":0" for name in DETECTIONS]
     converted = _converted(graph_def, ["image_tensor:0"], outputs, opset, model.name)
     return converted, {
         "format": "onnx",
-        "input": {"name": "image_tensor:0", "shape": exported.get("input_shape"), "dtype": "uint8", "note": "RGB pixels 0..255, NHWC"},
+        "input": {
+            "name": "image_tensor:0",
+            "shape": exported.get("input_shape"),
+            "dtype": "uint8",
+            "note": "RGB pixels 0..255, NHWC",
+        },
         "outputs": outputs,
         "labels_note": "detection_classes counts from 1: labels[class - 1]",
         "exported": exported,
@@ -122,10 +144,14 @@ def _tensorrt(model: Model, opset: int) -> Tuple:
     coder = config.model.ssd.box_coder.faster_rcnn_box_coder
     graph_def = read_graph(model.tflite_graph)
     anchors = _anchors(graph_def, model)
-    kept = [node for node in graph_def.node if node.op != "TFLite_Detection_PostProcess"]  # TensorFlow itself has no such operator
+    kept = [
+        node for node in graph_def.node if node.op != "TFLite_Detection_PostProcess"
+    ]  # TensorFlow itself has no such operator
     del graph_def.node[:]
     graph_def.node.extend(kept)
-    converted = _converted(graph_def, [RAW_INPUT + ":0"], [name + ":0" for name in RAW_OUTPUTS], opset, model.name)
+    converted = _converted(
+        graph_def, [RAW_INPUT + ":0"], [name + ":0" for name in RAW_OUTPUTS], opset, model.name
+    )
     scales = (coder.y_scale, coder.x_scale, coder.height_scale, coder.width_scale)
     exported = artefacts.tflite_graph(model)
     nms = pipeline.non_max_suppression(config)
@@ -186,16 +212,33 @@ def _end_in_nms(model, anchors: np.ndarray, scales, attributes: Dict) -> None:
     def node(kind, inputs, output, **more):
         graph.node.append(helper.make_node(kind, inputs, [output], name=output, **more))
 
-    constant("decode/centre_factor", (anchors[:, 2:] / np.array(scales[:2])).astype(np.float32)[np.newaxis])
+    constant(
+        "decode/centre_factor",
+        (anchors[:, 2:] / np.array(scales[:2])).astype(np.float32)[np.newaxis],
+    )
     constant("decode/centre", anchors[:, :2].astype(np.float32)[np.newaxis])
     constant("decode/size_factor", (1.0 / np.array(scales[2:])).astype(np.float32))
     constant("decode/half_size", (anchors[:, 2:] / 2).astype(np.float32)[np.newaxis])
-    for name, value in (("zero", 0), ("one", 1), ("two", 2), ("four", 4), ("end", np.iinfo(np.int64).max)):
+    for name, value in (
+        ("zero", 0),
+        ("one", 1),
+        ("two", 2),
+        ("four", 4),
+        ("end", np.iinfo(np.int64).max),
+    ):
         constant("decode/" + name, np.array([value], np.int64))
     constant("decode/flat", np.array([0, -1, 4], np.int64))
     node("Reshape", [boxes, "decode/flat"], "decode/encoded")
-    node("Slice", ["decode/encoded", "decode/zero", "decode/two", "decode/two"], "decode/encoded_centre")
-    node("Slice", ["decode/encoded", "decode/two", "decode/four", "decode/two"], "decode/encoded_size")
+    node(
+        "Slice",
+        ["decode/encoded", "decode/zero", "decode/two", "decode/two"],
+        "decode/encoded_centre",
+    )
+    node(
+        "Slice",
+        ["decode/encoded", "decode/two", "decode/four", "decode/two"],
+        "decode/encoded_size",
+    )
     node("Mul", ["decode/encoded_centre", "decode/centre_factor"], "decode/offset")
     node("Add", ["decode/offset", "decode/centre"], "decode/centres")
     node("Mul", ["decode/encoded_size", "decode/size_factor"], "decode/log_size")
@@ -207,12 +250,20 @@ def _end_in_nms(model, anchors: np.ndarray, scales, attributes: Dict) -> None:
     node("Slice", [scores, "decode/one", "decode/end", "decode/two"], "decode/scores")
     names = [name for name, _ in _TENSORRT_OUTPUTS]
     inputs = ["decode/boxes", "decode/scores"]
-    graph.node.append(helper.make_node("EfficientNMS_TRT", inputs, names, name="EfficientNMS_TRT", domain="TRT", **attributes))
+    graph.node.append(
+        helper.make_node(
+            "EfficientNMS_TRT", inputs, names, name="EfficientNMS_TRT", domain="TRT", **attributes
+        )
+    )
     model.opset_import.append(helper.make_opsetid("TRT", 1))
     detections = attributes["max_output_boxes"]
     del graph.output[:]
-    for (name, kind), shape in zip(_TENSORRT_OUTPUTS, ([1, 1], [1, detections, 4], [1, detections], [1, detections])):
-        graph.output.append(helper.make_tensor_value_info(name, getattr(onnx.TensorProto, kind), shape))
+    for (name, kind), shape in zip(
+        _TENSORRT_OUTPUTS, ([1, 1], [1, detections, 4], [1, detections], [1, detections])
+    ):
+        graph.output.append(
+            helper.make_tensor_value_info(name, getattr(onnx.TensorProto, kind), shape)
+        )
 
 
 def _check(model) -> None:
@@ -220,7 +271,10 @@ def _check(model) -> None:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise TodusError("ONNX's checker refuses the converted model (%s); try another OPSET" % str(error).strip().split("\n")[0])
+        raise TodusError(
+            "ONNX's checker refuses the converted model (%s); try another OPSET"
+            % str(error).strip().split("\n")[0]
+        )
 
 
 def _counted(model) -> Dict[str, int]:

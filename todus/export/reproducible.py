@@ -5,7 +5,9 @@ from pathlib import Path
 
 from todus.export import tflite_operators
 
-_RANDOM = re.compile(rb"_temp_[0-9a-f]{32}/")  # the folder for half-saved shards, which only saving would use
+_RANDOM = re.compile(
+    rb"_temp_[0-9a-f]{32}/"
+)  # the folder for half-saved shards, which only saving would use
 
 
 def settle(folder: Path) -> None:
@@ -24,7 +26,9 @@ def _rewrite(path: Path, message) -> None:
     if not path.exists():
         return
     message.ParseFromString(path.read_bytes())
-    for meta_graph in getattr(message, "meta_graphs", [message] if hasattr(message, "collection_def") else []):
+    for meta_graph in getattr(
+        message, "meta_graphs", [message] if hasattr(message, "collection_def") else []
+    ):
         _settle_collections(meta_graph)
         for node in meta_graph.graph_def.node:
             values = node.attr["value"].tensor.string_val if node.op == "Const" else []
@@ -37,7 +41,10 @@ def _settle_collections(meta_graph) -> None:
     """A collection holds messages as bytes, and those of loops and branches hold maps."""
     from tensorflow.core.protobuf import control_flow_pb2
 
-    kinds = {"while_context": control_flow_pb2.WhileContextDef, "cond_context": control_flow_pb2.CondContextDef}
+    kinds = {
+        "while_context": control_flow_pb2.WhileContextDef,
+        "cond_context": control_flow_pb2.CondContextDef,
+    }
     for name, kind in kinds.items():
         if name in meta_graph.collection_def:
             values = meta_graph.collection_def[name].bytes_list.value
@@ -54,8 +61,16 @@ def settle_options(data: bytes) -> bytes:
 
     for graph in tflite_operators.model_of(data).subgraphs:
         for operator in graph.operators:
-            options = bytes(bytearray(operator.customOptions if operator.customOptions is not None else ()))
+            options = bytes(
+                bytearray(operator.customOptions if operator.customOptions is not None else ())
+            )
             if options and data.count(options) == 1:
-                sorted_options = bytes(flexbuffers.Dumps(dict(sorted(flexbuffers.Loads(options).items()))))
-                data = data.replace(options, sorted_options) if len(sorted_options) == len(options) else data
+                sorted_options = bytes(
+                    flexbuffers.Dumps(dict(sorted(flexbuffers.Loads(options).items())))
+                )
+                data = (
+                    data.replace(options, sorted_options)
+                    if len(sorted_options) == len(options)
+                    else data
+                )
     return data

@@ -21,7 +21,9 @@ from todus.model import artefacts, normalization, pipeline, prepared
 from todus.paths import Model
 
 INPUT = "normalized_input_image_tensor"
-OUTPUTS = ["TFLite_Detection_PostProcess"] + ["TFLite_Detection_PostProcess:%d" % number for number in (1, 2, 3)]
+OUTPUTS = ["TFLite_Detection_PostProcess"] + [
+    "TFLite_Detection_PostProcess:%d" % number for number in (1, 2, 3)
+]
 NEEDS = ()  # packages beside TensorFlow
 CALIBRATION = 100
 
@@ -31,8 +33,12 @@ Say = Callable[[str], None]
 def run(model: Model, say: Say) -> List[str]:
     """./convert-tflite.sh: converts as the environment says; returns what was made and the next command."""
     if not shutil.which("toco_from_protos"):
-        raise TodusError("toco_from_protos, which comes with TensorFlow, is not on PATH; run: source .venv/bin/activate")
-    wanted, calibration = (variables.value(name, "convert-tflite") for name in ("FORMAT", "CALIBRATION"))
+        raise TodusError(
+            "toco_from_protos, which comes with TensorFlow, is not on PATH; run: source .venv/bin/activate"
+        )
+    wanted, calibration = (
+        variables.value(name, "convert-tflite") for name in ("FORMAT", "CALIBRATION")
+    )
     path, about = convert(model, wanted, calibration, say)
     for line in _notes(about):
         say(line)
@@ -44,21 +50,45 @@ def run(model: Model, say: Say) -> List[str]:
 def _notes(about: Dict[str, Any]) -> Iterator[str]:
     """What is in the file, and what of it an EdgeTPU takes."""
     graph = about["graph"]
-    counted = ", ".join("%d %s" % (count, name) for name, count in sorted(graph["operators"].items()))
-    yield "%d operators (%s), %d tensors" % (sum(graph["operators"].values()), counted, graph["tensors"])
+    counted = ", ".join(
+        "%d %s" % (count, name) for name, count in sorted(graph["operators"].items())
+    )
+    yield "%d operators (%s), %d tensors" % (
+        sum(graph["operators"].values()),
+        counted,
+        graph["tensors"],
+    )
     yield about["labels_note"]
     compiled, edgetpu = about.get("edgetpu_compiler"), graph["edgetpu"]
     if compiled:
-        yield "edgetpu_compiler wrote %s: %s operators mapped, %s on the CPU" % (compiled["file"], compiled["mapped"], compiled["cpu"])
-        left = [(row["count"], row["operator"], row["status"]) for row in compiled["operators"] if not row["status"].startswith("Mapped")]
+        yield "edgetpu_compiler wrote %s: %s operators mapped, %s on the CPU" % (
+            compiled["file"],
+            compiled["mapped"],
+            compiled["cpu"],
+        )
+        left = [
+            (row["count"], row["operator"], row["status"])
+            for row in compiled["operators"]
+            if not row["status"].startswith("Mapped")
+        ]
     else:
-        yield "an EdgeTPU compiler would map %d operators and leave %d on the CPU" % (edgetpu["mapped"], edgetpu["cpu"])
-        left = [(row["count"], row["operator"], row["reason"]) for row in edgetpu["left_on_cpu"][:6]]
+        yield "an EdgeTPU compiler would map %d operators and leave %d on the CPU" % (
+            edgetpu["mapped"],
+            edgetpu["cpu"],
+        )
+        left = [
+            (row["count"], row["operator"], row["reason"]) for row in edgetpu["left_on_cpu"][:6]
+        ]
     for row in left:
         yield "  on the CPU: %d %s: %s" % row
 
 
-def convert(model: Model, wanted: Optional[str] = None, calibration: int = CALIBRATION, say: Say = lambda line: None) -> Tuple[Path, Dict]:
+def convert(
+    model: Model,
+    wanted: Optional[str] = None,
+    calibration: int = CALIBRATION,
+    say: Say = lambda line: None,
+) -> Tuple[Path, Dict]:
     """Writes model/MODEL/MODEL.tflite, or MODEL-FORMAT.tflite where `wanted` is not the graph's own format, and its .json.
 
     The name has -fast at its end where the graph was exported with fast non-max suppression.
@@ -79,23 +109,36 @@ def convert(model: Model, wanted: Optional[str] = None, calibration: int = CALIB
     """
     found = artefacts.graph_of(model, "tflite_graph")
     if wanted and wanted not in forms.TFLITE_FORMATS:
-        raise UsageError("FORMAT=%s is unknown; there is: %s" % (wanted, ", ".join(forms.TFLITE_FORMATS)))
+        raise UsageError(
+            "FORMAT=%s is unknown; there is: %s" % (wanted, ", ".join(forms.TFLITE_FORMATS))
+        )
     exported = artefacts.tflite_graph(model)
     config = pipeline.read(model.exported_pipeline)
     own = "uint8" if exported["quantized"] else "float"
     _check(model, wanted, own, exported)
     if pipeline.input_size(config) is None:
-        raise TodusError("%s has an input of no fixed size; run ./export-tflite.sh again" % model.exported_pipeline)
+        raise TodusError(
+            "%s has an input of no fixed size; run ./export-tflite.sh again"
+            % model.exported_pipeline
+        )
     wanted = wanted or own
     if wanted == "dummy":
-        say("FORMAT=dummy: every range is taken as 0 to 6; the file shows the speed of 8 bits, what it detects is worthless")
+        say(
+            "FORMAT=dummy: every range is taken as 0 to 6; the file shows the speed of 8 bits, what it detects is worthless"
+        )
     variants = ([] if wanted == own else [wanted]) + (["fast"] if exported["nms"] == "fast" else [])
     path = model.file_of("-".join(["tflite"] + variants))
     height, width = pipeline.input_size(config)
-    images = calibration_images(model, (height, width), config, calibration) if wanted == "int8" else None
+    images = (
+        calibration_images(model, (height, width), config, calibration)
+        if wanted == "int8"
+        else None
+    )
     mean, std = normalization.normalization(config)
     with files.scratch(path) as folder:
-        data = reproducible.settle_options(_converted(model.tflite_graph, config, wanted, images, folder))
+        data = reproducible.settle_options(
+            _converted(model.tflite_graph, config, wanted, images, folder)
+        )
         packed = tflite_metadata.pack(data, model.name, list(found.labels), mean, std, folder)
         with files.replacing(path) as part:
             part.write_bytes(packed)
@@ -103,7 +146,9 @@ def convert(model: Model, wanted: Optional[str] = None, calibration: int = CALIB
     about["graph"] = tflite_operators.report(data).as_dict()
     if images is not None:
         about["calibration_images"] = len(images)
-    compiled = tflite_operators.compile_for_edgetpu(path) if wanted in ("uint8", "int8", "dummy") else None
+    compiled = (
+        tflite_operators.compile_for_edgetpu(path) if wanted in ("uint8", "int8", "dummy") else None
+    )
     if compiled:
         about["edgetpu_compiler"] = compiled
     return path, artefacts.write(model, path, model.tflite_graph, found, about)
@@ -112,16 +157,23 @@ def convert(model: Model, wanted: Optional[str] = None, calibration: int = CALIB
 def _check(model: Model, wanted: Optional[str], own: str, exported: Dict) -> None:
     """Raises TodusError where the graph cannot become `wanted`."""
     reason = exported.get("not_quantized_because") or "prepare the model with -q and train it"
-    if own == "float" and (wanted == "uint8" or (not wanted and pipeline.is_quantized(pipeline.read(model.pipeline)))):
+    if own == "float" and (
+        wanted == "uint8" or (not wanted and pipeline.is_quantized(pipeline.read(model.pipeline)))
+    ):
         raise TodusError(
             "%s cannot become uint8: %s; then export again; or take FORMAT=float, or FORMAT=int8, which needs no training"
             % (model.tflite_graph, reason)
         )
     if own == "uint8" and wanted in ("float16", "dynamic", "int8", "dummy"):
-        raise TodusError("%s is quantization-aware: it has its own 8-bit ranges; take FORMAT=uint8 or float" % model.tflite_graph)
+        raise TodusError(
+            "%s is quantization-aware: it has its own 8-bit ranges; take FORMAT=uint8 or float"
+            % model.tflite_graph
+        )
 
 
-def calibration_images(model: Model, size: Tuple[int, int], config: pipeline.Config, count: int) -> List[np.ndarray]:
+def calibration_images(
+    model: Model, size: Tuple[int, int], config: pipeline.Config, count: int
+) -> List[np.ndarray]:
     """Normalised float32 [1, height, width, 3] images, spread evenly over the train records of the model's dataset."""
     from todus.dataset.image_files import decode
     from todus.detection.resizer import Resizer
@@ -131,26 +183,48 @@ def calibration_images(model: Model, size: Tuple[int, int], config: pipeline.Con
     mean, std = (np.asarray(values, np.float32) for values in normalization.normalization(config))
     total = reader.read_manifest(dataset)["splits"].get("train", {}).get("images", 0)
     step, resize = max(1, total // count), Resizer(size)
-    chosen = (example for number, example in enumerate(examples_of(dataset, "train", None)) if number % step == 0)
-    return [((resize(decode(example.encoded)) - mean) / std)[np.newaxis] for example, _ in zip(chosen, range(count))]
+    chosen = (
+        example
+        for number, example in enumerate(examples_of(dataset, "train", None))
+        if number % step == 0
+    )
+    return [
+        ((resize(decode(example.encoded)) - mean) / std)[np.newaxis]
+        for example, _ in zip(chosen, range(count))
+    ]
 
 
-def _converted(graph: Path, config: pipeline.Config, wanted: str, images: Optional[List[np.ndarray]], folder: Path) -> bytes:
+def _converted(
+    graph: Path,
+    config: pipeline.Config,
+    wanted: str,
+    images: Optional[List[np.ndarray]],
+    folder: Path,
+) -> bytes:
     frozen_graph.read_graph(graph)
-    os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")  # toco_from_protos is found there
+    os.environ["PATH"] = (
+        os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
+    )  # toco_from_protos is found there
     try:
         with _temporary_files_in(folder):  # the converter leaves one of its own behind
             return _converter(graph, config, wanted, images).convert()
     except Exception as error:  # toco's ConverterError, and whatever its subprocess makes of a graph it does not know
         lines = [line for line in str(error).strip().split("\n") if line.strip()]
-        raise TodusError("the converter refused %s (%s); export it again, or try another FORMAT" % (graph, (lines or [""])[-1][:300]))
+        raise TodusError(
+            "the converter refused %s (%s); export it again, or try another FORMAT"
+            % (graph, (lines or [""])[-1][:300])
+        )
 
 
-def _converter(graph: Path, config: pipeline.Config, wanted: str, images: Optional[List[np.ndarray]]):
+def _converter(
+    graph: Path, config: pipeline.Config, wanted: str, images: Optional[List[np.ndarray]]
+):
     from todus.tf import tf
 
     height, width = pipeline.input_size(config)
-    converter = tf.lite.TFLiteConverter.from_frozen_graph(str(graph), [INPUT], OUTPUTS, {INPUT: [1, height, width, 3]})
+    converter = tf.lite.TFLiteConverter.from_frozen_graph(
+        str(graph), [INPUT], OUTPUTS, {INPUT: [1, height, width, 3]}
+    )
     converter.allow_custom_ops = True
     if wanted in ("uint8", "dummy"):
         mean, std = normalization.normalization(config)
@@ -181,7 +255,9 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def description(config: pipeline.Config, wanted: str, exported: Dict, found: artefacts.Identity) -> Dict:
+def description(
+    config: pipeline.Config, wanted: str, exported: Dict, found: artefacts.Identity
+) -> Dict:
     """What a program on a device has to know of the file."""
     height, width = pipeline.input_size(config)
     mean, std = normalization.normalization(config)
@@ -194,12 +270,20 @@ def description(config: pipeline.Config, wanted: str, exported: Dict, found: art
             "color": "RGB",
             "mean": mean,
             "std": std,
-            "note": "feed pixels 0..255 as they are" if wanted in ("uint8", "dummy") else "feed (pixel - mean) / std",
+            "note": "feed pixels 0..255 as they are"
+            if wanted in ("uint8", "dummy")
+            else "feed (pixel - mean) / std",
         },
         "outputs": [
             {"name": name, "shape": shape}
             for name, shape in zip(
-                DETECTIONS, ([1, exported["max_detections"], 4], [1, exported["max_detections"]], [1, exported["max_detections"]], [1])
+                DETECTIONS,
+                (
+                    [1, exported["max_detections"], 4],
+                    [1, exported["max_detections"]],
+                    [1, exported["max_detections"]],
+                    [1],
+                ),
             )
         ],
         "labels": list(found.labels),

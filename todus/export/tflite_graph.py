@@ -15,7 +15,11 @@ FILES = ("tflite_graph.pb", "tflite_graph.pbtxt")
 
 
 def export(
-    model: Model, prefix: Path, max_detections: int = 100, regular_nms: bool = True, score_threshold: Optional[float] = None
+    model: Model,
+    prefix: Path,
+    max_detections: int = 100,
+    regular_nms: bool = True,
+    score_threshold: Optional[float] = None,
 ) -> Path:
     """Writes tflite_graph.pb and .pbtxt, with the detection post-process operator, into model.inference_graph.
 
@@ -30,10 +34,14 @@ def export(
     if pipeline.architecture(config) != "ssd":
         raise TodusError(
             "%s cannot become TFLite: its second stage crops the first one's boxes, for which TFLite has no operators "
-            "(for SSD it has the detection post-process); use ./convert-onnx.sh" % pipeline.extractor(config)
+            "(for SSD it has the detection post-process); use ./convert-onnx.sh"
+            % pipeline.extractor(config)
         )
     if pipeline.input_size(config) is None:
-        raise TodusError("%s has an input of no fixed size; TFLite needs a fixed_shape_resizer in pipeline.config" % model.name)
+        raise TodusError(
+            "%s has an input of no fixed size; TFLite needs a fixed_shape_resizer in pipeline.config"
+            % model.name
+        )
     with locks.exclusive(model.inference_graph, "the export of %s" % model.name):
         files.recover_folder(model.inference_graph)
         model.inference_graph.mkdir(parents=True, exist_ok=True)
@@ -56,7 +64,9 @@ def export(
                 os.replace(str(new / name), str(model.inference_graph / name))
         (model.inference_graph / "tflite").rmdir()
         origin = dict(
-            checkpoint_graph.origin_of(model, prefix, config), max_detections=max_detections, nms="regular" if regular_nms else "fast"
+            checkpoint_graph.origin_of(model, prefix, config),
+            max_detections=max_detections,
+            nms="regular" if regular_nms else "fast",
         )
         checkpoint_graph.describe(model, model.inference_graph, config, {"tflite_graph": origin})
     return model.tflite_graph
@@ -70,4 +80,6 @@ def keep(model: Model, new: Path, prefix: Path, config: pipeline.Config) -> None
     for name in FILES:
         if (model.inference_graph / name).exists():
             files.link_or_copy(model.inference_graph / name, new / name)
-    files.write_json(new / "export.json", dict(files.read_json(new / "export.json"), tflite_graph=before))
+    files.write_json(
+        new / "export.json", dict(files.read_json(new / "export.json"), tflite_graph=before)
+    )

@@ -23,7 +23,14 @@ class Packed(NamedTuple):
     std: List[float]
 
 
-def pack(data: bytes, name: str, labels: Sequence[str], mean: Sequence[float], std: Sequence[float], folder: Path) -> bytes:
+def pack(
+    data: bytes,
+    name: str,
+    labels: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    folder: Path,
+) -> bytes:
     """A .tflite file's bytes with metadata; an interpreter reads them as before.
 
     Args:
@@ -37,7 +44,9 @@ def pack(data: bytes, name: str, labels: Sequence[str], mean: Sequence[float], s
     path = folder / LABELS
     path.write_text("\n".join(labels) + "\n", encoding="utf-8")
     info, create = writers.metadata_info, writers.object_detector.MetadataWriter
-    general = info.GeneralMd(name=name, description="Object detector for %d classes. %s." % (len(labels), LABELS_NOTE))
+    general = info.GeneralMd(
+        name=name, description="Object detector for %d classes. %s." % (len(labels), LABELS_NOTE)
+    )
     pixels = info.InputImageTensorMd(
         name="image",
         description="RGB image of the model's size",
@@ -46,8 +55,14 @@ def pack(data: bytes, name: str, labels: Sequence[str], mean: Sequence[float], s
         color_space_type=_rgb(),
         tensor_type=_input_type(data),
     )
-    classes = info.CategoryTensorMd(name="category", description=LABELS_NOTE, label_files=[info.LabelFileMd(file_path=str(path))])
-    writer = create.create_from_metadata_info(bytearray(data), general_md=general, input_md=pixels, output_category_md=classes)
+    classes = info.CategoryTensorMd(
+        name="category",
+        description=LABELS_NOTE,
+        label_files=[info.LabelFileMd(file_path=str(path))],
+    )
+    writer = create.create_from_metadata_info(
+        bytearray(data), general_md=general, input_md=pixels, output_category_md=classes
+    )
     return _undated(bytes(writer.populate()))
 
 
@@ -74,11 +89,16 @@ def read(data: bytes) -> Packed:
     try:
         displayer = metadata.MetadataDisplayer.with_model_buffer(bytearray(data))
     except ValueError as error:
-        raise TodusError("the TFLite file has no metadata (%s); run ./convert-tflite.sh again" % error)
+        raise TodusError(
+            "the TFLite file has no metadata (%s); run ./convert-tflite.sh again" % error
+        )
     content: Dict = json.loads(displayer.get_metadata_json())
     labels = displayer.get_associated_file_buffer(LABELS).decode("utf-8").splitlines()
     units = content["subgraph_metadata"][0]["input_tensor_metadata"][0].get("process_units", [])
-    options = next((unit["options"] for unit in units if unit["options_type"] == "NormalizationOptions"), {"mean": [], "std": []})
+    options = next(
+        (unit["options"] for unit in units if unit["options_type"] == "NormalizationOptions"),
+        {"mean": [], "std": []},
+    )
     return Packed(content["name"], content["description"], labels, options["mean"], options["std"])
 
 
@@ -90,7 +110,10 @@ def _library():
         from tflite_support.metadata_writers import metadata_info, object_detector
     except ImportError as error:
         raise TodusError("tflite-support cannot be imported (%s); run: make install" % error)
-    metadata_writers.metadata_info, metadata_writers.object_detector = metadata_info, object_detector
+    metadata_writers.metadata_info, metadata_writers.object_detector = (
+        metadata_info,
+        object_detector,
+    )
     return metadata_writers
 
 

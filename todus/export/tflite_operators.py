@@ -70,7 +70,9 @@ class Report(NamedTuple):
 
     def as_dict(self) -> Dict:
         mapped = [operator for operator in self.operators if not operator.left_out]
-        left = Counter((operator.name, operator.left_out) for operator in self.operators if operator.left_out)
+        left = Counter(
+            (operator.name, operator.left_out) for operator in self.operators if operator.left_out
+        )
         return {
             "operators": dict(Counter(operator.name for operator in self.operators)),
             "tensors": self.tensors,
@@ -78,7 +80,10 @@ class Report(NamedTuple):
             "edgetpu": {
                 "mapped": len(mapped),
                 "cpu": len(self.operators) - len(mapped),
-                "left_on_cpu": [{"operator": name, "count": count, "reason": why} for (name, why), count in sorted(left.items())],
+                "left_on_cpu": [
+                    {"operator": name, "count": count, "reason": why}
+                    for (name, why), count in sorted(left.items())
+                ],
             },
         }
 
@@ -123,7 +128,9 @@ def _left_out(name: str, kinds: List[str], after_cpu: bool) -> str:
 def _names(model) -> List[str]:
     from tflite_support import schema_py_generated as schema
 
-    builtin = {value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    builtin = {
+        value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
+    }
     names = []
     for code in model.operatorCodes:
         number = max(code.builtinCode, getattr(code, "deprecatedBuiltinCode", 0) or 0)
@@ -156,7 +163,10 @@ def compile_for_edgetpu(path: Path) -> Optional[Dict]:
         compiled = sorted(folder.glob("*_edgetpu.tflite"))
         if done.returncode or not compiled:
             lines = [line for line in done.stdout.splitlines() if line.strip()] or ["no output"]
-            raise TodusError("edgetpu_compiler refused %s (%s); the file itself is whole and runs on a CPU" % (path, lines[-1][:200]))
+            raise TodusError(
+                "edgetpu_compiler refused %s (%s); the file itself is whole and runs on a CPU"
+                % (path, lines[-1][:200])
+            )
         target = path.with_name(path.stem + "_edgetpu.tflite")
         with files.replacing(target) as part:
             part.write_bytes(compiled[0].read_bytes())
@@ -169,8 +179,12 @@ def read_compiler_log(text: str) -> Dict:
     for key, where in (("mapped", "Edge TPU"), ("cpu", "CPU")):
         match = re.search(r"Number of operations that will run on %s: (\d+)" % where, text)
         counts[key] = int(match.group(1)) if match else None
-    rows = re.findall(r"^\s*([A-Za-z][A-Za-z0-9_]*)[ \t]+(\d+)[ \t]+(\S.*?)\s*$", text, re.MULTILINE)
-    table = [{"operator": name, "count": int(count), "status": status} for name, count, status in rows]
+    rows = re.findall(
+        r"^\s*([A-Za-z][A-Za-z0-9_]*)[ \t]+(\d+)[ \t]+(\S.*?)\s*$", text, re.MULTILINE
+    )
+    table = [
+        {"operator": name, "count": int(count), "status": status} for name, count, status in rows
+    ]
     if counts["mapped"] is None and table:
         counts["mapped"] = sum(row["count"] for row in table if row["status"].startswith("Mapped"))
         counts["cpu"] = sum(row["count"] for row in table) - counts["mapped"]

@@ -20,8 +20,26 @@ MOST_MEMBERS = 1000000
 MOST_RATIO = 200  # unpacked bytes a packed one
 ALLOWANCE = 64 << 20  # bytes that even a tiny archive may hold
 # What tarfile and zipfile raise for damaged bytes.
-_BAD_TAR = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, struct.error, OverflowError)
-_BAD_ZIP = (zipfile.BadZipFile, EOFError, zlib.error, ValueError, NotImplementedError, RuntimeError, struct.error, OverflowError, KeyError)
+_BAD_TAR = (
+    tarfile.TarError,
+    EOFError,
+    OSError,
+    zlib.error,
+    ValueError,
+    struct.error,
+    OverflowError,
+)
+_BAD_ZIP = (
+    zipfile.BadZipFile,
+    EOFError,
+    zlib.error,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    OverflowError,
+    KeyError,
+)
 
 
 def check_archive(path: files.PathLike) -> None:
@@ -96,7 +114,9 @@ def unpack_tar(archive: files.PathLike, folder: files.PathLike) -> List[Path]:
 
 
 def _damaged(archive: Path, what: str) -> TodusError:
-    return TodusError("%s is damaged (%s); remove it and run the same command again" % (archive, one_line(what)))
+    return TodusError(
+        "%s is damaged (%s); remove it and run the same command again" % (archive, one_line(what))
+    )
 
 
 def _untrusted(archive: Path, member: str, what: str) -> TodusError:
@@ -111,13 +131,22 @@ def _of_disk(error: BaseException) -> bool:
 def _check_size(archive: files.PathLike, members: int, size: int) -> None:
     """Raises TodusError when this many members, or bytes, are too many for an archive of its size."""
     if members > MOST_MEMBERS or size > MOST_RATIO * Path(archive).stat().st_size + ALLOWANCE:
-        raise TodusError("%s would unpack to far more than an archive of its size holds; do not trust it" % archive)
+        raise TodusError(
+            "%s would unpack to far more than an archive of its size holds; do not trust it"
+            % archive
+        )
 
 
 def _inside(archive: Path, folder: Path, name: str) -> Path:
     """The path of the member `name` below `folder`. Raises TodusError for one that leads outside."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if not parts or name.startswith(("/", "\\")) or ".." in parts or "\0" in name or re.match(r"^[A-Za-z]:", name):
+    if (
+        not parts
+        or name.startswith(("/", "\\"))
+        or ".." in parts
+        or "\0" in name
+        or re.match(r"^[A-Za-z]:", name)
+    ):
         if not parts and name.strip("./") == "":
             return folder
         raise _untrusted(archive, name, "would be written outside")
@@ -141,7 +170,10 @@ def _write(archive: Path, folder: Path, member: tarfile.TarInfo, stream: BinaryI
                 break
             left -= len(block)
             if left < 0:
-                raise TodusError("%s: %s is longer than the archive says; do not trust it" % (archive, one_line(member.name)))
+                raise TodusError(
+                    "%s: %s is longer than the archive says; do not trust it"
+                    % (archive, one_line(member.name))
+                )
             file.write(block)
     if left:
         raise _damaged(archive, one_line(member.name) + " ends too early")

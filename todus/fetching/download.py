@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 Check = Callable[[Path], None]
 
 
-def download(url: str, path: files.PathLike, sha256: str = "", check: Optional[Check] = None, policy: Optional[Policy] = None) -> Path:
+def download(
+    url: str,
+    path: files.PathLike,
+    sha256: str = "",
+    check: Optional[Check] = None,
+    policy: Optional[Policy] = None,
+) -> Path:
     """Downloads `url` to `path`. A file that is there already, with the right digest where one is given, is not fetched again.
 
     The bytes are written to a temporary file beside `path`, which is renamed when every check has passed. After a cut the next try, or the
@@ -44,7 +50,9 @@ def download(url: str, path: files.PathLike, sha256: str = "", check: Optional[C
     if not _is_there(path, sha256):
         with locks.exclusive(path, str(path)):
             if not _is_there(path, sha256):
-                _Download(url, path, sha256, check or check_archive, policy or Policy.from_environment()).run()
+                _Download(
+                    url, path, sha256, check or check_archive, policy or Policy.from_environment()
+                ).run()
     return path
 
 
@@ -72,7 +80,13 @@ class _Download:
     def run(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with transport.session() as connection, Progress(self.path.name, None) as progress:
-            transport.retry(lambda: self._attempt(connection, progress), self.url, self.policy, lambda: self.received, progress.note)
+            transport.retry(
+                lambda: self._attempt(connection, progress),
+                self.url,
+                self.policy,
+                lambda: self.received,
+                progress.note,
+            )
 
     def _attempt(self, connection: "requests.Session", progress: Progress) -> None:
         facts = self._read_facts()
@@ -84,7 +98,9 @@ class _Download:
             headers["Range"] = "bytes=%d-" % done
             if _validator(facts):
                 headers["If-Range"] = _validator(facts)
-        with contextlib.closing(transport.get(connection, self.url, self.policy, headers)) as answer:
+        with contextlib.closing(
+            transport.get(connection, self.url, self.policy, headers)
+        ) as answer:
             if answer.status_code == 416:
                 self._check_complete(answer, done)
             else:
@@ -116,7 +132,9 @@ class _Download:
         self._discard()
         raise RetryableError("the file has changed on the server")
 
-    def _begin(self, answer: "requests.Response", facts: Dict[str, Any], done: int) -> Tuple[int, Optional[int]]:
+    def _begin(
+        self, answer: "requests.Response", facts: Dict[str, Any], done: int
+    ) -> Tuple[int, Optional[int]]:
         """Where in the file the answer's body starts (`done` where it continues the part, else 0), and the file's size where it is known.
 
         For 0 an empty part and its note are written.
@@ -125,10 +143,21 @@ class _Download:
             raise transport.WebPage()
         found = _facts_of(answer.headers, self.url)
         if answer.status_code == 206:
-            match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
-            same = all(facts.get(key) in (found.get(key), None) or found.get(key) is None for key in ("etag", "last_modified"))
+            match = re.fullmatch(
+                r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "")
+            )
+            same = all(
+                facts.get(key) in (found.get(key), None) or found.get(key) is None
+                for key in ("etag", "last_modified")
+            )
             total = int(match.group(2)) if match and match.group(2) != "*" else None
-            if match and same and done and int(match.group(1)) == done and total in (None, facts.get("size")):
+            if (
+                match
+                and same
+                and done
+                and int(match.group(1)) == done
+                and total in (None, facts.get("size"))
+            ):
                 return done, facts.get("size")
             self._discard_changed()
         size = transport.length_of(answer.headers)
@@ -173,7 +202,9 @@ class _Download:
         size = self.part.stat().st_size
         if facts.get("size") not in (None, size):
             return "%d bytes came in place of %d" % (size, facts["size"])
-        for kind, wanted in [("sha256", self.sha256.lower())] + sorted(facts.get("digests", {}).items()):
+        for kind, wanted in [("sha256", self.sha256.lower())] + sorted(
+            facts.get("digests", {}).items()
+        ):
             if wanted and _digest(self.part, kind) != wanted:
                 return "what arrived has another %s than it should" % kind.upper()
         try:
@@ -185,7 +216,12 @@ class _Download:
 
 def _facts_of(headers: Mapping[str, str], url: str) -> Dict[str, Any]:
     etag = headers.get("ETag")
-    return {"url": url, "etag": etag, "last_modified": headers.get("Last-Modified"), "digests": digests(headers)}
+    return {
+        "url": url,
+        "etag": etag,
+        "last_modified": headers.get("Last-Modified"),
+        "digests": digests(headers),
+    }
 
 
 def _validator(facts: Mapping[str, Any]) -> str:
@@ -201,7 +237,13 @@ def digests(headers: Mapping[str, str]) -> Dict[str, str]:
     that was uploaded in one part.
     """
     found: Dict[str, str] = {}
-    named = headers.get("x-goog-hash", "") + "," + headers.get("Digest", "") + "," + headers.get("Repr-Digest", "")
+    named = (
+        headers.get("x-goog-hash", "")
+        + ","
+        + headers.get("Digest", "")
+        + ","
+        + headers.get("Repr-Digest", "")
+    )
     for kind, value in re.findall(r"([\w-]+)=:?([A-Za-z0-9+/]+={0,2})", named):
         kind = {"sha-256": "sha256", "md5": "md5", "crc32c": "crc32c"}.get(kind.lower(), "")
         with contextlib.suppress(ValueError):

@@ -58,9 +58,14 @@ def download_many(
     Raises:
       TodusError: the server cannot be reached, sends web pages, or lacks too many of the files.
     """
-    batch = _Batch(wanted, check, progress, most_missing, policy or transport.Policy.from_environment())
+    batch = _Batch(
+        wanted, check, progress, most_missing, policy or transport.Policy.from_environment()
+    )
     with transport.session(connections) as connection:
-        threads = [threading.Thread(target=batch.work, args=(connection,), daemon=True) for _ in range(min(connections, len(wanted)))]
+        threads = [
+            threading.Thread(target=batch.work, args=(connection,), daemon=True)
+            for _ in range(min(connections, len(wanted)))
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -77,8 +82,20 @@ def download_many(
 class _Batch:
     """The state that the threads share."""
 
-    def __init__(self, wanted: Sequence[Wanted], check: Check, progress: Progress, most_missing: int, policy: transport.Policy):
-        self.check, self.progress, self.most_missing, self.policy = check, progress, most_missing, policy
+    def __init__(
+        self,
+        wanted: Sequence[Wanted],
+        check: Check,
+        progress: Progress,
+        most_missing: int,
+        policy: transport.Policy,
+    ):
+        self.check, self.progress, self.most_missing, self.policy = (
+            check,
+            progress,
+            most_missing,
+            policy,
+        )
         self.todo: queue.SimpleQueue = queue.SimpleQueue()
         for pair in enumerate(wanted):
             self.todo.put(pair)
@@ -105,7 +122,12 @@ class _Batch:
     def _download(self, connection: "requests.Session", index: int, wanted: Wanted) -> None:
         try:
             data = transport.retry(
-                lambda: self._fetch(connection, wanted), wanted.url, self.policy, lambda: self.arrived, self.progress.note, self.stop
+                lambda: self._fetch(connection, wanted),
+                wanted.url,
+                self.policy,
+                lambda: self.arrived,
+                self.progress.note,
+                self.stop,
             )
         except transport.NotFound:
             self._add_missing(index, Missing(wanted.path, "the server does not have it"))
@@ -123,7 +145,9 @@ class _Batch:
         with self.mutex:
             self.missing.append((index, missing))
             if len(self.missing) > self.most_missing and self.failure is None:
-                names = ", ".join("%s (%s)" % (each.path.name, each.reason) for _, each in self.missing[:3])
+                names = ", ".join(
+                    "%s (%s)" % (each.path.name, each.reason) for _, each in self.missing[:3]
+                )
                 self.failure = TodusError(
                     "%d files cannot be had, more than MAX_MISSING allows: %s; check the URL, or raise MAX_MISSING"
                     % (len(self.missing), names)

@@ -10,7 +10,9 @@ from todus import __version__, variables
 from todus.errors import TodusError
 from todus.text import one_line
 
-if TYPE_CHECKING:  # imported where a connection is made: a build that has everything on disk does without
+if (
+    TYPE_CHECKING
+):  # imported where a connection is made: a build that has everything on disk does without
     import requests
 
 
@@ -36,7 +38,14 @@ class RetryableError(Exception):
       unanswered: the server did not answer; there are FEW_TRIES at most as long as no byte has arrived.
     """
 
-    def __init__(self, reason: str, wait: float = 0.0, hopeless: bool = False, final: Optional[Exception] = None, unanswered: bool = False):
+    def __init__(
+        self,
+        reason: str,
+        wait: float = 0.0,
+        hopeless: bool = False,
+        final: Optional[Exception] = None,
+        unanswered: bool = False,
+    ):
         super().__init__(reason)
         self.wait = wait
         self.hopeless = hopeless or final is not None
@@ -48,7 +57,9 @@ class WebPage(RetryableError):
     """A web page arrived in place of the file."""
 
     def __init__(self) -> None:
-        super().__init__("a web page came in place of the file (a captive portal, or a wrong URL)", hopeless=True)
+        super().__init__(
+            "a web page came in place of the file (a captive portal, or a wrong URL)", hopeless=True
+        )
 
 
 class Policy(NamedTuple):
@@ -61,14 +72,19 @@ class Policy(NamedTuple):
     @staticmethod
     def from_environment() -> "Policy":
         """TIMEOUT, RETRIES and RETRY_WAIT, which every command that downloads obeys. Raises UsageError for a value out of its range."""
-        return Policy(*(variables.value(name, "model") for name in ("TIMEOUT", "RETRIES", "RETRY_WAIT")))
+        return Policy(
+            *(variables.value(name, "model") for name in ("TIMEOUT", "RETRIES", "RETRY_WAIT"))
+        )
 
     def pause(self, failures: int, asked: float) -> float:
         """Seconds to wait after `failures` in a row: it doubles, and varies by chance so that many clients do not return at once.
 
         `asked` is what the server asks for; it is the least wait, up to LONGEST_ASKED_WAIT.
         """
-        return max(min(asked, LONGEST_ASKED_WAIT), min(self.wait * 2 ** (failures - 1), LONGEST_WAIT) * random.uniform(0.75, 1.0))
+        return max(
+            min(asked, LONGEST_ASKED_WAIT),
+            min(self.wait * 2 ** (failures - 1), LONGEST_WAIT) * random.uniform(0.75, 1.0),
+        )
 
 
 def session(connections: int = 1) -> "requests.Session":
@@ -83,7 +99,13 @@ def session(connections: int = 1) -> "requests.Session":
     return made
 
 
-def get(connection: "requests.Session", url: str, policy: Policy, headers: Optional[Mapping[str, str]] = None, method: str = "GET"):
+def get(
+    connection: "requests.Session",
+    url: str,
+    policy: Policy,
+    headers: Optional[Mapping[str, str]] = None,
+    method: str = "GET",
+):
     """An answer with status 200, 206 or 416, whose body is not read yet.
 
     Raises:
@@ -93,8 +115,18 @@ def get(connection: "requests.Session", url: str, policy: Policy, headers: Optio
     import urllib3
 
     try:
-        answer = connection.request(method, url, headers=headers, stream=True, timeout=(min(policy.timeout, 30.0), policy.timeout))
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema) as error:
+        answer = connection.request(
+            method,
+            url,
+            headers=headers,
+            stream=True,
+            timeout=(min(policy.timeout, 30.0), policy.timeout),
+        )
+    except (
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.MissingSchema,
+    ) as error:
         raise TodusError("%s is not a URL to download from (%s)" % (url, one_line(str(error))))
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise RetryableError(reason_of(error), unanswered=True)
@@ -106,7 +138,9 @@ def get(connection: "requests.Session", url: str, policy: Policy, headers: Optio
         raise NotFound("the server has no %s (%d); check the name and the URL" % (url, status))
     if status in (408, 425, 429) or status >= 500:
         asked = answer.headers.get("Retry-After", "")
-        raise RetryableError("the server answers %d" % status, wait=float(asked) if asked.isdigit() else 0.0)
+        raise RetryableError(
+            "the server answers %d" % status, wait=float(asked) if asked.isdigit() else 0.0
+        )
     raise TodusError("the server answers %d to %s; check the URL" % (status, url))
 
 
@@ -187,9 +221,14 @@ def retry(
             hopeless += error.hopeless
             if hopeless >= FEW_TRIES and error.final:
                 raise error.final
-            most = policy.retries if best or not error.unanswered else min(policy.retries, FEW_TRIES)
+            most = (
+                policy.retries if best or not error.unanswered else min(policy.retries, FEW_TRIES)
+            )
             if stop.is_set() or hopeless >= FEW_TRIES or failures >= most:
-                raise TodusError("%s: %s; check the network and the URL, and run this again: it goes on from here" % (url, error))
+                raise TodusError(
+                    "%s: %s; check the network and the URL, and run this again: it goes on from here"
+                    % (url, error)
+                )
             pause = policy.pause(failures, error.wait)
             if note and pause >= 1:
                 note("%s: %s; again in %d s" % (urlsplit(url).path, error, pause))

@@ -10,7 +10,13 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 from todus import paths
 from todus.errors import TodusError
 
-TENSORFLOW = ("tensorflow", "nvidia-tensorflow", "tensorflow-gpu", "tensorflow-cpu", "intel-tensorflow")
+TENSORFLOW = (
+    "tensorflow",
+    "nvidia-tensorflow",
+    "tensorflow-gpu",
+    "tensorflow-cpu",
+    "intel-tensorflow",
+)
 REQUIREMENTS = ("requirements.txt", "requirements-nodeps.txt")
 INSTALL = "make install, or name a Python that has it: PYTHON=/path/to/python"
 
@@ -39,7 +45,11 @@ def pins(folder: Path = paths.REPO) -> Dict[str, str]:
     """package -> version that Todus is tested with, from the requirement files."""
     found = {}
     for name in REQUIREMENTS:
-        for match in re.finditer(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", (folder / name).read_text(encoding="utf-8"), re.MULTILINE):
+        for match in re.finditer(
+            r"^([A-Za-z0-9._-]+)==([^\s;\\]+)",
+            (folder / name).read_text(encoding="utf-8"),
+            re.MULTILINE,
+        ):
             found[match.group(1)] = match.group(2)
     return found
 
@@ -85,7 +95,11 @@ def _is_cuda_build() -> bool:
         for inner in ("tensorflow_core", "tensorflow"):
             path = Path(folder or ".") / inner / "python" / "platform" / "build_info.py"
             if path.is_file():
-                return bool(re.search(r"^is_cuda_build\s*=\s*True", path.read_text(encoding="utf-8"), re.MULTILINE))
+                return bool(
+                    re.search(
+                        r"^is_cuda_build\s*=\s*True", path.read_text(encoding="utf-8"), re.MULTILINE
+                    )
+                )
     return False
 
 
@@ -99,22 +113,47 @@ def problems() -> Iterator[Problem]:
     """What keeps training, evaluation and export from working here, the gravest first; from metadata and file names alone."""
     build, numpy, protobuf = tensorflow(), version("numpy"), version("protobuf")
     needed = {"TensorFlow": bool(build)}
-    needed.update({module: importlib.util.find_spec(module) is not None for module in ("object_detection", "pycocotools", "tf_slim")})
+    needed.update(
+        {
+            module: importlib.util.find_spec(module) is not None
+            for module in ("object_detection", "pycocotools", "tf_slim")
+        }
+    )
     absent = [name for name, there in needed.items() if not there]
     if absent:
         yield Problem("not installed for %s: %s" % (sys.executable, ", ".join(absent)), INSTALL)
     if build and not (1, 13) <= numbers(build.version)[:2] <= (1, 15):
-        yield Problem("need TensorFlow 1.13 to 1.15, found %s %s under %s" % (build.package, build.version, sys.executable), INSTALL)
+        yield Problem(
+            "need TensorFlow 1.13 to 1.15, found %s %s under %s"
+            % (build.package, build.version, sys.executable),
+            INSTALL,
+        )
     if numpy and numbers(numpy) >= (1, 20):
-        yield _unfit("numpy", numpy, 'with it TensorFlow 1.15 says "Cannot convert a symbolic Tensor"')
-    if protobuf and numbers(protobuf) >= (3, 21) and os.environ.get("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION") != "python":
-        yield _unfit("protobuf", protobuf, 'with it the Object Detection API says "Descriptors cannot be created directly"')
+        yield _unfit(
+            "numpy", numpy, 'with it TensorFlow 1.15 says "Cannot convert a symbolic Tensor"'
+        )
+    if (
+        protobuf
+        and numbers(protobuf) >= (3, 21)
+        and os.environ.get("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION") != "python"
+    ):
+        yield _unfit(
+            "protobuf",
+            protobuf,
+            'with it the Object Detection API says "Descriptors cannot be created directly"',
+        )
     if needed["object_detection"] and not _has_nets():
-        yield Problem("No module named 'nets.mobilenet': the Object Detection API's slim code is not linked", _link_nets())
+        yield Problem(
+            "No module named 'nets.mobilenet': the Object Detection API's slim code is not linked",
+            _link_nets(),
+        )
 
 
 def _unfit(package: str, found: str, why: str) -> Problem:
-    return Problem("%s %s: %s" % (package, found, why), "%s -m pip install %s==%s" % (sys.executable, package, pins()[package]))
+    return Problem(
+        "%s %s: %s" % (package, found, why),
+        "%s -m pip install %s==%s" % (sys.executable, package, pins()[package]),
+    )
 
 
 def _has_nets() -> bool:
@@ -126,7 +165,9 @@ def _has_nets() -> bool:
 
 def _link_nets() -> str:
     site = Path(importlib.util.find_spec("object_detection").origin).parent.parent
-    return "make install, or in an environment of your own: ln -s object_detection/nets %s" % (site / "nets")
+    return "make install, or in an environment of your own: ln -s object_detection/nets %s" % (
+        site / "nets"
+    )
 
 
 def check() -> None:
@@ -139,4 +180,8 @@ def missing_protos() -> List[str]:
     """The Object Detection API's .proto files that have no compiled form; it cannot be imported then."""
     spec = importlib.util.find_spec("object_detection")
     folder = Path(spec.origin).parent / "protos" if spec and spec.origin else Path("no such folder")
-    return sorted(path.name for path in folder.glob("*.proto") if not path.with_name(path.stem + "_pb2.py").exists())
+    return sorted(
+        path.name
+        for path in folder.glob("*.proto")
+        if not path.with_name(path.stem + "_pb2.py").exists()
+    )

@@ -14,9 +14,19 @@ from todus.machine import environment
 
 # Of PyPI's tensorflow-gpu 1.15.5: native code for 3.5, 3.7, 5.2, 6.0, 6.1 and 7.0; CUDA 10.0 and cuDNN 7 know GPUs up to 7.5.
 LEAST, MOST = (3, 5), (7, 5)
-LIBRARIES = tuple("lib%s.so.10.0" % name for name in ("cudart", "cublas", "cufft", "curand", "cusolver", "cusparse")) + ("libcudnn.so.7",)
+LIBRARIES = tuple(
+    "lib%s.so.10.0" % name
+    for name in ("cudart", "cublas", "cufft", "curand", "cusolver", "cusparse")
+) + ("libcudnn.so.7",)
 LEAST_CUDNN = (7, 4)
-GENERATIONS = ((12, "Blackwell"), (10, "Blackwell"), (9, "Hopper"), (8, "Ampere or Ada"), (7, "Volta or Turing"), (6, "Pascal"))
+GENERATIONS = (
+    (12, "Blackwell"),
+    (10, "Blackwell"),
+    (9, "Hopper"),
+    (8, "Ampere or Ada"),
+    (7, "Volta or Turing"),
+    (6, "Pascal"),
+)
 GENERATIONS += ((5, "Maxwell"), (3, "Kepler"), (2, "Fermi"))
 SECONDS = 10
 
@@ -44,7 +54,11 @@ class Gpu(NamedTuple):
         if not self.capability:
             return "%s, compute capability unknown" % self.name
         word = next((word for least, word in GENERATIONS if self.capability[0] >= least), "")
-        return "%s, compute capability %d.%d%s" % (self.name, *self.capability, " (%s)" % word if word else "")
+        return "%s, compute capability %d.%d%s" % (
+            self.name,
+            *self.capability,
+            " (%s)" % word if word else "",
+        )
 
 
 class Holder(NamedTuple):
@@ -59,7 +73,9 @@ def _ask(what: str) -> Optional[List[List[str]]]:
     """Rows of nvidia-smi's answer; None where it has none."""
     command = ["nvidia-smi", "--query-" + what, "--format=csv,noheader,nounits"]
     try:
-        found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SECONDS, check=True)
+        found = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SECONDS, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     lines = found.stdout.decode("utf-8", "replace").splitlines()
@@ -78,13 +94,22 @@ def found() -> List[Gpu]:
 def _gpu(row: List[str]) -> Gpu:
     match = re.fullmatch(r"(\d+)\.(\d+)", row[5]) if len(row) > 5 else None
     total, free = (int(cell) << 20 if cell.isdigit() else 0 for cell in row[3:5])
-    return Gpu(row[0], row[1], row[2], total, free, (int(match.group(1)), int(match.group(2))) if match else None)
+    return Gpu(
+        row[0],
+        row[1],
+        row[2],
+        total,
+        free,
+        (int(match.group(1)), int(match.group(2))) if match else None,
+    )
 
 
 def holders() -> List[Holder]:
     """The processes that have memory of a GPU."""
     rows = _ask("compute-apps=pid,process_name,used_memory") or []
-    return [Holder(int(row[0]), row[1], row[2]) for row in rows if len(row) >= 3 and row[0].isdigit()]
+    return [
+        Holder(int(row[0]), row[1], row[2]) for row in rows if len(row) >= 3 and row[0].isdigit()
+    ]
 
 
 def libraries() -> Tuple[List[str], Optional[Tuple[int, int]]]:
@@ -110,8 +135,15 @@ def why_not(gpu: Gpu, build: environment.Build) -> Optional[environment.Problem]
         return None
     if not build.cuda:
         other = "tensorflow-gpu==%s in its place, with CUDA 10.0" % build.version
-        advice = "NVIDIA's own TensorFlow 1.15 can use it" if gpu.is_late else "pip install --no-deps " + other
-        return environment.Problem("%s: %s was built without CUDA and trains on the CPU" % (name, this), advice + ": docs/gpu.md")
+        advice = (
+            "NVIDIA's own TensorFlow 1.15 can use it"
+            if gpu.is_late
+            else "pip install --no-deps " + other
+        )
+        return environment.Problem(
+            "%s: %s was built without CUDA and trains on the CPU" % (name, this),
+            advice + ": docs/gpu.md",
+        )
     if gpu.is_late:
         return environment.Problem(
             "%s is later than CUDA 10.0: %s would hang or compute nonsense on it" % (name, this),
@@ -119,14 +151,18 @@ def why_not(gpu: Gpu, build: environment.Build) -> Optional[environment.Problem]
         )
     if gpu.capability and gpu.capability < LEAST:
         return environment.Problem(
-            "%s is older than %s was built for (%d.%d)" % ((name, this) + LEAST), "CUDA_VISIBLE_DEVICES=-1 keeps to the CPU"
+            "%s is older than %s was built for (%d.%d)" % ((name, this) + LEAST),
+            "CUDA_VISIBLE_DEVICES=-1 keeps to the CPU",
         )
     missing, cudnn = libraries()
     if missing:
         where = "install CUDA 10.0 and cuDNN 7.6, or let LD_LIBRARY_PATH name theirs: docs/gpu.md"
         return environment.Problem("%s: not found: %s" % (name, ", ".join(missing)), where)
     if cudnn and cudnn < LEAST_CUDNN:
-        return environment.Problem("%s: cuDNN %d.%d is found, 7.4 to 7.6 expected" % ((name,) + cudnn), "install cuDNN 7.6: docs/gpu.md")
+        return environment.Problem(
+            "%s: cuDNN %d.%d is found, 7.4 to 7.6 expected" % ((name,) + cudnn),
+            "install cuDNN 7.6: docs/gpu.md",
+        )
     return None
 
 

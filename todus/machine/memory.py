@@ -20,7 +20,9 @@ def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup"
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         try:
-            free = min(free, max(int((cgroup / limit).read_text()) - int((cgroup / used).read_text()), 0))
+            free = min(
+                free, max(int((cgroup / limit).read_text()) - int((cgroup / used).read_text()), 0)
+            )
         except (OSError, ValueError):
             continue
     return free
@@ -29,7 +31,9 @@ def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup"
 def devices() -> List[Tuple[str, int]]:
     """(name, free bytes) of this machine's memory and of each GPU that the installed TensorFlow can use."""
     build = environment.tensorflow()
-    usable = [gpu for gpu in gpus.found() if build and not gpus.hidden() and not gpus.why_not(gpu, build)]
+    usable = [
+        gpu for gpu in gpus.found() if build and not gpus.hidden() and not gpus.why_not(gpu, build)
+    ]
     return [("this machine", free_memory())] + [(gpu.name, gpu.free) for gpu in usable]
 
 

@@ -37,7 +37,9 @@ class Identity(NamedTuple):
 
 def of_model(model: Model) -> Identity:
     """What the model is prepared for now."""
-    return identity(categories.read_label_map(model.limited_label_map), pipeline.read(model.pipeline))
+    return identity(
+        categories.read_label_map(model.limited_label_map), pipeline.read(model.pipeline)
+    )
 
 
 def of_run(training: Path) -> Optional[Identity]:
@@ -59,7 +61,9 @@ def of_graph(model: Model, graph: str) -> Optional[Identity]:
         return _read_identity(about)
     if not model.exported_label_map.exists() or not model.exported_pipeline.exists():
         return None
-    return identity(categories.read_label_map(model.exported_label_map), pipeline.read(model.exported_pipeline))
+    return identity(
+        categories.read_label_map(model.exported_label_map), pipeline.read(model.exported_pipeline)
+    )
 
 
 def of_file(path: Path) -> Optional[Identity]:
@@ -71,7 +75,9 @@ def of_file(path: Path) -> Optional[Identity]:
     if about.get("format") == "uff" and isinstance(labels, list):
         labels = [categories.UNUSED if label is None else label for label in labels[1:]]
         shape = shape[1:] if isinstance(shape, list) else None
-    return _read_identity({IDENTITY: {"labels": labels, "size": shape[1:3] if isinstance(shape, list) else None}})
+    return _read_identity(
+        {IDENTITY: {"labels": labels, "size": shape[1:3] if isinstance(shape, list) else None}}
+    )
 
 
 def identity(names: Mapping[int, str], config: pipeline.Config) -> Identity:
@@ -81,15 +87,29 @@ def identity(names: Mapping[int, str], config: pipeline.Config) -> Identity:
 
 def recorded(found: Identity) -> Dict[str, Any]:
     """An identity as run.json, export.json and FILE.json have it."""
-    return {IDENTITY: {"labels": list(found.labels), "size": list(found.size) if found.size else None}}
+    return {
+        IDENTITY: {"labels": list(found.labels), "size": list(found.size) if found.size else None}
+    }
 
 
 def _read_identity(about: Mapping[str, Any]) -> Optional[Identity]:
     found = about.get(IDENTITY)
-    labels, size = (found.get("labels"), found.get("size")) if isinstance(found, dict) else (None, None)
-    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+    labels, size = (
+        (found.get("labels"), found.get("size")) if isinstance(found, dict) else (None, None)
+    )
+    if (
+        not isinstance(labels, list)
+        or not labels
+        or not all(isinstance(label, str) for label in labels)
+    ):
         return None
-    sides = size if isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size) else None
+    sides = (
+        size
+        if isinstance(size, list)
+        and len(size) == 2
+        and all(isinstance(side, int) and side > 0 for side in size)
+        else None
+    )
     return Identity(tuple(labels), (sides[0], sides[1]) if sides else None)
 
 
@@ -103,7 +123,10 @@ def check(model: Model, what: str, found: Optional[Identity], again: str) -> Non
       again: the command that makes the file of the model's present classes.
     """
     wanted = of_model(model)
-    if found is None or (found.classes == wanted.classes and (None in (found.size, wanted.size) or found.size == wanted.size)):
+    if found is None or (
+        found.classes == wanted.classes
+        and (None in (found.size, wanted.size) or found.size == wanted.size)
+    ):
         return
     if found.classes != wanted.classes:
         theirs, ours = (shortened(each.classes, MOST_NAMED) for each in (found, wanted))
@@ -111,8 +134,12 @@ def check(model: Model, what: str, found: Optional[Identity], again: str) -> Non
         back = prepared.preparation_for(model, found.classes)
         hint = "; for %s again: %s" % (theirs, back) if back else ""
     else:
-        text = "%s takes %dx%d pixels, and %s is prepared for %dx%d" % ((what,) + found.size + (model.name,) + wanted.size)
-        hint = "; for the former size: %s" % prepared.preparation(model, "--image-size", "%dx%d" % found.size)
+        text = "%s takes %dx%d pixels, and %s is prepared for %dx%d" % (
+            (what,) + found.size + (model.name,) + wanted.size
+        )
+        hint = "; for the former size: %s" % prepared.preparation(
+            model, "--image-size", "%dx%d" % found.size
+        )
     raise TodusError("%s; run: %s%s" % (text, again, hint))
 
 
@@ -127,7 +154,12 @@ def check_file(model: Model, form: forms.Form) -> None:
     """`check` of the file of a form, and that it is the one that its FILE.json describes."""
     path = form.path(model.folder)
     if path.parent == model.inference_graph:
-        check(model, str(path), of_graph(model, "tflite_graph" if form.name == "tflite_graph" else "inference_graph"), command(model, form))
+        check(
+            model,
+            str(path),
+            of_graph(model, "tflite_graph" if form.name == "tflite_graph" else "inference_graph"),
+            command(model, form),
+        )
     elif form.made_from:
         about = read(path)
         check_whole(path, about)
@@ -139,15 +171,26 @@ def check_file(model: Model, form: forms.Form) -> None:
 def command(model: Model, form: forms.Form) -> str:
     """What to type to make a form of the model anew; from the slice where the checkpoints in training/ are of other classes."""
     run = of_run(model.training)
-    pretrained = " CHECKPOINT_PREFIX=pretrained" if run and run.classes != of_model(model).classes else ""
-    return "export MODEL_DIR=%s%s && %s" % (shlex.quote(str(model.folder)), pretrained, form.command.format(model=shlex.quote(model.name)))
+    pretrained = (
+        " CHECKPOINT_PREFIX=pretrained" if run and run.classes != of_model(model).classes else ""
+    )
+    return "export MODEL_DIR=%s%s && %s" % (
+        shlex.quote(str(model.folder)),
+        pretrained,
+        form.command.format(model=shlex.quote(model.name)),
+    )
 
 
 def labels_of(model: Model, form: forms.Form) -> Dict[int, str]:
     """id -> name of the classes that the file of a form detects: from the file's own description, never another file's."""
-    found = of_file(form.path(model.folder)) if form.made_from else of_graph(model, "inference_graph")
+    found = (
+        of_file(form.path(model.folder)) if form.made_from else of_graph(model, "inference_graph")
+    )
     if found is None:
-        raise TodusError("%s has no description of its classes; run: %s" % (form.path(model.folder), command(model, form)))
+        raise TodusError(
+            "%s has no description of its classes; run: %s"
+            % (form.path(model.folder), command(model, form))
+        )
     return categories.names_of(found.labels)
 
 
@@ -178,7 +221,9 @@ def _row_of(graph: str) -> forms.Form:
     return forms.find("frozen_graph" if graph == "inference_graph" else graph)
 
 
-def write(model: Model, path: Path, graph: Path, found: Identity, about: Mapping[str, Any]) -> Dict[str, Any]:
+def write(
+    model: Model, path: Path, graph: Path, found: Identity, about: Mapping[str, Any]
+) -> Dict[str, Any]:
     """Writes FILE.json beside a converted file.
 
     Args:
@@ -192,7 +237,10 @@ def write(model: Model, path: Path, graph: Path, found: Identity, about: Mapping
       What FILE.json holds: `about`, the identity, the graph and its digest, the file's bytes and digest.
     """
     whole = dict(about, **recorded(found), bytes=path.stat().st_size, sha256=files.sha256(path))
-    whole["made_from"] = {"graph": str(graph.relative_to(model.folder)), "sha256": files.sha256(graph)}
+    whole["made_from"] = {
+        "graph": str(graph.relative_to(model.folder)),
+        "sha256": files.sha256(graph),
+    }
     files.write_json(beside_json(path), whole)
     return whole
 
@@ -205,7 +253,9 @@ def read(path: Path) -> Dict[str, Any]:
     beside = beside_json(path)
     about = files.read_json(beside) if beside.exists() else {}
     if not _is_description(about):
-        raise TodusError("%s is not what a conversion writes; convert %s again" % (beside, path.name))
+        raise TodusError(
+            "%s is not what a conversion writes; convert %s again" % (beside, path.name)
+        )
     return about
 
 
@@ -213,11 +263,17 @@ def _is_description(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("format", ""), str):
         return False
     given, exported_as = value.get("input", {}), value.get("exported") or {}
-    if not isinstance(given, dict) or not isinstance(exported_as, dict) or not files.is_number(exported_as.get("score_threshold") or 0):
+    if (
+        not isinstance(given, dict)
+        or not isinstance(exported_as, dict)
+        or not files.is_number(exported_as.get("score_threshold") or 0)
+    ):
         return False
     channels = [given.get(key, 127.5) for key in ("mean", "std")]
     return all(
-        files.is_number(each) or (isinstance(each, list) and len(each) == 3 and all(map(files.is_number, each))) for each in channels
+        files.is_number(each)
+        or (isinstance(each, list) and len(each) == 3 and all(map(files.is_number, each)))
+        for each in channels
     )
 
 
@@ -225,7 +281,10 @@ def check_whole(path: Path, about: Dict[str, Any]) -> None:
     """Raises TodusError when `path` is not the file that its FILE.json was written for: runtimes crash on damaged files."""
     digest = about.get("sha256")
     if digest and files.sha256(path) != digest:
-        raise TodusError("%s is damaged, or not the file that %s describes; convert it again" % (path, beside_json(path).name))
+        raise TodusError(
+            "%s is damaged, or not the file that %s describes; convert it again"
+            % (path, beside_json(path).name)
+        )
 
 
 def exported(folder: Path) -> Dict[str, Dict[str, Any]]:
@@ -236,18 +295,31 @@ def exported(folder: Path) -> Dict[str, Dict[str, Any]]:
     path = folder / "export.json"
     record = files.read_json(path) if path.exists() else {}
     if not isinstance(record, dict) or not all(map(_is_origin, record.values())):
-        raise TodusError("%s is not what an export writes; remove %s and run ./export.sh again" % (path, folder))
+        raise TodusError(
+            "%s is not what an export writes; remove %s and run ./export.sh again" % (path, folder)
+        )
     return record
 
 
 def tflite_graph(model: Model) -> Dict[str, Any]:
     """What export.json says of the TFLite graph, with nms and max_detections. Raises TodusError where it says nothing."""
     origin = exported(model.inference_graph).get("tflite_graph", {})
-    if origin.get("nms") not in ("regular", "fast") or not isinstance(origin.get("max_detections"), int):
-        raise TodusError("%s says nothing of tflite_graph.pb; run ./export-tflite.sh again" % (model.inference_graph / "export.json"))
+    if origin.get("nms") not in ("regular", "fast") or not isinstance(
+        origin.get("max_detections"), int
+    ):
+        raise TodusError(
+            "%s says nothing of tflite_graph.pb; run ./export-tflite.sh again"
+            % (model.inference_graph / "export.json")
+        )
     return origin
 
 
 def _is_origin(value: Any) -> bool:
-    words = isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("checkpoint", "checkpoint_sha256"))
-    return words and files.is_number(value.get("score_threshold")) and isinstance(value.get("quantized"), bool)
+    words = isinstance(value, dict) and all(
+        isinstance(value.get(key), str) for key in ("checkpoint", "checkpoint_sha256")
+    )
+    return (
+        words
+        and files.is_number(value.get("score_threshold"))
+        and isinstance(value.get("quantized"), bool)
+    )

@@ -16,7 +16,9 @@ _FOOTER = 48
 _STRING = 7  # the CRC of strings is not that of their bytes
 _TRAILER = 5  # of each block: its compression and its CRC
 BLOCK = 1 << 20
-MOST_READ = 200 * 1000 * 1000  # bytes of a data file up to which every value is read; of a larger one the size alone is looked at
+MOST_READ = (
+    200 * 1000 * 1000
+)  # bytes of a data file up to which every value is read; of a larger one the size alone is looked at
 
 
 class Entry(NamedTuple):
@@ -48,7 +50,9 @@ def check(prefix: Path, remedy: str) -> int:
         shards, entries = _read(Path(str(prefix) + ".index"))
         for shard in range(shards):
             path = Path("%s.data-%05d-of-%05d" % (prefix, shard, shards))
-            _check_shard(path, {name: entry for name, entry in entries.items() if entry.shard == shard})
+            _check_shard(
+                path, {name: entry for name, entry in entries.items() if entry.shard == shard}
+            )
     except _Damage as error:
         raise TodusError("checkpoint %s: %s; %s" % (prefix, error, remedy))
     return sum(entry.size for entry in entries.values())
@@ -57,7 +61,11 @@ def check(prefix: Path, remedy: str) -> int:
 def size(prefix: Path) -> int:
     """Bytes of a checkpoint's files but its graph, 0 where there are none."""
     prefix = Path(prefix)
-    return sum(path.stat().st_size for path in prefix.parent.glob(prefix.name + ".*") if path.suffix != ".meta")
+    return sum(
+        path.stat().st_size
+        for path in prefix.parent.glob(prefix.name + ".*")
+        if path.suffix != ".meta"
+    )
 
 
 def _read(path: Path) -> Tuple[int, Dict[str, Entry]]:
@@ -87,7 +95,9 @@ def _parse(data: bytes) -> Tuple[int, Dict[str, Entry]]:
             if not key:
                 shards = numbers.get(1, 1)
                 continue
-            entries[key.decode("utf-8", "backslashreplace")] = Entry(*(numbers.get(field, 0) for field in (1, 3, 4, 5, 6)))
+            entries[key.decode("utf-8", "backslashreplace")] = Entry(
+                *(numbers.get(field, 0) for field in (1, 3, 4, 5, 6))
+            )
     if not entries or not 1 <= shards <= 100000:
         raise ValueError("no entries")
     return shards, entries
@@ -97,7 +107,11 @@ def _pairs(data: bytes, start: int, length: int) -> Iterator[Tuple[bytes, bytes]
     """Keys and values of a block; a key leaves out what it has in common with the one before."""
     block = data[start : start + length]
     trailer = data[start + length : start + length + _TRAILER]
-    if len(trailer) < _TRAILER or trailer[0] or masked_crc(block, trailer[:1]) != struct.unpack_from("<I", trailer, 1)[0]:
+    if (
+        len(trailer) < _TRAILER
+        or trailer[0]
+        or masked_crc(block, trailer[:1]) != struct.unpack_from("<I", trailer, 1)[0]
+    ):
         raise ValueError("a damaged block")
     end = length - 4 - 4 * struct.unpack_from("<I", block, length - 4)[0]
     at, key = 0, b""

@@ -15,9 +15,14 @@ def read_checkpoint(prefix: Path) -> "OrderedDict[str, np.ndarray]":
 
     try:
         reader = tf.train.load_checkpoint(str(prefix))
-        return OrderedDict((name, reader.get_tensor(name)) for name in sorted(reader.get_variable_to_shape_map()))
+        return OrderedDict(
+            (name, reader.get_tensor(name)) for name in sorted(reader.get_variable_to_shape_map())
+        )
     except (tf.errors.OpError, ValueError, RuntimeError, UnicodeDecodeError) as error:
-        raise TodusError("checkpoint %s cannot be read (%s); fetch it again" % (prefix, str(error).split("\n")[0][:200]))
+        raise TodusError(
+            "checkpoint %s cannot be read (%s); fetch it again"
+            % (prefix, str(error).split("\n")[0][:200])
+        )
 
 
 def write_checkpoint(prefix: Path, variables: Mapping[str, np.ndarray]) -> None:
@@ -25,9 +30,16 @@ def write_checkpoint(prefix: Path, variables: Mapping[str, np.ndarray]) -> None:
     from todus.tf import tf
 
     names = sorted(variables)
-    with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+    with tf.Graph().as_default(), tf.Session(
+        config=tf.ConfigProto(device_count={"GPU": 0})
+    ) as session:
         feeds = [tf.placeholder(variables[name].dtype, variables[name].shape) for name in names]
-        save = tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=names, shape_and_slices=[""] * len(names), tensors=feeds)
+        save = tf.raw_ops.SaveV2(
+            prefix=str(prefix),
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=feeds,
+        )
         session.run(save, dict(zip(feeds, (variables[name] for name in names))))
 
 

@@ -52,7 +52,10 @@ def _choose(model: Model, prefix: str) -> Path:
     if prefix == "pretrained" or (not prefix and not newest):
         if not Path(str(slice_prefix) + ".index").exists():
             if (prepared.prepared_from(model) or {}).get("start", "slice") != "slice":
-                raise TodusError("%s has a fresh head, which detects nothing before training: ./train.sh" % model.name)
+                raise TodusError(
+                    "%s has a fresh head, which detects nothing before training: ./train.sh"
+                    % model.name
+                )
             raise TodusError("%s is missing; run python -m model again" % slice_prefix)
         return slice_prefix
     if prefix in ("", "latest") and newest:
@@ -62,8 +65,15 @@ def _choose(model: Model, prefix: str) -> Path:
     for path in (model.training / prefix, model.training / "best" / prefix, Path(prefix)):
         if prefix and Path(str(path) + ".index").exists():
             return path
-    there = ["pretrained"] + [path.name for _, path in trained(model)] + (["best"] if best(model) else [])
-    raise UsageError("CHECKPOINT_PREFIX=%s is not in %s; there is: %s" % (prefix, model.training, ", ".join(there)))
+    there = (
+        ["pretrained"]
+        + [path.name for _, path in trained(model)]
+        + (["best"] if best(model) else [])
+    )
+    raise UsageError(
+        "CHECKPOINT_PREFIX=%s is not in %s; there is: %s"
+        % (prefix, model.training, ", ".join(there))
+    )
 
 
 def is_slice(prefix: Path) -> bool:

@@ -29,7 +29,10 @@ class Layout(NamedTuple):
 
 def can(config: pipeline.Config) -> bool:
     """Whether this module knows the model's box predictor."""
-    known = {"ssd": SSD_PREDICTORS, "faster_rcnn": ("mask_rcnn_box_predictor", "rfcn_box_predictor")}
+    known = {
+        "ssd": SSD_PREDICTORS,
+        "faster_rcnn": ("mask_rcnn_box_predictor", "rfcn_box_predictor"),
+    }
     return pipeline.box_predictor(config) in known.get(pipeline.architecture(config), ())
 
 
@@ -38,7 +41,10 @@ def check(config: pipeline.Config) -> None:
     if not can(config):
         raise TodusError(
             "a %s model with a %s cannot be limited; --no-limit trains a fresh head on its features"
-            % (pipeline.extractor(config), pipeline.box_predictor(config) or "predictor of unknown kind")
+            % (
+                pipeline.extractor(config),
+                pipeline.box_predictor(config) or "predictor of unknown kind",
+            )
         )
 
 
@@ -48,7 +54,9 @@ def of(config: pipeline.Config, variables: Mapping[str, np.ndarray]) -> Dict[str
         layout = Layout(background=config.model.ssd.add_background_class)
         return {name: layout for name in variables if _SSD_CLASSES.search(name)}
     predictor = config.model.faster_rcnn.second_stage_box_predictor
-    found = {name: layout for name in variables for layout in [_second_stage(name, predictor)] if layout}
+    found = {
+        name: layout for name in variables for layout in [_second_stage(name, predictor)] if layout
+    }
     masks = predictor.mask_rcnn_box_predictor
     if masks.predict_instance_masks and not masks.masks_are_class_agnostic:
         found.update({name: Layout(background=False) for name in _mask_outputs(variables)})
@@ -63,7 +71,10 @@ def _second_stage(name: str, predictor):
         return Layout(background=True)
     if scope == "refined_locations":
         return Layout(background=False, inner=_BOX_CODE)
-    if scope == "BoxEncodingPredictor" and not predictor.mask_rcnn_box_predictor.share_box_across_classes:
+    if (
+        scope == "BoxEncodingPredictor"
+        and not predictor.mask_rcnn_box_predictor.share_box_across_classes
+    ):
         return Layout(background=False, inner=_BOX_CODE)
     return None
 
@@ -89,7 +100,14 @@ def mask_depth(config: pipeline.Config, variables: Mapping[str, np.ndarray]) -> 
     return 0
 
 
-def taken(name: str, value: np.ndarray, layout: Layout, classes: int, wanted: List[int], random: np.random.RandomState) -> np.ndarray:
+def taken(
+    name: str,
+    value: np.ndarray,
+    layout: Layout,
+    classes: int,
+    wanted: List[int],
+    random: np.random.RandomState,
+) -> np.ndarray:
     """A class-specific variable with only some classes.
 
     Args:
@@ -119,7 +137,9 @@ def taken(name: str, value: np.ndarray, layout: Layout, classes: int, wanted: Li
     return result.reshape(value.shape[:-1] + (-1,))
 
 
-def _fresh(name: str, known: np.ndarray, layout: Layout, random: np.random.RandomState) -> np.ndarray:
+def _fresh(
+    name: str, known: np.ndarray, layout: Layout, random: np.random.RandomState
+) -> np.ndarray:
     """A class that the checkpoint does not know: the average box refinement and bias, and small random weights for its score."""
     if layout.inner > 1 or name.endswith("biases"):
         return known.mean(axis=-2)

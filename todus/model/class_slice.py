@@ -16,7 +16,9 @@ from todus.categories import match_by_name
 from todus.errors import TodusError
 from todus.model import class_columns, pipeline
 
-_OPTIMIZER_SLOT = re.compile(r"/(Momentum|RMSProp(_1)?|Adam(_1)?|Adagrad|Ftrl(_1)?|ExponentialMovingAverage)$")
+_OPTIMIZER_SLOT = re.compile(
+    r"/(Momentum|RMSProp(_1)?|Adam(_1)?|Adagrad|Ftrl(_1)?|ExponentialMovingAverage)$"
+)
 _BOOK_KEEPING = re.compile(r"^(beta[12]_power|learning_rate|save_counter|.*/step|.*_power)$")
 
 
@@ -67,7 +69,10 @@ def slice_variables(
     known = match_by_name(names, zoo_names)
     outside = [zoo_names[identity] for identity in known.values() if identity > zoo_classes]
     if outside:
-        raise TodusError("the label map has %s beyond the model's %d classes; give the archive's own label map" % (outside[0], zoo_classes))
+        raise TodusError(
+            "the label map has %s beyond the model's %d classes; give the archive's own label map"
+            % (outside[0], zoo_classes)
+        )
     result = Slice(OrderedDict())
     result.from_zoo = {names[identity]: source for identity, source in known.items()}
     result.fresh = [names[identity] for identity in sorted(names) if identity not in known]
@@ -83,13 +88,17 @@ def slice_variables(
         if name == "global_step":
             result.variables[name] = np.zeros_like(value)
         elif name in class_layouts:
-            result.variables[name] = class_columns.taken(name, value, class_layouts[name], zoo_classes, wanted, random)
+            result.variables[name] = class_columns.taken(
+                name, value, class_layouts[name], zoo_classes, wanted, random
+            )
             result.sliced.append(name)
         else:
             result.variables[name] = value
             result.copied.append(name)
     if not result.sliced:
-        raise TodusError("the checkpoint has no class predictor (no variable .../ClassPredictor/weights); is it this model's checkpoint?")
+        raise TodusError(
+            "the checkpoint has no class predictor (no variable .../ClassPredictor/weights); is it this model's checkpoint?"
+        )
     result.variables.setdefault("global_step", np.zeros((), np.int64))
     return result
 
@@ -99,17 +108,32 @@ def _wanted(names: Mapping[int, str], known: Mapping[int, int], zoo_classes: int
 
     Where every class keeps its id (a complete dataset) the gaps between ids keep their columns too, so that the slice is the identity.
     """
-    same = all(identity == source for identity, source in known.items()) and len(known) == len(names)
-    gaps = {identity: identity for identity in range(1, min(max(names), zoo_classes) + 1)} if same else {}
+    same = all(identity == source for identity, source in known.items()) and len(known) == len(
+        names
+    )
+    gaps = (
+        {identity: identity for identity in range(1, min(max(names), zoo_classes) + 1)}
+        if same
+        else {}
+    )
     return [known.get(identity, gaps.get(identity, 0)) for identity in range(1, max(names) + 1)]
 
 
 def without_classes(variables: Mapping[str, np.ndarray], config: pipeline.Config) -> Slice:
     """Everything but what belongs to single classes, for a fresh head on the zoo model's features."""
     result = Slice(OrderedDict(), parameters_before=sum(value.size for value in variables.values()))
-    classes = class_columns.of(config, variables) if class_columns.can(config) else {name for name in variables if "Predictor" in name}
+    classes = (
+        class_columns.of(config, variables)
+        if class_columns.can(config)
+        else {name for name in variables if "Predictor" in name}
+    )
     for name in sorted(variables):
-        if name in classes or _OPTIMIZER_SLOT.search(name) or _BOOK_KEEPING.match(name) or name == "global_step":
+        if (
+            name in classes
+            or _OPTIMIZER_SLOT.search(name)
+            or _BOOK_KEEPING.match(name)
+            or name == "global_step"
+        ):
             result.dropped.append(name)
         else:
             result.variables[name] = variables[name]

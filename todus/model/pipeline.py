@@ -19,7 +19,9 @@ REMOVED_FIELDS = {
     "SsdFeatureExtractor": {"batch_norm_trainable"},
 }
 
-_UNKNOWN_FIELD = re.compile(r'Message type "object_detection\.protos\.(\w+)" has no field named "(\w+)"')
+_UNKNOWN_FIELD = re.compile(
+    r'Message type "object_detection\.protos\.(\w+)" has no field named "(\w+)"'
+)
 
 
 def read(path: files.PathLike, warn: Optional[Callable[[str], None]] = None) -> Config:
@@ -38,14 +40,19 @@ def read(path: files.PathLike, warn: Optional[Callable[[str], None]] = None) -> 
     except FileNotFoundError:
         raise TodusError("%s is missing; run python -m model again" % path)
     except (OSError, UnicodeDecodeError) as error:
-        raise TodusError("%s is not a text file (%s); restore the archive's pipeline.config" % (path, error))
+        raise TodusError(
+            "%s is not a text file (%s); restore the archive's pipeline.config" % (path, error)
+        )
     return parse(text, str(path), warn)
 
 
 def parse(text: str, where: str, warn: Optional[Callable[[str], None]] = None) -> Config:
     """Like `read`, for text that came from `where`."""
     if re.match(r"\s*(<!doctype|<html|<\?xml)", text, re.IGNORECASE):
-        raise TodusError("%s is a web page, not a pipeline.config; on GitHub, download the file's raw form" % where)
+        raise TodusError(
+            "%s is a web page, not a pipeline.config; on GitHub, download the file's raw form"
+            % where
+        )
     while True:
         config = Config()
         try:
@@ -54,19 +61,29 @@ def parse(text: str, where: str, warn: Optional[Callable[[str], None]] = None) -
         except text_format.ParseError as error:
             field = _UNKNOWN_FIELD.search(str(error))
             if not field or field.group(2) not in REMOVED_FIELDS.get(field.group(1), ()):
-                raise TodusError("%s:%s; mend that line, or take the archive's own pipeline.config" % (where, _place(error)))
+                raise TodusError(
+                    "%s:%s; mend that line, or take the archive's own pipeline.config"
+                    % (where, _place(error))
+                )
             text = _without_field(text, error.GetLine(), error.GetColumn(), where)
             if warn:
-                warn("%s:%d: %s is no longer a field of the OD API; left out" % (where, error.GetLine(), field.group(2)))
+                warn(
+                    "%s:%d: %s is no longer a field of the OD API; left out"
+                    % (where, error.GetLine(), field.group(2))
+                )
         except (UnicodeDecodeError, RecursionError, ValueError) as error:
             raise TodusError("%s is not a pipeline.config (%s)" % (where, error))
     kind = config.model.WhichOneof("model")
     if kind not in ("ssd", "faster_rcnn"):
         raise TodusError(
-            "%s has %s; a detection model's pipeline.config has model { ssd ... } or { faster_rcnn ... }" % (where, kind or "no model")
+            "%s has %s; a detection model's pipeline.config has model { ssd ... } or { faster_rcnn ... }"
+            % (where, kind or "no model")
         )
     if meta(config).num_classes < 1:
-        raise TodusError("%s: num_classes is %d; a detection model has 1 or more" % (where, meta(config).num_classes))
+        raise TodusError(
+            "%s: num_classes is %d; a detection model has 1 or more"
+            % (where, meta(config).num_classes)
+        )
     return config
 
 
@@ -140,7 +157,11 @@ def input_size(config: Config) -> Optional[Tuple[int, int]]:
 def post_processing(config: Config) -> Message:
     """The post_processing message of the final detections."""
     message = meta(config)
-    return message.post_processing if architecture(config) == "ssd" else message.second_stage_post_processing
+    return (
+        message.post_processing
+        if architecture(config) == "ssd"
+        else message.second_stage_post_processing
+    )
 
 
 def non_max_suppression(config: Config) -> Message:
@@ -151,7 +172,11 @@ def non_max_suppression(config: Config) -> Message:
 def box_predictor(config: Config) -> str:
     """The kind of the box predictor, such as convolutional_box_predictor."""
     message = meta(config)
-    predictor = message.box_predictor if architecture(config) == "ssd" else message.second_stage_box_predictor
+    predictor = (
+        message.box_predictor
+        if architecture(config) == "ssd"
+        else message.second_stage_box_predictor
+    )
     return predictor.WhichOneof("box_predictor_oneof") or ""
 
 
@@ -183,10 +208,16 @@ def optimizer_rates(config: Config) -> List[Tuple[Message, str]]:
         return []
     message = getattr(schedule, chosen)
     if chosen == "manual_step_learning_rate":
-        return [(message, "initial_learning_rate")] + [(step, "learning_rate") for step in message.schedule]
+        return [(message, "initial_learning_rate")] + [
+            (step, "learning_rate") for step in message.schedule
+        ]
     names = {
         "constant_learning_rate": ("learning_rate",),
-        "exponential_decay_learning_rate": ("initial_learning_rate", "burnin_learning_rate", "min_learning_rate"),
+        "exponential_decay_learning_rate": (
+            "initial_learning_rate",
+            "burnin_learning_rate",
+            "min_learning_rate",
+        ),
         "cosine_decay_learning_rate": ("learning_rate_base", "warmup_learning_rate"),
     }[chosen]
     return [(message, name) for name in names]
@@ -209,7 +240,9 @@ def drop_step_zero(config: Config) -> None:
 
 def set_batch_size(config: Config, batch_size: int) -> float:
     """Sets batch_size and scales every learning rate by the same factor, which is returned."""
-    factor = scale_learning_rates(config, batch_size / float(config.train_config.batch_size or batch_size))
+    factor = scale_learning_rates(
+        config, batch_size / float(config.train_config.batch_size or batch_size)
+    )
     config.train_config.batch_size = batch_size
     return factor
 
@@ -271,7 +304,9 @@ def set_inputs(config: Config, label_map: Path, shards: Dict[str, str], eval_ima
 def eval_reader(config: Config) -> Message:
     """The one eval_input_reader, made when there is none; further ones are dropped."""
     del config.eval_input_reader[1:]
-    return config.eval_input_reader[0] if config.eval_input_reader else config.eval_input_reader.add()
+    return (
+        config.eval_input_reader[0] if config.eval_input_reader else config.eval_input_reader.add()
+    )
 
 
 def set_fine_tuning(config: Config, checkpoint: Path) -> None:
@@ -320,7 +355,9 @@ def changes(before: Message, after: Message) -> List[str]:
     lines = []
     for path in list(old) + [path for path in new if path not in old]:
         if old.get(path) != new.get(path):
-            lines.append("%s: %s -> %s" % (path, old.get(path, "(unset)"), new.get(path, "(unset)")))
+            lines.append(
+                "%s: %s -> %s" % (path, old.get(path, "(unset)"), new.get(path, "(unset)"))
+            )
     return lines
 
 
@@ -335,4 +372,11 @@ def _leaves(message: Message, prefix: str = "") -> Iterator[Tuple[str, str]]:
             elif field.type == field.TYPE_ENUM:
                 yield name, field.enum_type.values_by_number[each].name
             else:
-                yield name, "%.6g" % each if isinstance(each, float) else repr(each) if isinstance(each, str) else str(each)
+                yield (
+                    name,
+                    "%.6g" % each
+                    if isinstance(each, float)
+                    else repr(each)
+                    if isinstance(each, str)
+                    else str(each),
+                )

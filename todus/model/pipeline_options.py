@@ -64,7 +64,9 @@ class Options:
     eval_images: Optional[int] = None
 
 
-def apply(config: pipeline.Config, options: Options, warn: Callable[[str], None] = lambda line: None) -> None:
+def apply(
+    config: pipeline.Config, options: Options, warn: Callable[[str], None] = lambda line: None
+) -> None:
     """Changes the config in place.
 
     Raises:
@@ -98,14 +100,22 @@ def _sizes(config: pipeline.Config, options: Options, warn: Callable[[str], None
     kind = resizer.WhichOneof("image_resizer_oneof")
     if options.image_size:
         if kind != "fixed_shape_resizer":
-            raise UsageError("--image-size is for models of a fixed input; this one keeps the aspect: use --min-size and --max-size")
+            raise UsageError(
+                "--image-size is for models of a fixed input; this one keeps the aspect: use --min-size and --max-size"
+            )
         check_size(config, options.image_size, warn)
         resizer.fixed_shape_resizer.height, resizer.fixed_shape_resizer.width = options.image_size
     if options.min_size or options.max_size:
         if kind != "keep_aspect_ratio_resizer":
-            raise UsageError("--min-size and --max-size are for models that keep the aspect; this one has a fixed input: use --image-size")
-        resizer.keep_aspect_ratio_resizer.min_dimension = options.min_size or resizer.keep_aspect_ratio_resizer.min_dimension
-        resizer.keep_aspect_ratio_resizer.max_dimension = options.max_size or resizer.keep_aspect_ratio_resizer.max_dimension
+            raise UsageError(
+                "--min-size and --max-size are for models that keep the aspect; this one has a fixed input: use --image-size"
+            )
+        resizer.keep_aspect_ratio_resizer.min_dimension = (
+            options.min_size or resizer.keep_aspect_ratio_resizer.min_dimension
+        )
+        resizer.keep_aspect_ratio_resizer.max_dimension = (
+            options.max_size or resizer.keep_aspect_ratio_resizer.max_dimension
+        )
     if options.pad_to_multiple:
         if pipeline.architecture(config) != "ssd":
             raise UsageError("--pad-to-multiple is for SSD models")
@@ -123,12 +133,18 @@ def check_size(config: pipeline.Config, size: Tuple[int, int], warn: Callable[[s
     if not is_pyramid:
         return
     if height % _FPN_MULTIPLE or width % _FPN_MULTIPLE:
-        better = [_FPN_SUGGESTED * max(1, int(round(side / float(_FPN_SUGGESTED)))) for side in size]
+        better = [
+            _FPN_SUGGESTED * max(1, int(round(side / float(_FPN_SUGGESTED)))) for side in size
+        ]
         raise UsageError(
-            "--image-size %dx%d: a feature pyramid needs multiples of %d; take %dx%d" % (height, width, _FPN_MULTIPLE, better[0], better[1])
+            "--image-size %dx%d: a feature pyramid needs multiples of %d; take %dx%d"
+            % (height, width, _FPN_MULTIPLE, better[0], better[1])
         )
     if height % _FPN_SUGGESTED or width % _FPN_SUGGESTED:
-        warn("--image-size %dx%d: multiples of %d keep every level of the pyramid even" % (height, width, _FPN_SUGGESTED))
+        warn(
+            "--image-size %dx%d: multiples of %d keep every level of the pyramid even"
+            % (height, width, _FPN_SUGGESTED)
+        )
 
 
 def _optimizer(config: pipeline.Config) -> Message:
@@ -181,7 +197,10 @@ def _learning_rate(config: pipeline.Config, options: Options) -> None:
         cosine.warmup_steps = options.warmup_steps or 0
         cosine.warmup_learning_rate = rate / 10
         if cosine.warmup_steps >= cosine.total_steps:
-            raise UsageError("--warmup-steps %d must be fewer than the %d steps of the decay" % (cosine.warmup_steps, cosine.total_steps))
+            raise UsageError(
+                "--warmup-steps %d must be fewer than the %d steps of the decay"
+                % (cosine.warmup_steps, cosine.total_steps)
+            )
 
 
 def _freeze(config: pipeline.Config, pattern: str) -> None:
@@ -200,7 +219,9 @@ def _freeze(config: pipeline.Config, pattern: str) -> None:
 def _augment(config: pipeline.Config, names: List[str]) -> None:
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:
-        raise UsageError("--augment %s is unknown; there is: %s" % (unknown[0], ", ".join(AUGMENTATIONS)))
+        raise UsageError(
+            "--augment %s is unknown; there is: %s" % (unknown[0], ", ".join(AUGMENTATIONS))
+        )
     steps: List[str] = []
     for name in names:
         steps += [step for step in AUGMENTATIONS[name] if step not in steps]
@@ -210,7 +231,10 @@ def _augment(config: pipeline.Config, names: List[str]) -> None:
 
 
 def _quantization(config: pipeline.Config, options: Options) -> None:
-    for name, bits in (("--weight-bits", options.weight_bits), ("--activation-bits", options.activation_bits)):
+    for name, bits in (
+        ("--weight-bits", options.weight_bits),
+        ("--activation-bits", options.activation_bits),
+    ):
         if bits is not None and bits != 8:
             raise UsageError("%s %d: this OD API trains 8 bits only" % (name, bits))
     if options.quantization_delay is None:

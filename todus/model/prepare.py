@@ -10,7 +10,16 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 from todus import __version__, categories, files, locks
 from todus.errors import TodusError
 from todus.machine import memory
-from todus.model import checkpoint_values, class_columns, class_slice, pipeline, pipeline_options, prepared, resources, zoo
+from todus.model import (
+    checkpoint_values,
+    class_columns,
+    class_slice,
+    pipeline,
+    pipeline_options,
+    prepared,
+    resources,
+    zoo,
+)
 from todus.paths import Dataset, Model
 
 # Of the zoo's learning rate, for a slice whose classes are all trained.
@@ -26,15 +35,21 @@ class Request:
 
     zoo_name: str
     dataset: Optional[Dataset] = None
-    categories: Optional[str] = None  # the wanted classes, as in CATEGORIES, where there is no dataset
+    categories: Optional[str] = (
+        None  # the wanted classes, as in CATEGORIES, where there is no dataset
+    )
     archive: Optional[str] = None
     config: Optional[str] = None  # a pipeline.config in the place of the archive's
-    label_map: Optional[str] = None  # of the zoo model, where neither the archive nor the table knows
+    label_map: Optional[str] = (
+        None  # of the zoo model, where neither the archive nor the table knows
+    )
     quantize: bool = False
     limit: bool = True  # False: a fresh head on the zoo model's features
     batch_auto: bool = False
     options: pipeline_options.Options = field(default_factory=pipeline_options.Options)
-    command: List[str] = field(default_factory=list)  # the arguments that were typed, for messages that say how to prepare it again
+    command: List[str] = field(
+        default_factory=list
+    )  # the arguments that were typed, for messages that say how to prepare it again
 
 
 @dataclass
@@ -61,7 +76,11 @@ def prepare(model: Model, request: Request, say: Callable[[str], None]) -> Prepa
     if request.dataset:
         categories.read_label_map(request.dataset.check().label_map)
     elif request.categories and not request.archive and zoo.find(request.zoo_name):
-        categories.choose(request.categories, categories.bundled(zoo.find(request.zoo_name).labels), "the model's classes")
+        categories.choose(
+            request.categories,
+            categories.bundled(zoo.find(request.zoo_name).labels),
+            "the model's classes",
+        )
     with _leaving_nothing_empty(model), locks.exclusive(model.pretrained, "model %s" % model.name):
         files.recover_folder(model.pretrained)
         edited = _edited_pipeline(model)
@@ -71,7 +90,10 @@ def prepare(model: Model, request: Request, say: Callable[[str], None]) -> Prepa
             if edited is not None:
                 kept = _unused(model.pretrained / "pipeline.config.edited")
                 (new / kept.name).write_bytes(edited)
-                result.notes.append("pipeline.config had been edited by hand: that one is kept as pretrained/%s" % kept.name)
+                result.notes.append(
+                    "pipeline.config had been edited by hand: that one is kept as pretrained/%s"
+                    % kept.name
+                )
     return result
 
 
@@ -108,16 +130,28 @@ def _zoo_files(model: Model, request: Request, new: Path, say: Callable[[str], N
     before = prepared.prepared_from(model)
     wanted = _archive_name(request)
     half = "uint8" if request.quantize else "fp32"
-    if before and before.get("archive") == wanted and before.get("half", half) == half and _same_local_archive(before, request):
+    if (
+        before
+        and before.get("archive") == wanted
+        and before.get("half", half) == half
+        and _same_local_archive(before, request)
+    ):
         _link_tree(model.pretrained, new)
-        return {key: before[key] for key in ("zoo", "archive", "archive_sha256", "half") if key in before}
+        return {
+            key: before[key]
+            for key in ("zoo", "archive", "archive_sha256", "half")
+            if key in before
+        }
     downloads = files.beside(model.pretrained, "download")
     downloads.mkdir(exist_ok=True)
     archive = zoo.fetch_archive(request.zoo_name, request.archive, downloads)
     digest = files.sha256(archive)
     zoo.unpack_archive(archive, new, request.quantize)
     if not (new / "zoo-pipeline.config").exists() and not request.config:
-        raise TodusError("%s holds no pipeline.config; give one with --config FILE (the OD API's samples have one a model)" % wanted)
+        raise TodusError(
+            "%s holds no pipeline.config; give one with --config FILE (the OD API's samples have one a model)"
+            % wanted
+        )
     shutil.rmtree(str(downloads))
     return {"zoo": request.zoo_name, "archive": wanted, "archive_sha256": digest, "half": half}
 
@@ -155,12 +189,20 @@ def _link_tree(source: Path, target: Path) -> None:
 def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) -> Prepared:
     notes: List[str] = []
     zoo_config, classes = _base_config(request, new, notes)
-    zoo_names = categories.read_label_map(request.label_map) if request.label_map else zoo.label_map_of(request.zoo_name, new)
+    zoo_names = (
+        categories.read_label_map(request.label_map)
+        if request.label_map
+        else zoo.label_map_of(request.zoo_name, new)
+    )
     names = wanted_names(request, zoo_names)
     variables = checkpoint_values.read_checkpoint(new / "model.ckpt")
     sliced, start = _start(request, variables, zoo_config, classes, zoo_names, names)
     (new / "limited").mkdir()
-    start_checkpoint = new / "limited" / (model.limited_checkpoint if start == "slice" else model.features_checkpoint).name
+    start_checkpoint = (
+        new
+        / "limited"
+        / (model.limited_checkpoint if start == "slice" else model.features_checkpoint).name
+    )
     if start != "classification":
         checkpoint_values.write_checkpoint(start_checkpoint, sliced.variables)
     categories.write_label_map(new / "limited" / "label_map.pbtxt", names)
@@ -203,7 +245,9 @@ def _base_config(request: Request, new: Path, notes: List[str]) -> Tuple[pipelin
     return config, pipeline.meta(config).num_classes
 
 
-def _start(request: Request, variables, zoo_config, classes: int, zoo_names, names) -> Tuple[class_slice.Slice, str]:
+def _start(
+    request: Request, variables, zoo_config, classes: int, zoo_names, names
+) -> Tuple[class_slice.Slice, str]:
     """The limited checkpoint's variables, and what kind of a start they are."""
     if class_slice.is_classification(variables):
         return class_slice.without_classes(variables, zoo_config), "classification"
@@ -221,11 +265,20 @@ def wanted_names(request: Request, zoo_names: Mapping[int, str]) -> Dict[int, st
         return categories.read_label_map(request.dataset.label_map)
     if request.categories == "all":
         return dict(zoo_names)
-    return categories.renumbered(categories.choose(request.categories or "", zoo_names, "the model's classes"))
+    return categories.renumbered(
+        categories.choose(request.categories or "", zoo_names, "the model's classes")
+    )
 
 
 def _patch(
-    config: pipeline.Config, model: Model, request: Request, names, start: str, fresh: bool, variables, notes: List[str]
+    config: pipeline.Config,
+    model: Model,
+    request: Request,
+    names,
+    start: str,
+    fresh: bool,
+    variables,
+    notes: List[str],
 ) -> Optional[resources.Costs]:
     """Makes the zoo's config the limited model's; returns what training it takes, where there is something to train on."""
     pipeline.meta(config).num_classes = max(names)
@@ -233,7 +286,9 @@ def _patch(
     if start == "classification":
         pipeline.set_classification_start(config, model.zoo_checkpoint)
     else:
-        pipeline.set_fine_tuning(config, model.limited_checkpoint if start == "slice" else model.features_checkpoint)
+        pipeline.set_fine_tuning(
+            config, model.limited_checkpoint if start == "slice" else model.features_checkpoint
+        )
     pipeline.set_override_hyperparams(config)
     pipeline.set_one_replica(config)
     pipeline.drop_step_zero(config)
@@ -248,7 +303,9 @@ def _patch(
     pipeline_options.apply(config, request.options, notes.append)
     if pipeline.is_quantized(config) and request.options.quantization_delay is None:
         ranges = start == "slice" and checkpoint_values.has_ranges(list(variables))
-        pipeline.set_quantization(config, 0 if ranges else max(1, config.train_config.num_steps // 10))
+        pipeline.set_quantization(
+            config, 0 if ranges else max(1, config.train_config.num_steps // 10)
+        )
     if request.dataset or request.batch_auto:
         return _fit_batch(config, request.batch_auto, notes)
     return None
@@ -262,7 +319,10 @@ def _protect_trained_weights(config: pipeline.Config, request: Request, notes: L
     """
     if request.options.learning_rate is None:
         pipeline.scale_learning_rates(config, FINE_TUNING)
-        notes.append("the weights are trained already: the learning rate is %g of the zoo's; --learning-rate sets another" % FINE_TUNING)
+        notes.append(
+            "the weights are trained already: the learning rate is %g of the zoo's; --learning-rate sets another"
+            % FINE_TUNING
+        )
     for batch_norm in pipeline.batch_norms(config.model):
         if pipeline.is_quantized(config):
             batch_norm.decay = max(batch_norm.decay, SLOW_DECAY)
@@ -275,7 +335,10 @@ def _fit_batch(config: pipeline.Config, auto: bool, notes: List[str]) -> resourc
     cost = resources.costs(config)
     if auto:
         name, free = memory.training_device()
-        batch = min(resources.largest_batch(cost, int(resources.SHARE * free), 512), config.train_config.batch_size)
+        batch = min(
+            resources.largest_batch(cost, int(resources.SHARE * free), 512),
+            config.train_config.batch_size,
+        )
         pipeline.set_batch_size(config, batch)
         notes.append("batch size %d, for %.1f GB free on %s" % (batch, free / 1e9, name))
     doubt = resources.memory_doubt(cost, config.train_config.batch_size, "--batch-size ")

@@ -18,8 +18,12 @@ def prepared_from(model: Model) -> Optional[Dict]:
         return None
     source = files.read_json(path)
     words = ("zoo", "archive", "archive_sha256", "half", "start", "dataset", "pipeline_sha256")
-    if not isinstance(source, dict) or not all(isinstance(source.get(word) or "", str) for word in words):
-        raise TodusError("%s is not what a preparation writes; remove it and run python -m model again" % path)
+    if not isinstance(source, dict) or not all(
+        isinstance(source.get(word) or "", str) for word in words
+    ):
+        raise TodusError(
+            "%s is not what a preparation writes; remove it and run python -m model again" % path
+        )
     return source
 
 
@@ -31,7 +35,11 @@ def resolved(model: Model) -> pipeline.Config:
     config = pipeline.read(model.check().pipeline)
     name = (prepared_from(model) or {}).get("dataset")
     dataset = paths.dataset(name) if name else None
-    if dataset and dataset.manifest.exists() and _same_tail(config.train_input_reader.label_map_path, dataset.label_map, paths.home()):
+    if (
+        dataset
+        and dataset.manifest.exists()
+        and _same_tail(config.train_input_reader.label_map_path, dataset.label_map, paths.home())
+    ):
         set_dataset(config, dataset)
     start = config.train_config.fine_tune_checkpoint
     for prefix in (model.limited_checkpoint, model.features_checkpoint):
@@ -65,8 +73,12 @@ def dataset_of(model: Model) -> Dataset:
 def set_dataset(config: pipeline.Config, dataset: Dataset) -> None:
     """Both input readers from the files that exist, and num_examples from what was counted."""
     manifest = reader.read_manifest(dataset)
-    shards = {split: dataset.shard_pattern(split) for split in ("train", "val") if dataset.shards(split)}
-    pipeline.set_inputs(config, dataset.label_map, shards, manifest["splits"].get("val", {}).get("images", 0))
+    shards = {
+        split: dataset.shard_pattern(split) for split in ("train", "val") if dataset.shards(split)
+    }
+    pipeline.set_inputs(
+        config, dataset.label_map, shards, manifest["splits"].get("val", {}).get("images", 0)
+    )
 
 
 def preparation(model: Model, *more: str) -> str:
@@ -81,9 +93,14 @@ def preparation_for(model: Model, classes: Sequence[str]) -> str:
     """The command that prepares a model for other classes; "" where no dataset has them and the zoo model does not know them all."""
     words = _without(_without(_typed(model), "-d"), "--categories")
     for dataset in paths.datasets():
-        if dataset.label_map.exists() and list(categories.read_label_map(dataset.label_map).values()) == list(classes):
+        if dataset.label_map.exists() and list(
+            categories.read_label_map(dataset.label_map).values()
+        ) == list(classes):
             return _command(words + ["-d", dataset.name])
-    known = {categories.canonical(name) for name in categories.read_label_map(model.zoo_label_map).values()}
+    known = {
+        categories.canonical(name)
+        for name in categories.read_label_map(model.zoo_label_map).values()
+    }
     if not all(categories.canonical(name) in known for name in classes):
         return ""
     return _command(words + ["--categories", ",".join(classes)])
@@ -98,9 +115,18 @@ def _typed(model: Model) -> List[str]:
     source = prepared_from(model) or {}
     words = source.get("command")
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-        words = ["-m", str(source.get("zoo") or model.name), "-d", str(source.get("dataset") or "limited")]
+        words = [
+            "-m",
+            str(source.get("zoo") or model.name),
+            "-d",
+            str(source.get("dataset") or "limited"),
+        ]
     words = _without(words, "--as")
-    return words if words[words.index("-m") + 1 :][:1] == [model.name] else words + ["--as", model.name]
+    return (
+        words
+        if words[words.index("-m") + 1 :][:1] == [model.name]
+        else words + ["--as", model.name]
+    )
 
 
 def _without(words: Sequence[str], option: str) -> List[str]:

@@ -48,12 +48,22 @@ def costs(config: pipeline.Config) -> Costs:
         every = tf.trainable_variables()
         patterns = list(config.train_config.freeze_variables)
         trained = slim.filter_variables(every, exclude_patterns=patterns) if patterns else every
-        anchors = predicted["anchors"].shape.as_list()[0] if pipeline.architecture(config) == "ssd" else None
+        anchors = (
+            predicted["anchors"].shape.as_list()[0]
+            if pipeline.architecture(config) == "ssd"
+            else None
+        )
         names = {variable.op.name for variable in trained}
         return Costs(
-            parameters=sum(variable.shape.num_elements() for variable in every if "BatchNorm" not in variable.op.name),
+            parameters=sum(
+                variable.shape.num_elements()
+                for variable in every
+                if "BatchNorm" not in variable.op.name
+            ),
             multiply_adds=_multiply_adds(graph),
-            activations=int(_activations(graph) * (_QUANTIZED_FACTOR if pipeline.is_quantized(config) else 1)),
+            activations=int(
+                _activations(graph) * (_QUANTIZED_FACTOR if pipeline.is_quantized(config) else 1)
+            ),
             anchors=anchors,
             trainable=sorted(names),
             frozen=sorted(variable.op.name for variable in every if variable.op.name not in names),
@@ -69,7 +79,11 @@ def _multiply_adds(graph) -> int:
         outputs, weights = op.outputs[0].shape.num_elements(), op.inputs[1].shape.as_list()
         if not outputs or None in weights:
             continue
-        summed = {"Conv2D": weights[:3], "DepthwiseConv2dNative": weights[:2], "MatMul": weights[:1]}.get(op.type, [])
+        summed = {
+            "Conv2D": weights[:3],
+            "DepthwiseConv2dNative": weights[:2],
+            "MatMul": weights[:1],
+        }.get(op.type, [])
         product = 1
         for side in summed:
             product *= side
@@ -94,7 +108,9 @@ _KEPT |= {"MaxPool", "AvgPool", "ResizeNearestNeighbor", "MatMul", "CropAndResiz
 
 
 def _activations(graph) -> int:
-    return sum(op.outputs[0].shape.num_elements() or 0 for op in graph.get_operations() if op.type in _KEPT)
+    return sum(
+        op.outputs[0].shape.num_elements() or 0 for op in graph.get_operations() if op.type in _KEPT
+    )
 
 
 # Set by the peaks of real processes: a 0.75 MobileNet SSD at 300x300 took 1.16, 1.98 and 3.14 GB at batch 1, 8 and 24 (estimates 1.2, 2.0

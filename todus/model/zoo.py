@@ -128,10 +128,19 @@ def unpack_archive(archive: Path, folder: Path, quantized: bool = False) -> None
     prefix = _checkpoint(inside, quantized, archive)
     for part in sorted(prefix.parent.glob(_escaped(prefix.name) + ".*")):
         os.replace(str(part), str(folder / ("model.ckpt" + part.name[len(prefix.name) :])))
-    files.write_text(folder / "checkpoint", 'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n')
-    places = [prefix.parent] + [parent for parent in prefix.parent.parents if inside in parent.parents or parent == inside]
+    files.write_text(
+        folder / "checkpoint",
+        'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n',
+    )
+    places = [prefix.parent] + [
+        parent for parent in prefix.parent.parents if inside in parent.parents or parent == inside
+    ]
     _take(places, ["pipeline.config"], folder / "zoo-pipeline.config")
-    _take(places, ["frozen_inference_graph.pb", "frozen_graph.pb"], folder / "frozen_inference_graph.pb")
+    _take(
+        places,
+        ["frozen_inference_graph.pb", "frozen_graph.pb"],
+        folder / "frozen_inference_graph.pb",
+    )
     _take(places, ["label_map.pbtxt", "*label_map*.pbtxt"], folder / "label_map.pbtxt")
     _take(places, ["saved_model"], folder / "saved_model")
     shutil.rmtree(str(inside))
@@ -145,13 +154,22 @@ def _checkpoint(folder: Path, quantized: bool, archive: Path) -> Path:
     """The prefix of the archive's detection checkpoint: the one asked for of fp32/ and uint8/, and the highest step."""
     indexes = [path for path in folder.rglob("*.index") if "variables" not in path.parent.name]
     if not indexes:
-        raise TodusError("%s holds no checkpoint (no *.index file); give a detection model's archive" % archive.name)
+        raise TodusError(
+            "%s holds no checkpoint (no *.index file); give a detection model's archive"
+            % archive.name
+        )
     wanted, other = ("uint8", "fp32") if quantized else ("fp32", "uint8")
 
     def rank(path: Path):
         step = re.search(r"-(\d+)\.index$", path.name)
         parts = path.relative_to(folder).parts
-        return (wanted not in parts, other in parts, len(parts), -int(step.group(1)) if step else 0, str(path))
+        return (
+            wanted not in parts,
+            other in parts,
+            len(parts),
+            -int(step.group(1)) if step else 0,
+            str(path),
+        )
 
     best = min(indexes, key=rank)
     return best.with_name(best.name[: -len(".index")])

@@ -29,32 +29,67 @@ class Statistics(NamedTuple):
 def html(found: Statistics, sheet: str) -> str:
     """The page's text. `sheet` is the file name of the contact sheet."""
     body = ["<h1>%s</h1>" % escape(found.title)]
-    body.append("<p>Sizes are in pixels of the network's input, %d x %d, to which every image is resized.</p>" % found.size)
+    body.append(
+        "<p>Sizes are in pixels of the network's input, %d x %d, to which every image is resized.</p>"
+        % found.size
+    )
     for split, images in found.splits.items():
         body += list(_split(split, images, found.names, found.counts[split]))
-    body.append('<h2>Images</h2><p><a href="%s"><img src="%s" alt="Images with their boxes"></a></p>' % (escape(sheet), escape(sheet)))
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>%s</title><style>%s</style>' % (
-        escape(found.title),
-        STYLE,
+    body.append(
+        '<h2>Images</h2><p><a href="%s"><img src="%s" alt="Images with their boxes"></a></p>'
+        % (escape(sheet), escape(sheet))
     )
-    return '<!DOCTYPE html>\n<html lang="en"><head>%s</head>\n<body>\n%s\n</body></html>\n' % (head, "\n".join(body))
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>%s</title><style>%s</style>'
+        % (
+            escape(found.title),
+            STYLE,
+        )
+    )
+    return '<!DOCTYPE html>\n<html lang="en"><head>%s</head>\n<body>\n%s\n</body></html>\n' % (
+        head,
+        "\n".join(body),
+    )
 
 
-def _split(split: str, images: List[Image], names: Mapping[int, str], counts: Mapping[int, ClassCounts]) -> Iterator[str]:
+def _split(
+    split: str, images: List[Image], names: Mapping[int, str], counts: Mapping[int, ClassCounts]
+) -> Iterator[str]:
     boxes = sum(found.boxes for found in counts.values())
     empty = sum(not image.boxes for image in images)
-    yield "<h2>%s: %d images, %d boxes%s</h2>" % (escape(split), len(images), boxes, ", %d images without a box" % empty if empty else "")
-    heads = ["class", "images", "boxes", "crowds", "median box"] + ["%s px" % label for _, label in SIZES]
+    yield "<h2>%s: %d images, %d boxes%s</h2>" % (
+        escape(split),
+        len(images),
+        boxes,
+        ", %d images without a box" % empty if empty else "",
+    )
+    heads = ["class", "images", "boxes", "crowds", "median box"] + [
+        "%s px" % label for _, label in SIZES
+    ]
     yield '<div class="wide"><table><tr>%s</tr>' % "".join("<th>%s</th>" % head for head in heads)
     for identity, name in names.items():
         found = counts.get(identity, ClassCounts())
-        cells = [escape(name), found.images, found.boxes, found.crowds, found.typical()] + found.histogram()
-        marks = ["" if found.boxes else ' class="warn"'] + [""] * 4 + [' class="warn"' if found.tiny else ""] + [""] * (len(SIZES) - 1)
+        cells = [
+            escape(name),
+            found.images,
+            found.boxes,
+            found.crowds,
+            found.typical(),
+        ] + found.histogram()
+        marks = (
+            ["" if found.boxes else ' class="warn"']
+            + [""] * 4
+            + [' class="warn"' if found.tiny else ""]
+            + [""] * (len(SIZES) - 1)
+        )
         yield "<tr>%s</tr>" % "".join("<td%s>%s</td>" % pair for pair in zip(marks, cells))
     yield "</table></div>"
     tiny = sum(found.tiny for found in counts.values())
     if tiny:
-        yield '<p><span class="warn">%d boxes are under %d pixels</span> at this input: use a larger one, or leave them out.</p>' % (
-            tiny,
-            LEAST_PIXELS,
+        yield (
+            '<p><span class="warn">%d boxes are under %d pixels</span> at this input: use a larger one, or leave them out.</p>'
+            % (
+                tiny,
+                LEAST_PIXELS,
+            )
         )

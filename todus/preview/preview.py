@@ -15,12 +15,20 @@ from todus.preview import page, sheet
 from todus.text import one_line, table
 
 
-def choose_images(splits: Mapping[str, List[Image]], number: int, seed: int = 0) -> Dict[str, List[Image]]:
+def choose_images(
+    splits: Mapping[str, List[Image]], number: int, seed: int = 0
+) -> Dict[str, List[Image]]:
     """About `number` images for the contact sheet: two thirds from train, classes in proportion, and one image without a box a split."""
     others = len(splits) - ("train" in splits)
     chosen = {}
     for split, images in splits.items():
-        share = number if len(splits) == 1 else number - number // 3 if split == "train" else max(1, number // 3 // others)
+        share = (
+            number
+            if len(splits) == 1
+            else number - number // 3
+            if split == "train"
+            else max(1, number // 3 // others)
+        )
         with_boxes = [image for image in images if image.boxes]
         empty = [image for image in images if not image.boxes][: 1 if share > 1 else 0]
         most = min(share - len(empty), len(with_boxes))
@@ -35,7 +43,10 @@ def preview(dataset: Dataset, number: int, size: Tuple[int, int]) -> None:
     """
     manifest = reader.read_manifest(dataset)
     names = {entry["id"]: one_line(entry["name"]) for entry in manifest["categories"]}
-    splits = {split: [found.image for found in reader.read_stored(dataset, split)] for split in manifest["splits"]}
+    splits = {
+        split: [found.image for found in reader.read_stored(dataset, split)]
+        for split in manifest["splits"]
+    }
     splits = {split: images for split, images in splits.items() if images}
     if not splits:
         raise TodusError("%s has no image; build it again" % dataset.name)
@@ -55,8 +66,14 @@ def _summary(found: page.Statistics) -> Iterator[str]:
     yield "%s at an input of %dx%d" % ((found.title,) + found.size)
     for split, images in found.splits.items():
         empty = sum(not image.boxes for image in images)
-        yield "%s: %d images%s" % (split, len(images), ", %d without a box" % empty if empty else "")
-        rows: List[Sequence[object]] = [("class", "images", "boxes", "median box", "under %d px" % LEAST_PIXELS)]
+        yield "%s: %d images%s" % (
+            split,
+            len(images),
+            ", %d without a box" % empty if empty else "",
+        )
+        rows: List[Sequence[object]] = [
+            ("class", "images", "boxes", "median box", "under %d px" % LEAST_PIXELS)
+        ]
         for identity, name in found.names.items():
             boxes = found.counts[split].get(identity, ClassCounts())
             rows.append((name, boxes.images, boxes.boxes, boxes.typical(), boxes.tiny))
@@ -69,7 +86,9 @@ def input_size(text: str, model: str) -> Tuple[int, int]:
         prepared = paths.model(model).check()
         found = pipeline.input_size(pipeline.read(prepared.pipeline))
         if found is None:
-            raise UsageError("%s keeps the aspect ratio of its images; give --size WIDTHxHEIGHT" % prepared.name)
+            raise UsageError(
+                "%s keeps the aspect ratio of its images; give --size WIDTHxHEIGHT" % prepared.name
+            )
         return found[1], found[0]
     match = re.fullmatch(r"(\d{2,5})(?:x(\d{2,5}))?", text)
     if not match:

@@ -21,7 +21,15 @@ from todus.report import measurements, pictures
 from todus.text import one_line
 
 TEMPLATE = "page.html.j2"
-PACKAGES = ("numpy", "onnxruntime", "pycocotools", "tensorflow", "tf2onnx", "tf-models-research-object-detection", "tflite-support")
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "pycocotools",
+    "tensorflow",
+    "tf2onnx",
+    "tf-models-research-object-detection",
+    "tflite-support",
+)
 
 _AP = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop")
 _MILLISECONDS = ("median_ms", "p90_ms", "preprocess_ms", "network_ms", "decode_ms", "nms_ms")
@@ -69,7 +77,10 @@ def _gain(value: float, places: int = 2) -> str:
 
 def _about(model: Model) -> Dict[str, Any]:
     """What the model is: its names, input size as text (None for any), classes by id, and its folder as a shell's word."""
-    config, names = pipeline.read(model.pipeline), categories.read_label_map(model.limited_label_map)
+    config, names = (
+        pipeline.read(model.pipeline),
+        categories.read_label_map(model.limited_label_map),
+    )
     size, source = pipeline.input_size(config), prepared.prepared_from(model) or {}
     return {
         "name": model.name,
@@ -85,15 +96,25 @@ def _about(model: Model) -> Dict[str, Any]:
 
 def _facts(model: Model) -> List[Tuple[str, str]]:
     """The (value, label) pairs at the top of the page; what is not measured is left out."""
-    classes = [len(categories.read_label_map(path)) for path in (model.zoo_label_map, model.limited_label_map)]
+    classes = [
+        len(categories.read_label_map(path))
+        for path in (model.zoo_label_map, model.limited_label_map)
+    ]
     entries, benchmark = measurements.entries(model), measurements.benchmark(model)
     facts = [("%d → %d" % tuple(classes), "classes")]
     if entries and entries[0]["ap"] is not None:
         facts.append((_number(entries[0]["ap"]), "AP, %s" % entries[0]["title"]))
     graphs = (model.zoo_frozen_graph, model.frozen_graph)
     if all(path.exists() for path in graphs):
-        facts.append(("%.1f → %.1f MB" % tuple(path.stat().st_size / 1e6 for path in graphs), "frozen graph, zoo to limited"))
-    best = max(benchmark["rows"][1:], key=lambda row: row["gain"], default=None) if benchmark else None
+        facts.append(
+            (
+                "%.1f → %.1f MB" % tuple(path.stat().st_size / 1e6 for path in graphs),
+                "frozen graph, zoo to limited",
+            )
+        )
+    best = (
+        max(benchmark["rows"][1:], key=lambda row: row["gain"], default=None) if benchmark else None
+    )
     if best:
         facts.append((_gain(best["gain"], 1), "faster than the zoo model as %s" % best["title"]))
     return facts
@@ -109,7 +130,10 @@ def _accuracy(model: Model) -> Optional[Dict[str, Any]]:
         "score_threshold": "%g" % entries[0]["score_threshold"],
         "formats": [entry["title"] for entry in entries],
         "rows": [_accuracy_row(entry) for entry in entries],
-        "by_class": [[name] + [_number(entry["per_class"].get(name)) for entry in entries] for name in entries[0]["per_class"]],
+        "by_class": [
+            [name] + [_number(entry["per_class"].get(name)) for entry in entries]
+            for name in entries[0]["per_class"]
+        ],
         "curves": pictures.of_file(model.folder / "eval.png"),
     }
 
@@ -122,7 +146,11 @@ def _accuracy_row(entry: Dict[str, Any]) -> List[str]:
 def _samples(model: Model) -> Dict[str, Any]:
     """Rows of drawn detections; where they cannot be made, "problem" says why."""
     try:
-        return {"problem": None, "threshold": "%g" % pictures.THRESHOLD, "rows": pictures.detections(model)}
+        return {
+            "problem": None,
+            "threshold": "%g" % pictures.THRESHOLD,
+            "rows": pictures.detections(model),
+        }
     except TodusError as error:
         return {"problem": str(error)}
 
@@ -146,15 +174,24 @@ def _speed(model: Model) -> Optional[Dict[str, Any]]:
 
 def _speed_row(row: Dict[str, Any]) -> List[str]:
     times = [_number(row[name], 1) for name in _MILLISECONDS]
-    return [row["title"], str(row["classes"])] + times + [_gain(row["gain"]), _number(row["bytes"] / 1e6, 1)]
+    return (
+        [row["title"], str(row["classes"])]
+        + times
+        + [_gain(row["gain"]), _number(row["bytes"] / 1e6, 1)]
+    )
 
 
 def _thresholds(model: Model) -> Optional[Dict[str, Any]]:
     """The score thresholds of the last format that has some, a row for each class; None where no format has."""
-    entry = next((each for each in reversed(measurements.entries(model)) if each.get("thresholds")), None)
+    entry = next(
+        (each for each in reversed(measurements.entries(model)) if each.get("thresholds")), None
+    )
     if entry is None:
         return None
-    rows = [[name] + [_number((picked or {}).get(key), places) for key, places in _PICKED] for name, picked in entry["thresholds"].items()]
+    rows = [
+        [name] + [_number((picked or {}).get(key), places) for key, places in _PICKED]
+        for name, picked in entry["thresholds"].items()
+    ]
     return {"format": entry["title"], "rows": rows}
 
 
@@ -164,6 +201,9 @@ def _versions(model: Model) -> List[Tuple[str, str]]:
     found = [(name, environment.version(name)) for name in PACKAGES]
     rows += [(name, version) for name, version in found if version]
     for graph, origin in artefacts.exported(model.inference_graph).items():
-        about = "checkpoint %s, score threshold %g" % (origin["checkpoint"], origin["score_threshold"])
+        about = "checkpoint %s, score threshold %g" % (
+            origin["checkpoint"],
+            origin["score_threshold"],
+        )
         rows.append((graph.replace("_", " "), about))
     return rows

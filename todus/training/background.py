@@ -45,7 +45,10 @@ def start(model: Model, arguments: List[str], say: Callable[[str], None]) -> int
     """
     holder = running(model)
     if holder:
-        raise TodusError("the training of %s is in use by PID %d on %s; see ./train.sh --status" % (model.name, holder.pid, holder.host))
+        raise TodusError(
+            "the training of %s is in use by PID %d on %s; see ./train.sh --status"
+            % (model.name, holder.pid, holder.host)
+        )
     model.training.mkdir(parents=True, exist_ok=True)
     log = log_path(model)
     environment = dict(os.environ, MODEL_DIR=str(model.folder), BACKGROUND="0")
@@ -83,10 +86,16 @@ def _wait_for_begin(model: Model, process: subprocess.Popen, log: Path, began: i
         if code is not None:
             with log.open("rb") as file:
                 file.seek(min(began, log.stat().st_size))
-                lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+                lines = [
+                    line
+                    for line in file.read().decode("utf-8", "replace").splitlines()
+                    if line.strip()
+                ]
             if code:
                 said = re.sub(r"^train: ", "", lines[-1]) if lines else ""
-                raise TodusError(said or "the trainer ended with exit code %d; see %s" % (code, log))
+                raise TodusError(
+                    said or "the trainer ended with exit code %d; see %s" % (code, log)
+                )
             return
         if running(model):
             return
@@ -103,16 +112,24 @@ def stop(model: Model, say: Callable[[str], None], patience: float = 120.0) -> b
         say("train: no training of %s is running" % model.name)
         return False
     if not holder.is_here or not holder.pid:
-        raise TodusError("the training of %s runs on %s as PID %d; stop it there" % (model.name, holder.host, holder.pid))
+        raise TodusError(
+            "the training of %s runs on %s as PID %d; stop it there"
+            % (model.name, holder.host, holder.pid)
+        )
     os.kill(holder.pid, signal.SIGTERM)
     say("train: asked PID %d to save and stop" % holder.pid)
     deadline = time.monotonic() + patience
     while running(model) == holder:
         if time.monotonic() > deadline:
-            raise TodusError("PID %d has not stopped in %d s; see %s" % (holder.pid, patience, log_path(model)))
+            raise TodusError(
+                "PID %d has not stopped in %d s; see %s" % (holder.pid, patience, log_path(model))
+            )
         time.sleep(0.1)
     newest = checkpoints.latest(model)
-    say("train: stopped%s" % (" at step %d, %s" % (newest[0], newest[1].name) if newest else ", nothing was saved yet"))
+    say(
+        "train: stopped%s"
+        % (" at step %d, %s" % (newest[0], newest[1].name) if newest else ", nothing was saved yet")
+    )
     return True
 
 
@@ -174,7 +191,10 @@ def status(model: Model) -> List[str]:
         if holder and now.get("steps_per_second"):
             ago = max(0.0, time.time() - now["time"])
             left = max(0.0, now["seconds_left"] - ago)
-            lines.append("speed     %.2f steps/s   %s left   %d s ago" % (now["steps_per_second"], duration(left), ago))
+            lines.append(
+                "speed     %.2f steps/s   %s left   %d s ago"
+                % (now["steps_per_second"], duration(left), ago)
+            )
     lines.append("saved     %s" % (newest[1].name if newest else "nothing yet"))
     lines += _scores(model)
     if holder and holder.is_here:
@@ -191,8 +211,16 @@ def _state(model: Model, holder: Optional[locks.Holder]) -> str:
     if not events:
         return "idle      %s was never trained" % model.name
     if "started" in last:
-        return "idle      %s: the last trainer (PID %s on %s) was killed" % (model.name, last.get("pid"), last.get("host"))
-    return "idle      %s: %s%s" % (model.name, last["reason"], " at %s" % last["stopped"] if last.get("stopped") else "")
+        return "idle      %s: the last trainer (PID %s on %s) was killed" % (
+            model.name,
+            last.get("pid"),
+            last.get("host"),
+        )
+    return "idle      %s: %s%s" % (
+        model.name,
+        last["reason"],
+        " at %s" % last["stopped"] if last.get("stopped") else "",
+    )
 
 
 def _scores(model: Model) -> List[str]:
@@ -203,7 +231,10 @@ def _scores(model: Model) -> List[str]:
     train = "   train AP %.4f" % last["train_ap"] if last["train_ap"] is not None else ""
     lines = ["AP        %s at step %d%s" % (_number(last["ap"]), last["step"], train)]
     if top:
-        lines.append("best AP   %.4f at step %d%s" % (top["ap"], top["step"], "" if top["step"] else ", the slice"))
+        lines.append(
+            "best AP   %.4f at step %d%s"
+            % (top["ap"], top["step"], "" if top["step"] else ", the slice")
+        )
     return lines + (["warning   " + metrics.overfitting(rows)] if metrics.overfitting(rows) else [])
 
 
@@ -218,9 +249,18 @@ def _usage(pid: int) -> List[str]:
     lines = []
     with contextlib.suppress(psutil.Error):
         lines.append("memory    %.1f GB" % (psutil.Process(pid).memory_info().rss / 1e9))
-    query = ["nvidia-smi", "--query-gpu=index,name,utilization.gpu,memory.used,memory.total", "--format=csv,noheader"]
+    query = [
+        "nvidia-smi",
+        "--query-gpu=index,name,utilization.gpu,memory.used,memory.total",
+        "--format=csv,noheader",
+    ]
     try:
-        found = subprocess.run(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10, check=True)
+        found = subprocess.run(
+            query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return lines + ["GPU       none"]
-    return lines + ["GPU       %s" % line.strip() for line in found.stdout.decode("utf-8", "replace").splitlines()]
+    return lines + [
+        "GPU       %s" % line.strip()
+        for line in found.stdout.decode("utf-8", "replace").splitlines()
+    ]

@@ -14,7 +14,10 @@ def named(dataset: Dataset, hashes: Iterable[int]) -> List[str]:
     """
     wanted = list(dict.fromkeys(hashes))
     try:
-        sources = {each.source_id: each.file_name or each.source_id for each in reader.read_examples(dataset, "train")}
+        sources = {
+            each.source_id: each.file_name or each.source_id
+            for each in reader.read_examples(dataset, "train")
+        }
     except TodusError:
         return []
     names: Dict[int, List[str]] = {}
@@ -28,5 +31,12 @@ def _hashes(source_ids: List[str]) -> List[int]:
 
     from object_detection import inputs
 
-    with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
-        return [int(each) for each in session.run(tf.string_to_hash_bucket_fast(tf.constant(source_ids), inputs.HASH_BINS))]
+    with tf.Graph().as_default(), tf.Session(
+        config=tf.ConfigProto(device_count={"GPU": 0})
+    ) as session:
+        return [
+            int(each)
+            for each in session.run(
+                tf.string_to_hash_bucket_fast(tf.constant(source_ids), inputs.HASH_BINS)
+            )
+        ]

@@ -22,7 +22,10 @@ class GivenUp(Exception):
 def pending(model: Model) -> List[Tuple[int, Path]]:
     """(step, prefix) of the checkpoints that wait to be scored, by step."""
     done = set(metrics.steps(model))
-    found = [(checkpoints.step_of(path.with_suffix("")), path.with_suffix("")) for path in _folder(model).glob("model.ckpt-*.index")]
+    found = [
+        (checkpoints.step_of(path.with_suffix("")), path.with_suffix(""))
+        for path in _folder(model).glob("model.ckpt-*.index")
+    ]
     return sorted(each for each in found if each[0] not in done)
 
 
@@ -38,12 +41,16 @@ def put(model: Model, prefix: Path) -> None:
 
 def link_checkpoint(prefix: Path, folder: Path) -> None:
     """A checkpoint once more in `folder`, without its bytes where the disk can do that; the index comes last."""
-    for path in sorted(prefix.parent.glob(prefix.name + ".*"), key=lambda path: path.suffix == ".index"):
+    for path in sorted(
+        prefix.parent.glob(prefix.name + ".*"), key=lambda path: path.suffix == ".index"
+    ):
         files.link_or_copy(path, folder / path.name)
 
 
 def _remove(prefix: Path) -> None:
-    for path in sorted(prefix.parent.glob(prefix.name + ".*"), key=lambda path: path.suffix != ".index"):
+    for path in sorted(
+        prefix.parent.glob(prefix.name + ".*"), key=lambda path: path.suffix != ".index"
+    ):
         path.unlink()
     with contextlib.suppress(OSError):
         prefix.parent.rmdir()
@@ -114,8 +121,16 @@ class Scorer:
             train = self._evaluate(detector, "train") if self.scoring.train_too else None
         except GivenUp:
             return False
-        row = {"step": step, "time": run_record.now(), "seconds": time.perf_counter() - started, "sample": self.scoring.sample}
-        row.update(images=result.images, **{name: result.stats[name] for name in ("ap", "ap50", "ap75", "ar100")})
+        row = {
+            "step": step,
+            "time": run_record.now(),
+            "seconds": time.perf_counter() - started,
+            "sample": self.scoring.sample,
+        }
+        row.update(
+            images=result.images,
+            **{name: result.stats[name] for name in ("ap", "ap50", "ap75", "ar100")},
+        )
         if train:
             row.update(train_images=train.images, train_ap=train.ap, train_ap50=train.stats["ap50"])
         self._keep_best(step, prefix, row["ap"])
@@ -123,7 +138,8 @@ class Scorer:
         self._summaries(row, detector)
         more = "   train AP %.4f" % row["train_ap"] if train else ""
         self._say(
-            "step %d   AP %.4f   AP50 %.4f%s   %d images in %.0f s" % (step, row["ap"], row["ap50"], more, row["images"], row["seconds"])
+            "step %d   AP %.4f   AP50 %.4f%s   %d images in %.0f s"
+            % (step, row["ap"], row["ap50"], more, row["images"], row["seconds"])
         )
         return True
 
@@ -160,11 +176,21 @@ class Scorer:
         from todus.training import side_by_side
 
         scores = [(name, row.get(name)) for name in ("ap", "ap50", "ap75", "ar100", "train_ap")]
-        values = [tf.Summary.Value(tag="AP/" + name, simple_value=value) for name, value in scores if value is not None]
+        values = [
+            tf.Summary.Value(tag="AP/" + name, simple_value=value)
+            for name, value in scores
+            if value is not None
+        ]
         for example, found in self._pictures(detector):
             png, size = side_by_side.side_by_side(example, found, self._names)
-            image = tf.Summary.Image(height=size[1], width=size[0], colorspace=3, encoded_image_string=png)
-            values.append(tf.Summary.Value(tag="side by side/%s" % (example.file_name or example.source_id), image=image))
+            image = tf.Summary.Image(
+                height=size[1], width=size[0], colorspace=3, encoded_image_string=png
+            )
+            values.append(
+                tf.Summary.Value(
+                    tag="side by side/%s" % (example.file_name or example.source_id), image=image
+                )
+            )
         writer = tf.summary.FileWriter(str(self.model.training / "eval"))
         writer.add_summary(tf.Summary(value=values), row["step"])
         writer.close()
@@ -180,6 +206,12 @@ def target_ap(model: Model, target: str) -> Optional[float]:
 def check_can_score(model: Model, dataset: Dataset, scoring: Scoring, target: str) -> None:
     """Raises TodusError when there are no val records to score on, or no slice whose AP could be the target."""
     if target == "pretrained" and not Path(str(model.limited_checkpoint) + ".index").exists():
-        raise TodusError("TARGET_AP=pretrained: %s starts with a fresh head, which detects nothing; give a number" % model.name)
+        raise TodusError(
+            "TARGET_AP=pretrained: %s starts with a fresh head, which detects nothing; give a number"
+            % model.name
+        )
     if scoring.every and not dataset.shards("val"):
-        raise TodusError('dataset %s has no val records; make it with SPLITS="train val", or set EVAL_STEPS=0' % dataset.name)
+        raise TodusError(
+            'dataset %s has no val records; make it with SPLITS="train val", or set EVAL_STEPS=0'
+            % dataset.name
+        )

@@ -27,7 +27,9 @@ from todus.training import run_record
 ROLES = ("chief", "worker", "ps", "evaluator")
 RESTARTS = 5  # of one worker or evaluator
 FINISH = b"finish\n"  # on the standard input of an evaluator: score what waits, and end
-LIVES_AS_STDIN = "TODUS_LIVES_AS_STDIN"  # set for a process that shall stop when its standard input ends
+LIVES_AS_STDIN = (
+    "TODUS_LIVES_AS_STDIN"  # set for a process that shall stop when its standard input ends
+)
 
 
 class Role(NamedTuple):
@@ -66,12 +68,26 @@ def role() -> Optional[Role]:
         if not config.get("cluster"):
             return None
         kind, index = config["task"]["type"], int(config["task"]["index"])
-        members = {name: [str(address) for address in addresses] for name, addresses in config["cluster"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise UsageError('TF_CONFIG is not {"cluster": {...}, "task": {"type": ..., "index": ...}} (%s)' % error)
+        members = {
+            name: [str(address) for address in addresses]
+            for name, addresses in config["cluster"].items()
+        }
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise UsageError(
+            'TF_CONFIG is not {"cluster": {...}, "task": {"type": ..., "index": ...}} (%s)' % error
+        )
     if kind not in ROLES:
         raise UsageError("TF_CONFIG has the task type %s; there is: %s" % (kind, ", ".join(ROLES)))
-    if not members.get("chief") or (kind != "evaluator" and not 0 <= index < len(members.get(kind, []))):
+    if not members.get("chief") or (
+        kind != "evaluator" and not 0 <= index < len(members.get(kind, []))
+    ):
         raise UsageError("TF_CONFIG's cluster has no chief, or no %s %d" % (kind, index))
     return Role(kind, index)
 
@@ -81,9 +97,17 @@ def server(run_config):
     from todus.tf import tf
 
     try:
-        return tf.train.Server(run_config.cluster_spec, run_config.task_type, run_config.task_id, config=tf.ConfigProto())
+        return tf.train.Server(
+            run_config.cluster_spec,
+            run_config.task_type,
+            run_config.task_id,
+            config=tf.ConfigProto(),
+        )
     except tf.errors.OpError as error:
-        raise TodusError("cannot listen as %s %d (%s); is the port taken?" % (run_config.task_type, run_config.task_id, str(error)[:150]))
+        raise TodusError(
+            "cannot listen as %s %d (%s); is the port taken?"
+            % (run_config.task_type, run_config.task_id, str(error)[:150])
+        )
 
 
 def ended_since(model: Model, moment: str) -> bool:
@@ -102,7 +126,9 @@ def stop_with_stdin(finish: Callable[[], None] = lambda: None) -> None:
 
     def wait() -> None:
         while True:
-            said = os.read(0, len(FINISH))  # not sys.stdin, whose lock a waiting thread would hold when the interpreter ends
+            said = os.read(
+                0, len(FINISH)
+            )  # not sys.stdin, whose lock a waiting thread would hold when the interpreter ends
             if not said:
                 break
             finish()
@@ -128,7 +154,10 @@ def read_hosts(path: Path) -> List[Host]:
             hosts.append(_host(words, hosts, where))
     counts = {kind: sum(1 for host in hosts if host.role.kind == kind) for kind in ROLES}
     if counts["chief"] != 1 or counts["ps"] < 1 or counts["evaluator"] > 1:
-        raise UsageError("%s must have one chief, one or more ps, any number of workers and at most one evaluator" % path)
+        raise UsageError(
+            "%s must have one chief, one or more ps, any number of workers and at most one evaluator"
+            % path
+        )
     return hosts
 
 
@@ -142,9 +171,17 @@ def _host(words: List[str], before: List[Host], where: str) -> Host:
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise UsageError("%s: %s is not NAME=VALUE" % (where, word))
         environment[name] = value
-    host = Host(Role(words[0], sum(1 for each in before if each.role.kind == words[0])), address.group(1), int(address.group(2)))
+    host = Host(
+        Role(words[0], sum(1 for each in before if each.role.kind == words[0])),
+        address.group(1),
+        int(address.group(2)),
+    )
     host.folder, host.environment = environment.pop("DIR", ""), environment
-    if any((each.host, each.port) == (host.host, host.port) and "evaluator" not in (each.role.kind, words[0]) for each in before):
+    if any(
+        (each.host, each.port) == (host.host, host.port)
+        and "evaluator" not in (each.role.kind, words[0])
+        for each in before
+    ):
         raise UsageError("%s: %s is there twice" % (where, words[1]))
     return host
 
@@ -158,7 +195,9 @@ def tf_config(hosts: List[Host], task: Role) -> str:
     return json.dumps({"cluster": members, "task": {"type": task.kind, "index": task.index}})
 
 
-def command_of(host: Host, hosts: List[Host], model: Model, settings: Dict[str, str]) -> Tuple[List[str], Dict[str, str]]:
+def command_of(
+    host: Host, hosts: List[Host], model: Model, settings: Dict[str, str]
+) -> Tuple[List[str], Dict[str, str]]:
     """The command that starts a role, and its environment's additions."""
     variables = dict(settings, **host.environment)
     variables.update({"TF_CONFIG": tf_config(hosts, host.role), LIVES_AS_STDIN: "1"})
@@ -167,9 +206,20 @@ def command_of(host: Host, hosts: List[Host], model: Model, settings: Dict[str, 
         return [sys.executable, "-m", "todus.commands.train"], variables
     folder = host.folder or str(paths.REPO)
     variables["MODEL_DIR"] = os.path.join(folder, "model", model.name)
-    assignments = " ".join("%s=%s" % (name, shlex.quote(value)) for name, value in sorted(variables.items()))
+    assignments = " ".join(
+        "%s=%s" % (name, shlex.quote(value)) for name, value in sorted(variables.items())
+    )
     remote = "cd %s && %s exec ./train.sh" % (shlex.quote(folder), assignments)
-    return ["ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "--", host.host, remote], {}
+    return [
+        "ssh",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ServerAliveInterval=15",
+        "--",
+        host.host,
+        remote,
+    ], {}
 
 
 class Launcher:
@@ -182,7 +232,9 @@ class Launcher:
       say: takes lines.
     """
 
-    def __init__(self, model: Model, hosts: List[Host], settings: Dict[str, str], say: Callable[[str], None]):
+    def __init__(
+        self, model: Model, hosts: List[Host], settings: Dict[str, str], say: Callable[[str], None]
+    ):
         self._model, self._hosts, self._settings, self._say = model, hosts, settings, say
         self._running: Dict[str, subprocess.Popen] = {}
         self._starts: Dict[str, int] = {}
@@ -192,9 +244,15 @@ class Launcher:
     def run(self) -> int:
         """Runs until the chief has ended. Returns 0, or raises TodusError when a role is lost for good."""
         self._model.training.mkdir(parents=True, exist_ok=True)
-        before = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {
+            number: signal.signal(number, self._remember)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
         try:
-            for host in sorted(self._hosts, key=lambda host: ("ps", "chief", "worker", "evaluator").index(host.role.kind)):
+            for host in sorted(
+                self._hosts,
+                key=lambda host: ("ps", "chief", "worker", "evaluator").index(host.role.kind),
+            ):
                 self._start(host)
             return self._watch()
         finally:
@@ -221,7 +279,10 @@ class Launcher:
                 start_new_session=True,
             )
         self._starts[host.name] = self._starts.get(host.name, 0) + 1
-        self._say("train: %s on %s:%d, PID %d, log %s" % (host.name, host.host, host.port, self._running[host.name].pid, self.log_of(host)))
+        self._say(
+            "train: %s on %s:%d, PID %d, log %s"
+            % (host.name, host.host, host.port, self._running[host.name].pid, self.log_of(host))
+        )
 
     def _watch(self) -> int:
         while True:
@@ -237,7 +298,10 @@ class Launcher:
                 if host.role.kind == "chief" and code == 0:
                     self._say("train: the chief has ended")
                     return 0
-                if code == 0 and (host.role.kind in ("worker", "evaluator") or ended_since(self._model, self._began)):
+                if code == 0 and (
+                    host.role.kind in ("worker", "evaluator")
+                    or ended_since(self._model, self._began)
+                ):
                     del self._running[host.name]
                     continue
                 self._lost(host, code)
@@ -248,12 +312,19 @@ class Launcher:
             self._say("train: %s ended with %s; starting it again" % (host.name, how))
             self._start(host)
             return
-        raise TodusError("%s on %s ended with %s, all roles are stopped: %s" % (host.name, host.host, how, _last_line(self.log_of(host))))
+        raise TodusError(
+            "%s on %s ended with %s, all roles are stopped: %s"
+            % (host.name, host.host, how, _last_line(self.log_of(host)))
+        )
 
     def _end_all(self) -> None:
         """Ends each role by ending its standard input: workers, then the chief, which saves, the evaluator, the parameter servers."""
         for kind in ("worker", "chief", "evaluator", "ps"):
-            group = [self._running[host.name] for host in self._hosts if host.role.kind == kind and host.name in self._running]
+            group = [
+                self._running[host.name]
+                for host in self._hosts
+                if host.role.kind == kind and host.name in self._running
+            ]
             for process in group:
                 tell(process, FINISH if kind == "evaluator" and not self._stop else None)
             deadline = time.monotonic() + (600 if kind == "evaluator" and not self._stop else 30)
@@ -279,7 +350,11 @@ def tell(process: subprocess.Popen, line: Optional[bytes]) -> None:
 
 def _last_line(path: Path) -> str:
     try:
-        lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = [
+            line
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.strip()
+        ]
     except OSError:
         lines = []
     return lines[-1][:300] if lines else "its log %s is empty" % path

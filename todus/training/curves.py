@@ -13,13 +13,18 @@ from todus.training import metrics
 Curve = List[Tuple[int, float]]  # (step, value), by step
 
 # The OD API's and the Estimator's names of one thing; slim adds _1, _2 to those that come twice.
-_TAGS = {"loss": re.compile(r"loss(_\d+)?$"), "learning_rate": re.compile(r"(.*/)?learning_rate(_\d+)?$")}
+_TAGS = {
+    "loss": re.compile(r"loss(_\d+)?$"),
+    "learning_rate": re.compile(r"(.*/)?learning_rate(_\d+)?$"),
+}
 
 
 def curves(model: Model) -> Dict[str, Curve]:
     """ "loss" and "learning_rate" from the event files of training/. A step that a killed run did twice counts as the last time."""
     found: Dict[str, Dict[int, float]] = {name: {} for name in _TAGS}
-    for path in sorted(model.training.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime):
+    for path in sorted(
+        model.training.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime
+    ):
         for step, tag, value in _scalars(path):
             for name, pattern in _TAGS.items():
                 if pattern.match(tag):
@@ -59,7 +64,9 @@ def plot(model: Model) -> Path:
     matplotlib.use("Agg")
     from matplotlib import pyplot, ticker
 
-    figure, (top, middle, bottom) = pyplot.subplots(3, 1, sharex=True, figsize=(9, 9), gridspec_kw={"height_ratios": [3, 1, 3]})
+    figure, (top, middle, bottom) = pyplot.subplots(
+        3, 1, sharex=True, figsize=(9, 9), gridspec_kw={"height_ratios": [3, 1, 3]}
+    )
     _draw(top, drawn["loss"], "#9db8d9", "each logged step")
     window = max(1, len(drawn["loss"]) // 20)
     if window > 1:
@@ -68,14 +75,22 @@ def plot(model: Model) -> Path:
     _draw(middle, drawn["learning_rate"], "#1f4e8c", "")
     best = metrics.best(rows)
     ap = "AP, best %.3f at step %d" % (best["ap"], best["step"]) if best else "AP"
-    for key, label, color in (("ap", ap, "#1f4e8c"), ("ap50", "AP50", "#7a9cc6"), ("train_ap", "AP on train images", "#c25b12")):
+    for key, label, color in (
+        ("ap", ap, "#1f4e8c"),
+        ("ap50", "AP50", "#7a9cc6"),
+        ("train_ap", "AP on train images", "#c25b12"),
+    ):
         points = [(row["step"], row[key]) for row in rows if row[key] is not None]
         if points:
             _draw(bottom, points, color, label, "o-")
     if best:
         bottom.legend(frameon=False)
         bottom.margins(y=0.2)
-    for axes, title in ((top, "total loss"), (middle, "learning rate"), (bottom, "AP on val (COCO)")):
+    for axes, title in (
+        (top, "total loss"),
+        (middle, "learning rate"),
+        (bottom, "AP on val (COCO)"),
+    ):
         axes.set_ylabel(title)
         axes.grid(alpha=0.25)
     top.set_title(model.name)
@@ -90,4 +105,11 @@ def plot(model: Model) -> Path:
 
 
 def _draw(axes, curve: Curve, color: str, label: str, style: str = "-") -> None:
-    axes.plot([step for step, _ in curve], [value for _, value in curve], style, color=color, label=label, markersize=4)
+    axes.plot(
+        [step for step, _ in curve],
+        [value for _, value in curve],
+        style,
+        color=color,
+        label=label,
+        markersize=4,
+    )

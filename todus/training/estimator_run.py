@@ -16,7 +16,13 @@ from todus.training.stopping import Stop, Stopped
 Say = Callable[[str], None]
 
 
-def run_estimator(model: Model, config_path: Path, settings: Settings, role: Optional[cluster.Role], session_hooks: List) -> None:
+def run_estimator(
+    model: Model,
+    config_path: Path,
+    settings: Settings,
+    role: Optional[cluster.Role],
+    session_hooks: List,
+) -> None:
     """Trains with Estimator.train until num_steps or until a hook requests a stop.
 
     Args:
@@ -31,13 +37,19 @@ def run_estimator(model: Model, config_path: Path, settings: Settings, role: Opt
     """
     config = pipeline.read(config_path)
     with failures.as_one_line(model, config):
-        made = estimator_setup.estimator(model, config_path, settings.keep, max(1, settings.log_steps))
+        made = estimator_setup.estimator(
+            model, config_path, settings.keep, max(1, settings.log_steps)
+        )
         server = cluster.server(made["estimator"].config) if role else None
-        made["estimator"].train(made["train_input_fn"], max_steps=config.train_config.num_steps, hooks=session_hooks)
+        made["estimator"].train(
+            made["train_input_fn"], max_steps=config.train_config.num_steps, hooks=session_hooks
+        )
         del server
 
 
-def take_part(model: Model, config: pipeline.Config, settings: Settings, role: cluster.Role, say: Say) -> int:
+def take_part(
+    model: Model, config: pipeline.Config, settings: Settings, role: cluster.Role, say: Say
+) -> int:
     """Runs a worker or a parameter server until its cluster's training ends; returns 0."""
     stop, began = Stop(), run_record.now()
     try:
@@ -48,8 +60,12 @@ def take_part(model: Model, config: pipeline.Config, settings: Settings, role: c
             if role.kind == "ps":
                 _serve_parameters(model, config_path, role, began, say)
             else:
-                schedule = Schedule(config.train_config.num_steps, settings.save_steps, settings.log_steps, 0)
-                watch = hooks.watch_hook(stop, Progress(model, schedule, stop, say, writes_status=False))
+                schedule = Schedule(
+                    config.train_config.num_steps, settings.save_steps, settings.log_steps, 0
+                )
+                watch = hooks.watch_hook(
+                    stop, Progress(model, schedule, stop, say, writes_status=False)
+                )
                 run_estimator(model, config_path, settings, role, [watch])
     except Stopped:
         say("train: %s: %s %d ends" % (stop.reason, role.kind, role.index))
@@ -58,7 +74,9 @@ def take_part(model: Model, config: pipeline.Config, settings: Settings, role: c
     return 0
 
 
-def _serve_parameters(model: Model, config_path: Path, role: cluster.Role, began: str, say: Say) -> None:
+def _serve_parameters(
+    model: Model, config_path: Path, role: cluster.Role, began: str, say: Say
+) -> None:
     """Runs a parameter server until the chief has recorded a stop after `began`."""
     made = estimator_setup.estimator(model, config_path)
     server = cluster.server(made["estimator"].config)

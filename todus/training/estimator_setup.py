@@ -6,7 +6,9 @@ from typing import Callable, Dict, Optional
 from todus.model import pipeline
 from todus.paths import Model
 
-HASHES = "todus_image_hashes"  # names, in the graph, the int32 [batch] hashes of the images' source ids
+HASHES = (
+    "todus_image_hashes"  # names, in the graph, the int32 [batch] hashes of the images' source ids
+)
 
 
 def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int = 10) -> Dict:
@@ -38,7 +40,9 @@ def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int
 
     made = model_lib.create_estimator_and_inputs(
         run_config=run_config,
-        hparams=model_hparams.create_hparams(None),  # without it the OD API 2.8.0 does not load the fine_tune_checkpoint
+        hparams=model_hparams.create_hparams(
+            None
+        ),  # without it the OD API 2.8.0 does not load the fine_tune_checkpoint
         pipeline_config_path=str(config_path),
         train_steps=pipeline.read(config_path).train_config.num_steps,
         model_fn_creator=creator,
@@ -106,7 +110,8 @@ def restore_ranges(checkpoint: str) -> None:
     ranges = {
         variable.op.name: variable
         for variable in tf.global_variables()
-        if variable.op.name.endswith(("quant/min", "quant/max")) and shapes.get(variable.op.name) == variable.shape.as_list()
+        if variable.op.name.endswith(("quant/min", "quant/max"))
+        and shapes.get(variable.op.name) == variable.shape.as_list()
     }
     if ranges:
         tf.train.init_from_checkpoint(checkpoint, ranges)

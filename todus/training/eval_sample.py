@@ -19,7 +19,10 @@ def of(model: Model, dataset: Dataset, split: str, sample: int) -> Dataset:
     manifest = reader.read_manifest(dataset)
     step, most = sample, None
     if split == "train":
-        counts = {name: max(1, manifest["splits"].get(name, {}).get("images", 1)) for name in ("train", "val")}
+        counts = {
+            name: max(1, manifest["splits"].get(name, {}).get("images", 1))
+            for name in ("train", "val")
+        }
         most = -(-counts["val"] // sample)
         step = max(1, counts["train"] // most)
     wanted = {"digest": manifest.get("digest"), "split": split, "step": step, "most": most}
@@ -37,7 +40,9 @@ def of(model: Model, dataset: Dataset, split: str, sample: int) -> Dataset:
                 count += 1
         shutil.copyfile(str(dataset.label_map), str(folder / dataset.label_map.name))
         entry = {split: {"images": count}}
-        files.write_json(folder / dataset.manifest.name, dict(manifest, splits=entry, sample=wanted))
+        files.write_json(
+            folder / dataset.manifest.name, dict(manifest, splits=entry, sample=wanted)
+        )
     return found
 
 

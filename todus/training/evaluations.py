@@ -40,12 +40,18 @@ class Evaluations:
         self._num_steps = config.train_config.num_steps
         self.scoring = scoring_for(settings, self._num_steps)
         has_scorer = self.scoring.every and inline
-        self._scorer = Scorer(model, config, dataset, self.scoring, say, lambda: bool(stop.reason)) if has_scorer else None
+        self._scorer = (
+            Scorer(model, config, dataset, self.scoring, say, lambda: bool(stop.reason))
+            if has_scorer
+            else None
+        )
         self._rows_time = 0.0  # when metrics.csv was last written, as last seen
 
     def check(self) -> None:
         """Raises TodusError where there is nothing to evaluate on, or the target cannot be known."""
-        checkpoint_scoring.check_can_score(self._model, self._dataset, self.scoring, self._settings.target_ap)
+        checkpoint_scoring.check_can_score(
+            self._model, self._dataset, self.scoring, self._settings.target_ap
+        )
 
     def begin(self, start: int) -> None:
         """Scores what the last start left, and the slice, before the first step."""

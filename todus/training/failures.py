@@ -30,7 +30,9 @@ def as_one_line(model: Model, config: pipeline.Config) -> Iterator[None]:
         raise TodusError(_no_space(model) if "No space left" in str(error) else _no_memory(config))
     except tf.errors.OpError as error:
         line = str(error).strip().split("\n")[0][:300]
-        raise TodusError("training stopped (%s); check the records: python -m todus.commands.verify DIR" % line)
+        raise TodusError(
+            "training stopped (%s); check the records: python -m todus.commands.verify DIR" % line
+        )
 
 
 def _bad_loss(model: Model, config: pipeline.Config, error: Exception) -> str:
@@ -42,20 +44,30 @@ def _bad_loss(model: Model, config: pipeline.Config, error: Exception) -> str:
     kept = checkpoints.latest(model)
     rates = pipeline.optimizer_rates(config)
     rate = " than %.4g" % getattr(*rates[0]) if rates else ""
-    return "the loss became %s at step %d%s; %s is kept; go on with a LEARNING_RATE smaller%s, or look at these images' boxes" % (
-        what,
-        getattr(error, "step", 0),
-        batch,
-        kept[1].name if kept else "the slice",
-        rate,
+    return (
+        "the loss became %s at step %d%s; %s is kept; go on with a LEARNING_RATE smaller%s, or look at these images' boxes"
+        % (
+            what,
+            getattr(error, "step", 0),
+            batch,
+            kept[1].name if kept else "the slice",
+            rate,
+        )
     )
 
 
 def _no_space(model: Model) -> str:
-    return "no space left at %s; free some and run this again: nothing that was saved is lost" % model.training
+    return (
+        "no space left at %s; free some and run this again: nothing that was saved is lost"
+        % model.training
+    )
 
 
 def _no_memory(config: pipeline.Config) -> str:
     batch = config.train_config.batch_size
-    advice = "try BATCH_SIZE=%d" % (batch // 2) if batch > 1 else "this model does not fit; choose a smaller one"
+    advice = (
+        "try BATCH_SIZE=%d" % (batch // 2)
+        if batch > 1
+        else "this model does not fit; choose a smaller one"
+    )
     return "out of memory at BATCH_SIZE=%d; nothing that was saved is lost: %s" % (batch, advice)

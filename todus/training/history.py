@@ -9,8 +9,25 @@ from todus.paths import Model
 from todus.text import one_line
 from todus.training import metrics, run_record
 
-HEADER = ("model", "dataset", "classes", "steps", "settings", "AP", "AP50", "at", "loss", "time", "ended")
-_SETTINGS = (("batch_size", "batch"), ("learning_rate", "lr"), ("quantization_delay", "delay"), ("eval_sample", "sample"))
+HEADER = (
+    "model",
+    "dataset",
+    "classes",
+    "steps",
+    "settings",
+    "AP",
+    "AP50",
+    "at",
+    "loss",
+    "time",
+    "ended",
+)
+_SETTINGS = (
+    ("batch_size", "batch"),
+    ("learning_rate", "lr"),
+    ("quantization_delay", "delay"),
+    ("eval_sample", "sample"),
+)
 
 
 class _Run(Model):
@@ -39,8 +56,14 @@ def table() -> List[List[str]]:
     varied = [(key, word) for key, word in _SETTINGS if len(seen[key]) > 1 or len(rows) == 1]
     lines = [list(HEADER)]
     for cells, settings in rows:
-        words = ["%s %s" % (word, _short(settings[key])) for key, word in varied if settings.get(key) is not None]
-        lines.append([str(dict(cells, settings=", ".join(words)).get(name, "")) or "-" for name in HEADER])
+        words = [
+            "%s %s" % (word, _short(settings[key]))
+            for key, word in varied
+            if settings.get(key) is not None
+        ]
+        lines.append(
+            [str(dict(cells, settings=", ".join(words)).get(name, "")) or "-" for name in HEADER]
+        )
     return lines
 
 

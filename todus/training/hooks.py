@@ -51,7 +51,10 @@ def watch_hook(stop: Stop, progress: Progress):
     class Watch(tf.train.SessionRunHook):
         def begin(self):
             graph, self._step = tf.get_default_graph(), tf.train.get_global_step()
-            self._fetches, self._learning_rate = dict(_watched(graph), step=self._step), _learning_rate_of(graph)
+            self._fetches, self._learning_rate = (
+                dict(_watched(graph), step=self._step),
+                _learning_rate_of(graph),
+            )
 
         def after_create_session(self, session, coord):
             stop.at_once = False
@@ -74,13 +77,20 @@ def watch_hook(stop: Stop, progress: Progress):
 
 def _watched(graph) -> Dict[str, object]:
     """The tensors of the loss and, where the input has source ids, of the images' hashes."""
-    tensors = {"loss": graph.get_tensor_by_name("total_loss:0"), "hashes": estimator_setup.hashes_in(graph)}
+    tensors = {
+        "loss": graph.get_tensor_by_name("total_loss:0"),
+        "hashes": estimator_setup.hashes_in(graph),
+    }
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 def _learning_rate_of(graph):
     """The tensor of the learning rate's summary, None where the graph has none."""
-    summaries = [op for op in graph.get_operations() if op.type == "ScalarSummary" and _LEARNING_RATE.search(op.name)]
+    summaries = [
+        op
+        for op in graph.get_operations()
+        if op.type == "ScalarSummary" and _LEARNING_RATE.search(op.name)
+    ]
     return summaries[0].inputs[1] if summaries else None
 
 
@@ -116,7 +126,9 @@ def save_hook(model: Model, plan: SavePlan, stop: Stop, after_save: Callable[[in
             step = int(session.run(self._global_step_tensor))
             save, evaluate = planned(step)
             if save:
-                self._get_saver().save(session, self._save_path, global_step=step, write_meta_graph=False)
+                self._get_saver().save(
+                    session, self._save_path, global_step=step, write_meta_graph=False
+                )
                 after_save(step, evaluate)
             return save
 

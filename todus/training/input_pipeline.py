@@ -11,7 +11,9 @@ SHARE = 0.25  # of the free memory goes to the input
 LEAST_SHUFFLE = 256
 
 
-def fit(config: pipeline.Config, manifest: Dict[str, Any], free: int, cores: Optional[int] = None) -> List[str]:
+def fit(
+    config: pipeline.Config, manifest: Dict[str, Any], free: int, cores: Optional[int] = None
+) -> List[str]:
     """Sizes train_input_reader; what pipeline.config sets by hand is kept where it fits.
 
     Args:
@@ -35,7 +37,10 @@ def fit(config: pipeline.Config, manifest: Dict[str, Any], free: int, cores: Opt
         wanted = getattr(reader, field) if reader.HasField(field) else usual
         value = max(least, min(wanted, most))
         if reader.HasField(field) and value < wanted:
-            notes.append("%s %d does not fit into %.1f GB of free memory; %d is taken" % (field, wanted, free / 1e9, value))
+            notes.append(
+                "%s %d does not fit into %.1f GB of free memory; %d is taken"
+                % (field, wanted, free / 1e9, value)
+            )
         setattr(reader, field, value)
 
     settle("num_readers", budget // 4 // READER_BYTES, 1, min(64, max(1, len(shards))))

@@ -24,8 +24,12 @@ def drop_suspects(model: Model, step: int) -> None:
 
 
 def _keep_only(model: Model, good: List[Path]) -> None:
-    lines = ['model_checkpoint_path: "%s"' % good[-1].name] + ['all_model_checkpoint_paths: "%s"' % prefix.name for prefix in good]
-    files.write_text(model.training / "checkpoint", "\n".join(lines) + "\n")  # TensorFlow's list, with relative paths
+    lines = ['model_checkpoint_path: "%s"' % good[-1].name] + [
+        'all_model_checkpoint_paths: "%s"' % prefix.name for prefix in good
+    ]
+    files.write_text(
+        model.training / "checkpoint", "\n".join(lines) + "\n"
+    )  # TensorFlow's list, with relative paths
     for _, prefix in checkpoints.trained(model):
         if prefix not in good:
             for path in prefix.parent.glob(prefix.name + ".*"):

@@ -10,7 +10,20 @@ from todus import files
 from todus.errors import TodusError
 from todus.paths import Model
 
-COLUMNS = ("step", "time", "seconds", "images", "sample", "ap", "ap50", "ap75", "ar100", "train_images", "train_ap", "train_ap50")
+COLUMNS = (
+    "step",
+    "time",
+    "seconds",
+    "images",
+    "sample",
+    "ap",
+    "ap50",
+    "ap75",
+    "ar100",
+    "train_images",
+    "train_ap",
+    "train_ap50",
+)
 _WHOLE = {"step", "images", "sample", "train_images"}
 
 Row = Dict[str, Any]
@@ -26,7 +39,9 @@ def read(model: Model) -> List[Row]:
     if not path.exists():
         return []
     try:
-        rows = [_numbers(row) for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))]
+        rows = [
+            _numbers(row) for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+        ]
     except (ValueError, KeyError, TypeError, csv.Error, UnicodeDecodeError) as error:
         raise TodusError("%s is damaged (%s); move it away" % (path, error))
     return sorted(rows, key=lambda row: row["step"])
@@ -82,10 +97,18 @@ def enough(rows: List[Row], target: Optional[float], patience: int) -> str:
     """
     trained = [row for row in rows if row["step"] > 0 and row["ap"] is not None]
     if target is not None and trained and trained[-1]["ap"] >= target:
-        return "AP %.3f at step %d reached TARGET_AP %.3f" % (trained[-1]["ap"], trained[-1]["step"], target)
+        return "AP %.3f at step %d reached TARGET_AP %.3f" % (
+            trained[-1]["ap"],
+            trained[-1]["step"],
+            target,
+        )
     top = best(rows)
     if patience and top and sum(1 for row in trained if row["step"] > top["step"]) >= patience:
-        return "no better AP than %.3f at step %d in %d evaluations (PATIENCE)" % (top["ap"], top["step"], patience)
+        return "no better AP than %.3f at step %d in %d evaluations (PATIENCE)" % (
+            top["ap"],
+            top["step"],
+            patience,
+        )
     return ""
 
 
@@ -97,10 +120,13 @@ def overfitting(rows: List[Row]) -> str:
     first, last = both[0], both[-1]
     top = best(both)
     if last["train_ap"] > first["train_ap"] and top is not None and last["ap"] < top["ap"] - 0.01:
-        return "overfitting: AP on train images rose to %.3f, on val it fell from %.3f (step %d) to %.3f" % (
-            last["train_ap"],
-            top["ap"],
-            top["step"],
-            last["ap"],
+        return (
+            "overfitting: AP on train images rose to %.3f, on val it fell from %.3f (step %d) to %.3f"
+            % (
+                last["train_ap"],
+                top["ap"],
+                top["step"],
+                last["ap"],
+            )
         )
     return ""

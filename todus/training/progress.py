@@ -47,7 +47,11 @@ class Progress:
 
     def is_due(self, step: int) -> bool:
         """Whether `step` is to be reported."""
-        return self._reported is None or step - self._reported >= self._schedule.log or step >= self._schedule.steps
+        return (
+            self._reported is None
+            or step - self._reported >= self._schedule.log
+            or step >= self._schedule.steps
+        )
 
     def report(self, step: int, loss: float, learning_rate: Callable[[], Optional[float]]) -> None:
         """Reports a step; `learning_rate` is called only where status.json is written."""
@@ -56,9 +60,15 @@ class Progress:
             rate = (step - self._reported) / max(now - self._time, 1e-9)
         left = (self._schedule.steps - step) / rate if rate else None
         text = "step %d of %d   loss %.4f" % (step, self._schedule.steps, loss)
-        self._say(text if rate is None else "%s   %.2f steps/s   %s left" % (text, rate, duration(left)))
+        self._say(
+            text if rate is None else "%s   %.2f steps/s   %s left" % (text, rate, duration(left))
+        )
         self._reported, self._time = step, now
-        if self._writes_status and (now - self._status_time > STATUS_SECONDS or step >= self._schedule.steps or self._stop.reason):
+        if self._writes_status and (
+            now - self._status_time > STATUS_SECONDS
+            or step >= self._schedule.steps
+            or self._stop.reason
+        ):
             self._status_time = now
             write_status(
                 self._model,

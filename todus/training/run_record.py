@@ -31,7 +31,11 @@ def read(model: Model) -> Dict[str, Any]:
 
 
 def _is_run(run: Any) -> bool:
-    if not isinstance(run, dict) or not isinstance(run["events"], list) or not all(map(_is_event, run["events"])):
+    if (
+        not isinstance(run, dict)
+        or not isinstance(run["events"], list)
+        or not all(map(_is_event, run["events"]))
+    ):
         return False
     classes = run.get("classes", [])
     return isinstance(classes, list) and all(isinstance(name, str) for name in classes)
@@ -42,9 +46,22 @@ def _is_event(event: Any) -> bool:
     if not isinstance(event, dict) or not files.is_number(event.get("step", 0)):
         return False
     if "started" in event:
-        numbers = [event.get(key) for key in ("num_steps", "batch_size", "learning_rate", "quantization_delay", "eval_sample")]
-        return isinstance(event["started"], str) and all(each is None or files.is_number(each) for each in numbers)
-    return isinstance(event.get("stopped", 0), (str, type(None))) and isinstance(event.get("reason"), str)
+        numbers = [
+            event.get(key)
+            for key in (
+                "num_steps",
+                "batch_size",
+                "learning_rate",
+                "quantization_delay",
+                "eval_sample",
+            )
+        ]
+        return isinstance(event["started"], str) and all(
+            each is None or files.is_number(each) for each in numbers
+        )
+    return isinstance(event.get("stopped", 0), (str, type(None))) and isinstance(
+        event.get("reason"), str
+    )
 
 
 def status(model: Model) -> Dict[str, Any]:
@@ -57,12 +74,18 @@ def status(model: Model) -> Dict[str, Any]:
     if isinstance(now, dict) and now.get("steps_per_second"):
         needed.add("seconds_left")
     numbers = needed | {"loss", "learning_rate", "steps_per_second"}
-    if not isinstance(now, dict) or not all(files.is_number(now.get(key)) for key in numbers if key in needed or now.get(key) is not None):
+    if not isinstance(now, dict) or not all(
+        files.is_number(now.get(key))
+        for key in numbers
+        if key in needed or now.get(key) is not None
+    ):
         raise TodusError("%s is not a trainer's; remove it" % path)
     return now
 
 
-def begin(model: Model, config: pipeline.Config, manifest: Dict[str, Any], step: int, more: Dict[str, Any]) -> List[str]:
+def begin(
+    model: Model, config: pipeline.Config, manifest: Dict[str, Any], step: int, more: Dict[str, Any]
+) -> List[str]:
     """Notes a start; the caller holds the lock of training/.
 
     Args:
@@ -91,7 +114,11 @@ def begin(model: Model, config: pipeline.Config, manifest: Dict[str, Any], step:
     run.update(
         todus=__version__,
         classes=classes,
-        **artefacts.recorded(artefacts.identity({item["id"]: item["name"] for item in manifest["categories"]}, config)),
+        **artefacts.recorded(
+            artefacts.identity(
+                {item["id"]: item["name"] for item in manifest["categories"]}, config
+            )
+        ),
         dataset=manifest.get("name"),
         dataset_digest=manifest.get("digest"),
         config_digest=digest(config),
@@ -120,13 +147,20 @@ def _close_lost(run: Dict[str, Any], step: int) -> List[str]:
         return []
     lost = run["events"][-1]
     run["events"].append({"stopped": None, "step": step, "reason": "killed, without a word"})
-    return ["the last trainer (PID %s on %s) was killed; its lock is stale" % (lost.get("pid"), lost.get("host"))]
+    return [
+        "the last trainer (PID %s on %s) was killed; its lock is stale"
+        % (lost.get("pid"), lost.get("host"))
+    ]
 
 
 def _settings_of(config: pipeline.Config) -> Dict[str, Any]:
     rates = pipeline.optimizer_rates(config)
     rate = getattr(*rates[0]) if rates else None
-    result = {"num_steps": config.train_config.num_steps, "batch_size": config.train_config.batch_size, "learning_rate": rate}
+    result = {
+        "num_steps": config.train_config.num_steps,
+        "batch_size": config.train_config.batch_size,
+        "learning_rate": rate,
+    }
     if pipeline.is_quantized(config):
         result["quantization_delay"] = config.graph_rewriter.quantization.delay
     return result
@@ -166,11 +200,18 @@ def _check_config(model: Model, config: pipeline.Config) -> None:
         raise TodusError(
             "%s was begun %s quantization-aware training, pipeline.config is now %s it: its checkpoints do not fit; "
             "move that folder away, or prepare under another name with --as"
-            % ((model.training,) + (("with", "without") if pipeline.is_quantized(before) else ("without", "with")))
+            % (
+                (model.training,)
+                + (("with", "without") if pipeline.is_quantized(before) else ("without", "with"))
+            )
         )
     found = pipeline.changes(comparable(before), comparable(config))
     if found:
-        more = " and %d more" % (len(found) - MOST_DIFFERENCES) if len(found) > MOST_DIFFERENCES else ""
+        more = (
+            " and %d more" % (len(found) - MOST_DIFFERENCES)
+            if len(found) > MOST_DIFFERENCES
+            else ""
+        )
         raise TodusError(
             "%s was begun with another pipeline.config: %s%s; move that folder away to begin anew, or undo the change"
             % (model.training, "; ".join(found[:MOST_DIFFERENCES]), more)

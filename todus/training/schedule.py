@@ -44,7 +44,11 @@ class SavePlan:
     """
 
     def __init__(self, schedule: Schedule, start: int):
-        self._last_step, self._evaluates, self._start = schedule.steps, bool(schedule.evaluate), start
+        self._last_step, self._evaluates, self._start = (
+            schedule.steps,
+            bool(schedule.evaluate),
+            start,
+        )
         self._save, self._evaluate = Due(schedule.save, start), Due(schedule.evaluate, start)
         self._saved = -1  # the step that was saved last
 
@@ -59,7 +63,11 @@ class SavePlan:
     def after_step(self, step: int) -> Save:
         """Multiples of schedule.save and of schedule.evaluate are saved, and the last step."""
         save, evaluate, last = self._save(step), self._evaluate(step), step >= self._last_step
-        return self._noted(step, (save or evaluate or last) and step != self._saved, self._evaluates and (evaluate or last))
+        return self._noted(
+            step,
+            (save or evaluate or last) and step != self._saved,
+            self._evaluates and (evaluate or last),
+        )
 
     def at_end(self, step: int) -> Save:
         """The step at which the session ends: saved, where it is not yet."""

@@ -32,14 +32,25 @@ class SeparateEvaluator:
 
     def start(self) -> None:
         """Starts it without the GPU: TensorFlow has allocated all of its memory for the training."""
-        environment = dict(os.environ, MODEL_DIR=str(self._model.folder), CUDA_VISIBLE_DEVICES="-1", BACKGROUND="0")
+        environment = dict(
+            os.environ, MODEL_DIR=str(self._model.folder), CUDA_VISIBLE_DEVICES="-1", BACKGROUND="0"
+        )
         environment[cluster.LIVES_AS_STDIN] = "1"
         command = [sys.executable, "-m", "todus.commands.train", "--evaluator"]
-        self._process = subprocess.Popen(command, env=environment, cwd=str(paths.REPO), stdin=subprocess.PIPE, start_new_session=True)
+        self._process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=str(paths.REPO),
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
 
     def restart_if_ended(self) -> None:
         if self._process and self._process.poll() is not None:
-            self._say("train: the evaluator ended with exit code %d; starting it again" % self._process.returncode)
+            self._say(
+                "train: the evaluator ended with exit code %d; starting it again"
+                % self._process.returncode
+            )
             time.sleep(1)
             self.start()
 
@@ -61,13 +72,21 @@ class SeparateEvaluator:
                 self._process.wait()
 
 
-def score_until_ended(model: Model, config: pipeline.Config, dataset: Dataset, settings: Settings, say: Callable[[str], None]) -> int:
+def score_until_ended(
+    model: Model,
+    config: pipeline.Config,
+    dataset: Dataset,
+    settings: Settings,
+    say: Callable[[str], None],
+) -> int:
     """In the evaluator process: scores checkpoints until it is told to finish or the training has ended, and none waits. Returns 0."""
     began, finish, stop = run_record.now(), threading.Event(), Stop()
     try:
         cluster.stop_with_stdin(finish.set)
         with locks.exclusive(model.training / "evaluation", "the evaluation of %s" % model.name):
-            scorer = Scorer(model, config, dataset, scoring_for(settings, config.train_config.num_steps), say)
+            scorer = Scorer(
+                model, config, dataset, scoring_for(settings, config.train_config.num_steps), say
+            )
             scorer.first()
             while True:
                 last_round = finish.is_set() or cluster.ended_since(model, began)

@@ -55,7 +55,9 @@ def apply(config: pipeline.Config, settings: Settings) -> None:
         pipeline.set_num_steps(config, settings.num_steps)
         delay = config.graph_rewriter.quantization.delay if pipeline.is_quantized(config) else 0
         if delay and before:
-            pipeline.set_quantization(config, max(1, int(round(delay * settings.num_steps / before))))
+            pipeline.set_quantization(
+                config, max(1, int(round(delay * settings.num_steps / before)))
+            )
 
 
 def scoring_for(settings: Settings, num_steps: int) -> Scoring:
@@ -64,7 +66,9 @@ def scoring_for(settings: Settings, num_steps: int) -> Scoring:
     return Scoring(every, settings.scoring.sample, settings.scoring.train_too)
 
 
-def to_record(settings: Settings, scoring: Scoring, role: Optional[Tuple[str, int]]) -> Dict[str, Any]:
+def to_record(
+    settings: Settings, scoring: Scoring, role: Optional[Tuple[str, int]]
+) -> Dict[str, Any]:
     """What run.json says of a start beside what is in pipeline.config; optional settings only where they are set.
 
     Args:

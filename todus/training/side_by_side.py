@@ -12,13 +12,18 @@ from todus.detection.detector import Detections
 LEAST_SCORE = 0.3
 
 
-def side_by_side(example, found: Detections, names: Dict[int, str]) -> Tuple[bytes, Tuple[int, int]]:
+def side_by_side(
+    example, found: Detections, names: Dict[int, str]
+) -> Tuple[bytes, Tuple[int, int]]:
     """A PNG with the groundtruth on the left and the detections on the right, and its (width, height) in pixels."""
     from PIL import Image
 
     pixels = image_files.decode(example.encoded)
     truth = Detections(example.boxes, example.classes, np.ones(len(example.classes), np.float32))
-    left, right = drawing.draw(pixels, truth, names, 0.0), drawing.draw(pixels, found, names, LEAST_SCORE)
+    left, right = (
+        drawing.draw(pixels, truth, names, 0.0),
+        drawing.draw(pixels, found, names, LEAST_SCORE),
+    )
     both = Image.new("RGB", (left.width + right.width + 8, left.height), "white")
     both.paste(left, (0, 0))
     both.paste(right, (left.width + 8, 0))

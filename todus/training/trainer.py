@@ -11,7 +11,15 @@ from todus.errors import TodusError
 from todus.machine import memory
 from todus.model import checkpoints, pipeline, prepared
 from todus.paths import Dataset, Model
-from todus.training import background, checkpoint_scoring, cluster, hooks, input_pipeline, kept_checkpoints, run_record
+from todus.training import (
+    background,
+    checkpoint_scoring,
+    cluster,
+    hooks,
+    input_pipeline,
+    kept_checkpoints,
+    run_record,
+)
 from todus.training.estimator_run import run_estimator, take_part
 from todus.training.evaluations import Evaluations
 from todus.training.progress import Progress, write_status
@@ -38,13 +46,17 @@ def train(model: Model, settings: Settings, say: Say) -> int:
     apply(config, settings)
     dataset = prepared.dataset_of(model)
     if not dataset.shards("train"):
-        raise TodusError('dataset %s has no train records; make it with SPLITS="train val"' % dataset.name)
+        raise TodusError(
+            'dataset %s has no train records; make it with SPLITS="train val"' % dataset.name
+        )
     manifest = reader.read_manifest(dataset)
     model.training.mkdir(parents=True, exist_ok=True)
     if role and role.kind == "evaluator":
         return score_until_ended(model, config, dataset, settings, say)
     who = "the training of %s" % model.name
-    with files.scratch(model.training) as folder, files.temporary_files_in(folder), access.reading(dataset, who):
+    with files.scratch(model.training) as folder, files.temporary_files_in(folder), access.reading(
+        dataset, who
+    ):
         for note in input_pipeline.fit(config, manifest, memory.free_memory()):
             say("train: %s" % note)
         if role and role.kind in ("worker", "ps"):
@@ -82,8 +94,12 @@ class Run:
         self.steps = config.train_config.num_steps
         self.stop, self.reason = Stop(), "an error"
         separate = settings.separate and not role
-        self.evaluations = Evaluations(model, config, dataset, settings, not separate and not role, self.stop, say)
-        self.evaluator = SeparateEvaluator(model, say) if separate and self.evaluations.scoring.every else None
+        self.evaluations = Evaluations(
+            model, config, dataset, settings, not separate and not role, self.stop, say
+        )
+        self.evaluator = (
+            SeparateEvaluator(model, say) if separate and self.evaluations.scoring.every else None
+        )
 
     def run(self) -> int:
         """Trains; returns the step of the newest checkpoint."""
@@ -112,7 +128,10 @@ class Run:
     def _skip(self, start: int) -> int:
         """Where num_steps is reached already: only scores what is left."""
         self._finish_evaluations()
-        self.say("train: already at step %d of %d: nothing to do; NUM_TRAIN_STEPS=%d goes on" % (start, self.steps, start * 2))
+        self.say(
+            "train: already at step %d of %d: nothing to do; NUM_TRAIN_STEPS=%d goes on"
+            % (start, self.steps, start * 2)
+        )
         return start
 
     def _record_start(self, start: int) -> None:
@@ -140,7 +159,10 @@ class Run:
         newest = checkpoints.latest(self.model)
         source = newest[1].name if newest else _first_weights(self.model)
         batch = self.config.train_config.batch_size
-        self.say("train: %s, step %d of %d, batch %d, from %s" % (self.model.name, start, self.steps, batch, source))
+        self.say(
+            "train: %s, step %d of %d, batch %d, from %s"
+            % (self.model.name, start, self.steps, batch, source)
+        )
         write_status(self.model, step=start, num_steps=self.steps)
         self.evaluations.begin(start)
         if self.evaluator:
@@ -150,10 +172,19 @@ class Run:
         """Trains until num_steps or a stop; returns the reason of the stop."""
         if not self.role:
             kept_checkpoints.keep_newest(self.model, self.settings.keep)
-        schedule = Schedule(self.steps, self.settings.save_steps, self.settings.log_steps, self.evaluations.scoring.every)
+        schedule = Schedule(
+            self.steps,
+            self.settings.save_steps,
+            self.settings.log_steps,
+            self.evaluations.scoring.every,
+        )
         session_hooks = [
-            hooks.watch_hook(self.stop, Progress(self.model, schedule, self.stop, self.say, self._tick)),
-            hooks.save_hook(self.model, SavePlan(schedule, start), self.stop, self.evaluations.saved),
+            hooks.watch_hook(
+                self.stop, Progress(self.model, schedule, self.stop, self.say, self._tick)
+            ),
+            hooks.save_hook(
+                self.model, SavePlan(schedule, start), self.stop, self.evaluations.saved
+            ),
         ]
         try:
             run_estimator(self.model, self.config_file, self.settings, self.role, session_hooks)
@@ -173,7 +204,11 @@ class Run:
         reached = self._newest_step()
         self._finish_evaluations()
         why = "" if self.reason == "reached num_steps" else "; %s" % self.reason
-        resume = "; the same command goes on" if reached < self.steps and self.reason.startswith("signal") else ""
+        resume = (
+            "; the same command goes on"
+            if reached < self.steps and self.reason.startswith("signal")
+            else ""
+        )
         self.say("train: step %d of %d saved%s%s" % (reached, self.steps, why, resume))
         return reached
 
@@ -197,4 +232,8 @@ class Run:
 
 
 def _first_weights(model: Model) -> str:
-    return "the slice" if Path(str(model.limited_checkpoint) + ".index").exists() else "the zoo's features, with a fresh head"
+    return (
+        "the slice"
+        if Path(str(model.limited_checkpoint) + ".index").exists()
+        else "the zoo's features, with a fresh head"
+    )

@@ -5,7 +5,9 @@ from typing import List, Sequence, Tuple
 import numpy as np
 
 
-def boxes_of_layers(layers: int, low: float, high: float, ratios: Sequence[float]) -> List[List[Tuple[float, float]]]:
+def boxes_of_layers(
+    layers: int, low: float, high: float, ratios: Sequence[float]
+) -> List[List[Tuple[float, float]]]:
     """(height, width) of the anchors at a place, for each feature map, relative to the image.
 
     The formula is the one in NVIDIA's description of gridAnchorPlugin: the lowest layer has the first three aspect ratios at
@@ -18,7 +20,9 @@ def boxes_of_layers(layers: int, low: float, high: float, ratios: Sequence[float
         if layer == 0:
             pairs = list(zip((0.1, low, low), ratios[:3]))
         else:
-            pairs = [(scales[layer], ratio) for ratio in ratios] + [(np.sqrt(scales[layer] * scales[layer + 1]), 1.0)]
+            pairs = [(scales[layer], ratio) for ratio in ratios] + [
+                (np.sqrt(scales[layer] * scales[layer + 1]), 1.0)
+            ]
         result.append([(scale / np.sqrt(ratio), scale * np.sqrt(ratio)) for scale, ratio in pairs])
     return result
 
@@ -39,5 +43,7 @@ def grid(sides: Sequence[int], low: float, high: float, ratios: Sequence[float])
         centers = (np.arange(side) + 0.5) / side
         y, x, box = np.meshgrid(centers, centers, np.arange(len(sizes)), indexing="ij")
         height, width = np.array(sizes)[box].transpose(3, 0, 1, 2) / 2
-        parts.append(np.stack([y - height, x - width, y + height, x + width], axis=-1).reshape(-1, 4))
+        parts.append(
+            np.stack([y - height, x - width, y + height, x + width], axis=-1).reshape(-1, 4)
+        )
     return np.concatenate(parts).astype(np.float32)

@@ -91,8 +91,14 @@ def _check_present(model: paths.Model, given: Source, trained: bool) -> None:
         if not model.pretrained.exists():
             model.check()
         if trained:
-            raise TodusError("%s is missing; run: MODEL_DIR=%s ./export.sh" % (path, shlex.quote(str(model.folder))))
-        raise TodusError("%s is missing; run: python -m model -m %s -d limited, or convert a trained model with -i" % (path, model.name))
+            raise TodusError(
+                "%s is missing; run: MODEL_DIR=%s ./export.sh"
+                % (path, shlex.quote(str(model.folder)))
+            )
+        raise TodusError(
+            "%s is missing; run: python -m model -m %s -d limited, or convert a trained model with -i"
+            % (path, model.name)
+        )
 
 
 def notes(settings: Settings) -> List[str]:
@@ -103,7 +109,15 @@ def notes(settings: Settings) -> List[str]:
     return []
 
 
-def _write(model: paths.Model, given: Source, settings: Settings, names: Dict[int, str], scopes, text: bool, say) -> Path:
+def _write(
+    model: paths.Model,
+    given: Source,
+    settings: Settings,
+    names: Dict[int, str],
+    scopes,
+    text: bool,
+    say,
+) -> Path:
     from todus.uff import graphs, nvidia, probe, surgery, writer
 
     network = surgery.cut(graphs.read(given.graph), scopes)
@@ -135,7 +149,13 @@ def _write(model: paths.Model, given: Source, settings: Settings, names: Dict[in
         part.write_bytes(writer.to_bytes(meta))
     if text:
         files.write_text(model.file_of("uff").with_suffix(".pbtxt"), writer.to_text(meta))
-    artefacts.write(model, target, given.graph, artefacts.identity(names, pipeline.read(given.pipeline)), description)
+    artefacts.write(
+        model,
+        target,
+        given.graph,
+        artefacts.identity(names, pipeline.read(given.pipeline)),
+        description,
+    )
     return target
 
 
@@ -143,17 +163,32 @@ def _sides(network, maps, settings: Settings) -> List[int]:
     """The sides of the feature maps, after checking that the plugins fit the predictors."""
     error = network.graph.error
     if len(maps) != settings.num_layers:
-        raise error("%d feature maps, pipeline.config says num_layers: %d" % (len(maps), settings.num_layers), _MATCH)
+        raise error(
+            "%d feature maps, pipeline.config says num_layers: %d"
+            % (len(maps), settings.num_layers),
+            _MATCH,
+        )
     for layer, (height, width, box_channels, class_channels) in enumerate(maps):
         if height != width:
-            what = "feature map %d is %d x %d; GridAnchor_TRT makes anchors for square ones" % (layer, height, width)
+            what = "feature map %d is %d x %d; GridAnchor_TRT makes anchors for square ones" % (
+                layer,
+                height,
+                width,
+            )
             raise error(what, "give fixed_shape_resizer one side, or " + ELSEWHERE)
         boxes = 3 if layer == 0 else len(settings.aspect_ratios) + 1
         if box_channels != boxes * 4:
-            what = "feature map %d has %g boxes at a place, pipeline.config gives %d" % (layer, box_channels / 4.0, boxes)
+            what = "feature map %d has %g boxes at a place, pipeline.config gives %d" % (
+                layer,
+                box_channels / 4.0,
+                boxes,
+            )
             raise error(what, _MATCH)
         if class_channels != boxes * settings.num_classes:
-            what = "the graph has %g classes with background, pipeline.config %d" % (class_channels / float(boxes), settings.num_classes)
+            what = "the graph has %g classes with background, pipeline.config %d" % (
+                class_channels / float(boxes),
+                settings.num_classes,
+            )
             raise error(what, _MATCH)
     return [height for height, _, _, _ in maps]
 
@@ -166,14 +201,23 @@ def _check_anchors(network, anchors: np.ndarray, sides: List[int], settings: Set
 
     ours = plugin.grid(sides, settings.min_scale, settings.max_scale, settings.aspect_ratios)
     if ours.shape != anchors.shape:
-        raise network.graph.error("the graph has %d anchors, its pipeline.config %d" % (len(anchors), len(ours)), _MATCH)
+        raise network.graph.error(
+            "the graph has %d anchors, its pipeline.config %d" % (len(anchors), len(ours)), _MATCH
+        )
     apart = float(np.abs(ours - anchors).max())
     if not apart <= ANCHOR_TOLERANCE:
         what = "the graph's anchors differ from GridAnchor_TRT's by up to %.3g of the image (scales, ratios, offsets or strides of its own)"
         raise network.graph.error(what % apart, ELSEWHERE)
 
 
-def describe(settings: Settings, names: Dict[int, str], scale: float, offset: float, sides: List[int], num_anchors: int) -> Dict:
+def describe(
+    settings: Settings,
+    names: Dict[int, str],
+    scale: float,
+    offset: float,
+    sides: List[int],
+    num_anchors: int,
+) -> Dict:
     """What a person needs to build and run an engine, for MODEL.uff.json.
 
     Args:
@@ -217,7 +261,11 @@ def describe(settings: Settings, names: Dict[int, str], scale: float, offset: fl
         "labels": labels,
         "labels_note": "labels[label]; 0 is the background, null an id without a class",
         "tensorrt": {
-            "register_input": {"name": surgery.INPUT, "shape": [3, settings.height, settings.width], "order": "NCHW"},
+            "register_input": {
+                "name": surgery.INPUT,
+                "shape": [3, settings.height, settings.width],
+                "order": "NCHW",
+            },
             "register_output": "MarkOutput_0",
             "plugins": PLUGINS,
             "max_batch_size": 1,

@@ -39,7 +39,10 @@ class Graph:
         for node in graph_def.node:
             for name in map(node_name, node.input):
                 if name not in self.nodes:
-                    raise self.error("node %s needs %s, which is missing" % (node.name, name or "(an empty name)"))
+                    raise self.error(
+                        "node %s needs %s, which is missing"
+                        % (node.name, name or "(an empty name)")
+                    )
 
     def error(self, what: str, remedy: str = AGAIN) -> TodusError:
         return TodusError("%s: %s; %s" % (self.where, what, remedy))
@@ -85,7 +88,10 @@ def read(path: Path) -> Graph:
         if told:
             raise DecodeError(str(told[0].message))
     except (DecodeError, RuntimeError, ValueError):
-        raise TodusError("%s is not a frozen graph, or only a part of one (%d bytes); %s" % (path, len(data), AGAIN))
+        raise TodusError(
+            "%s is not a frozen graph, or only a part of one (%d bytes); %s"
+            % (path, len(data), AGAIN)
+        )
     if not graph_def.node:
         raise TodusError("%s has no nodes (%d bytes); %s" % (path, len(data), AGAIN))
     return Graph(graph_def, str(path))
@@ -114,7 +120,10 @@ def ordered(graph: Graph, roots: Iterable[str], stop) -> List[str]:
             if name in open_nodes:
                 raise graph.error("node %s is its own input" % name)
             if graph.nodes[name].op in CONTROL_FLOW:
-                raise graph.error("a loop (%s) is part of the network, so this is not the graph that config/ describes" % name)
+                raise graph.error(
+                    "a loop (%s) is part of the network, so this is not the graph that config/ describes"
+                    % name
+                )
             open_nodes.add(name)
             stack.append((name, True))
             for edge in reversed(graph.inputs(graph.nodes[name])):
@@ -137,12 +146,17 @@ def value_of(graph: Graph, node: "tf.NodeDef"):
     """The array of a Const node. Raises TodusError for one that is damaged or holds NaN or infinity."""
     try:
         value = tf.make_ndarray(node.attr["value"].tensor)
-    except Exception as error:  # NumPy and TensorFlow raise many kinds for a tensor that is not whole
+    except (
+        Exception
+    ) as error:  # NumPy and TensorFlow raise many kinds for a tensor that is not whole
         raise graph.error("constant %s cannot be read (%s)" % (node.name, first_line(error)))
     if node.attr["dtype"].type != node.attr["value"].tensor.dtype:
         raise graph.error("constant %s is declared as another type than it holds" % node.name)
     if value.dtype.kind == "f" and not _finite(value):
-        raise graph.error("constant %s holds NaN or infinity" % node.name, "the training diverged: export an earlier checkpoint")
+        raise graph.error(
+            "constant %s holds NaN or infinity" % node.name,
+            "the training diverged: export an earlier checkpoint",
+        )
     return value
 
 

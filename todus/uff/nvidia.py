@@ -27,9 +27,19 @@ def meta_graph(graph_def: "tf.GraphDef", output: str) -> Tuple[Optional[schema_p
         talk = io.StringIO()
         try:
             with contextlib.redirect_stdout(talk):
-                uff.from_tensorflow(graph_def, output_nodes=[output], output_filename=str(path), quiet=True, text=False)
+                uff.from_tensorflow(
+                    graph_def,
+                    output_nodes=[output],
+                    output_filename=str(path),
+                    quiet=True,
+                    text=False,
+                )
             content = path.read_bytes()
-            return writer.from_bytes(content), "uff %s" % getattr(uff, "__version__", "(unknown version)")
-        except Exception as error:  # a closed package: whatever it raises, Todus's own writer does the work
+            return writer.from_bytes(content), "uff %s" % getattr(
+                uff, "__version__", "(unknown version)"
+            )
+        except (
+            Exception
+        ) as error:  # a closed package: whatever it raises, Todus's own writer does the work
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             return None, "NVIDIA's uff %s failed (%s)" % (getattr(uff, "__version__", ""), reason)

@@ -49,7 +49,9 @@ def say(graph: Graph, node: "tf.NodeDef") -> Said:
     if node.op.endswith("_TRT"):
         return _plugin(graph, node)
     if node.op not in _OPS:
-        raise graph.error("node %s: TensorRT's UFF parser has no %s" % (node.name, node.op), ELSEWHERE)
+        raise graph.error(
+            "node %s: TensorRT's UFF parser has no %s" % (node.name, node.op), ELSEWHERE
+        )
     return _OPS[node.op](graph, node)
 
 
@@ -61,14 +63,21 @@ def _attr(graph: Graph, node: "tf.NodeDef", name: str) -> "tf.AttrValue":
 
 def _inputs(graph: Graph, node: "tf.NodeDef", count: int) -> List[str]:
     if len(node.input) != count:
-        raise graph.error("node %s (%s) has %d inputs instead of %d" % (node.name, node.op, len(node.input), count))
+        raise graph.error(
+            "node %s (%s) has %d inputs instead of %d"
+            % (node.name, node.op, len(node.input), count)
+        )
     return list(node.input)
 
 
 def _constant(graph: Graph, node: "tf.NodeDef", edge: str) -> np.ndarray:
     made_by = graph.nodes[node_name(edge)]
     if made_by.op != "Const":
-        raise graph.error("node %s (%s) needs a constant where %s is a %s" % (node.name, node.op, edge, made_by.op), ELSEWHERE)
+        raise graph.error(
+            "node %s (%s) needs a constant where %s is a %s"
+            % (node.name, node.op, edge, made_by.op),
+            ELSEWHERE,
+        )
     return graphs.value_of(graph, made_by)
 
 
@@ -76,19 +85,28 @@ def _space(graph: Graph, node: "tf.NodeDef", name: str) -> List[int]:
     """(height, width) of an NHWC list of four."""
     values = list(_attr(graph, node, name).list.i)
     if len(values) != 4 or values[0] != 1 or values[3] != 1:
-        raise graph.error("node %s (%s) has the %s %s" % (node.name, node.op, name, values), ELSEWHERE)
+        raise graph.error(
+            "node %s (%s) has the %s %s" % (node.name, node.op, name, values), ELSEWHERE
+        )
     return values[1:3]
 
 
 def _check_layout(graph: Graph, node: "tf.NodeDef") -> None:
     if node.attr["data_format"].s not in (b"", b"NHWC"):
-        raise graph.error("node %s (%s) is %s, not NHWC" % (node.name, node.op, node.attr["data_format"].s.decode("utf-8", "replace")))
+        raise graph.error(
+            "node %s (%s) is %s, not NHWC"
+            % (node.name, node.op, node.attr["data_format"].s.decode("utf-8", "replace"))
+        )
 
 
 def _padding(graph: Graph, node: "tf.NodeDef") -> Dict[str, uff.Data]:
     padding = _attr(graph, node, "padding").s
     if padding not in (b"SAME", b"VALID"):
-        raise graph.error("node %s (%s) has the padding %s" % (node.name, node.op, padding.decode("utf-8", "replace")), ELSEWHERE)
+        raise graph.error(
+            "node %s (%s) has the padding %s"
+            % (node.name, node.op, padding.decode("utf-8", "replace")),
+            ELSEWHERE,
+        )
     return {"implicit_padding": data("s", "same")} if padding == b"SAME" else {}
 
 
@@ -98,7 +116,12 @@ def _unpadded(graph: Graph, node: "tf.NodeDef", said: Said) -> Said:
     if "implicit_padding" in said.fields or pad.op != "Pad" or len(pad.input) != 2:
         return said
     sides = _constant(graph, pad, pad.input[1])
-    if sides.shape != (4, 2) or sides[0].any() or sides[3].any() or (sides[:, 0] != sides[:, 1]).any():
+    if (
+        sides.shape != (4, 2)
+        or sides[0].any()
+        or sides[3].any()
+        or (sides[:, 0] != sides[:, 1]).any()
+    ):
         return said
     fields = dict(said.fields, padding=data("i_list", [int(sides[1, 0]), int(sides[2, 0])]))
     return said._replace(inputs=[pad.input[0]] + said.inputs[1:], fields=fields)
@@ -106,18 +129,25 @@ def _unpadded(graph: Graph, node: "tf.NodeDef", said: Said) -> Said:
 
 def _input(graph: Graph, node: "tf.NodeDef") -> Said:
     shape = [dim.size for dim in _attr(graph, node, "shape").shape.dim]
-    fields = {"dtype": data("dtype", data_type(tf.as_dtype(_attr(graph, node, "dtype").type))), "shape": data("i_list", shape)}
+    fields = {
+        "dtype": data("dtype", data_type(tf.as_dtype(_attr(graph, node, "dtype").type))),
+        "shape": data("i_list", shape),
+    }
     return Said("Input", [], fields)
 
 
 def _conv(graph: Graph, node: "tf.NodeDef") -> Said:
     _check_layout(graph, node)
     fields = {"strides": data("i_list", _space(graph, node, "strides")), **_padding(graph, node)}
-    fields["dilation"] = data("i_list", _space(graph, node, "dilations") if "dilations" in node.attr else [1, 1])
+    fields["dilation"] = data(
+        "i_list", _space(graph, node, "dilations") if "dilations" in node.attr else [1, 1]
+    )
     said = Said("Conv", _inputs(graph, node, 2), fields, ["N+C", "+CK"])
     weights = _constant(graph, node, node.input[1])
     if weights.ndim != 4:
-        raise graph.error("node %s (%s) has weights of the shape %s" % (node.name, node.op, list(weights.shape)))
+        raise graph.error(
+            "node %s (%s) has weights of the shape %s" % (node.name, node.op, list(weights.shape))
+        )
     if node.op == "DepthwiseConv2dNative":
         fields["number_groups"] = data("i", weights.shape[2])
     return _unpadded(graph, node, said)
@@ -154,7 +184,9 @@ def _binary(func: str) -> Callable:
 
 
 def _activation(func: str) -> Callable:
-    return lambda graph, node: Said("Activation", _inputs(graph, node, 1), {"func": data("s", func)})
+    return lambda graph, node: Said(
+        "Activation", _inputs(graph, node, 1), {"func": data("s", func)}
+    )
 
 
 def _concat(graph: Graph, node: "tf.NodeDef") -> Said:
@@ -187,13 +219,22 @@ def _shape(graph: Graph, node: "tf.NodeDef") -> Said:
 
 def _strided_slice(graph: Graph, node: "tf.NodeDef") -> Said:
     if node.attr["ellipsis_mask"].i or node.attr["new_axis_mask"].i:
-        raise graph.error("node %s: UFF's StridedSlice has neither ellipsis nor new axis" % node.name, ELSEWHERE)
-    fields = {name: data("i", node.attr[name].i) for name in ("begin_mask", "end_mask", "shrink_axis_mask")}
+        raise graph.error(
+            "node %s: UFF's StridedSlice has neither ellipsis nor new axis" % node.name, ELSEWHERE
+        )
+    fields = {
+        name: data("i", node.attr[name].i)
+        for name in ("begin_mask", "end_mask", "shrink_axis_mask")
+    }
     return Said("StridedSlice", _inputs(graph, node, 4), fields)
 
 
 def _squeeze(graph: Graph, node: "tf.NodeDef") -> Said:
-    return Said("Squeeze", _inputs(graph, node, 1), {"axes": data("i_list", node.attr["squeeze_dims"].list.i)})
+    return Said(
+        "Squeeze",
+        _inputs(graph, node, 1),
+        {"axes": data("i_list", node.attr["squeeze_dims"].list.i)},
+    )
 
 
 def _plugin(graph: Graph, node: "tf.NodeDef") -> Said:

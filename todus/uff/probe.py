@@ -32,7 +32,15 @@ def _explained(graph: Graph, doing: str):
     """Turns what TensorFlow says of a damaged graph into one line."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, tf.errors.OpError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        RuntimeError,
+        tf.errors.OpError,
+    ) as error:
         raise graph.error("%s: %s" % (doing, graphs.first_line(error)))
 
 
@@ -57,24 +65,39 @@ def body(network: Network, height: int, width: int) -> Body:
         graph_def.node.extend([surgery.placeholder([1, height, width, 3])])
         graph_def.node.extend(nodes)
         tf.import_graph_def(graph_def, name="")
-        maps = [_feature_map(network, tf_graph, box, score) for box, score in zip(network.boxes, network.classes)]
+        maps = [
+            _feature_map(network, tf_graph, box, score)
+            for box, score in zip(network.boxes, network.classes)
+        ]
         if len(network.boxes) != len(network.classes):
-            raise ValueError("%d box predictors and %d class predictors" % (len(network.boxes), len(network.classes)))
+            raise ValueError(
+                "%d box predictors and %d class predictors"
+                % (len(network.boxes), len(network.classes))
+            )
         nodes = _folded(graph, tf_graph, nodes)
     return Body(nodes, maps)
 
 
-def _feature_map(network: Network, tf_graph: "tf.Graph", box: str, score: str) -> Tuple[int, int, int, int]:
+def _feature_map(
+    network: Network, tf_graph: "tf.Graph", box: str, score: str
+) -> Tuple[int, int, int, int]:
     shapes = []
     for edge, rank in ((box, 4), (score, 3)):
         operation = tf_graph.get_operation_by_name(node_name(edge))
         if operation.type != "Reshape":
-            raise ValueError("predictor %s is a %s and not the Reshape of a convolution" % (edge, operation.type))
+            raise ValueError(
+                "predictor %s is a %s and not the Reshape of a convolution" % (edge, operation.type)
+            )
         if operation.outputs[0].shape.rank != rank:
-            raise ValueError("predictor %s has %s dimensions instead of %d" % (edge, operation.outputs[0].shape.rank, rank))
+            raise ValueError(
+                "predictor %s has %s dimensions instead of %d"
+                % (edge, operation.outputs[0].shape.rank, rank)
+            )
         shape = operation.inputs[0].shape
         if shape.rank != 4 or not shape.is_fully_defined():
-            raise ValueError("predictor %s has the shape %s and not [1, height, width, channels]" % (edge, shape))
+            raise ValueError(
+                "predictor %s has the shape %s and not [1, height, width, channels]" % (edge, shape)
+            )
         shapes.append(shape.as_list())
     if shapes[0][:3] != shapes[1][:3]:
         raise ValueError("predictors %s and %s are of different feature maps" % (box, score))
@@ -87,10 +110,14 @@ def _folded(graph: Graph, tf_graph: "tf.Graph", nodes: List["tf.NodeDef"]) -> Li
     fixed = set()
     for name in graphs.ordered(graph, by_name, lambda name: name not in by_name):
         node = by_name[name]
-        if node.op == "Const" or (node.input and all(node_name(edge) in fixed for edge in node.input)):
+        if node.op == "Const" or (
+            node.input and all(node_name(edge) in fixed for edge in node.input)
+        ):
             fixed.add(name)
     needed = {node_name(edge) for node in nodes if node.name not in fixed for edge in node.input}
-    computed = [name for name in by_name if name in fixed and name in needed and by_name[name].op != "Const"]
+    computed = [
+        name for name in by_name if name in fixed and name in needed and by_name[name].op != "Const"
+    ]
     values: Dict[str, np.ndarray] = {}
     if computed:
         with _session(tf_graph) as session:
@@ -122,7 +149,9 @@ def image_and_anchors(network: Network, height: int, width: int) -> Tuple[float,
         raise graph.error("no input image_tensor; export it with the input type image_tensor")
     tf_graph = tf.Graph()
     ramp = np.arange(height * width * 3).reshape(1, height, width, 3) * 7 % 256
-    with tf_graph.as_default(), _explained(graph, "TensorFlow cannot run the preprocessing and the anchors"):
+    with tf_graph.as_default(), _explained(
+        graph, "TensorFlow cannot run the preprocessing and the anchors"
+    ):
         tf.import_graph_def(_with_needs_of(graph, [network.image, network.anchors]), name="")
         image = tf_graph.get_tensor_by_name(_tensor(network.image))
         anchors = tf_graph.get_tensor_by_name(_tensor(network.anchors))
@@ -132,7 +161,9 @@ def image_and_anchors(network: Network, height: int, width: int) -> Tuple[float,
             white = session.run(image, {pixels: np.full_like(ramp, 255)})
             mixed, made = session.run([image, anchors], {pixels: ramp})
         if black.shape != ramp.shape:
-            raise ValueError("the image becomes %s instead of %s" % (list(black.shape), list(ramp.shape)))
+            raise ValueError(
+                "the image becomes %s instead of %s" % (list(black.shape), list(ramp.shape))
+            )
     offset = float(black.flat[0])
     scale = (float(white.flat[0]) - offset) / 255
     if not np.allclose(mixed, ramp * scale + offset, atol=1e-4 * max(1.0, abs(scale) * 255)):

@@ -44,16 +44,27 @@ def load(name: str) -> Scopes:
     """The scopes in config/NAME.py. Raises UsageError with the list where no file counts for `name`."""
     found = find(name)
     if found is None:
-        raise UsageError("%s does not convert to UFF; config/ has %s; for other models run ./convert-onnx.sh" % (name, ", ".join(names())))
+        raise UsageError(
+            "%s does not convert to UFF; config/ has %s; for other models run ./convert-onnx.sh"
+            % (name, ", ".join(names()))
+        )
     path = CONFIG / (found + ".py")
-    spec = importlib.util.spec_from_file_location("todus_config_" + re.sub(r"\W", "_", found), str(path))
+    spec = importlib.util.spec_from_file_location(
+        "todus_config_" + re.sub(r"\W", "_", found), str(path)
+    )
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
         return Scopes(
             image=("image_tensor", "Preprocessor") + tuple(module.TO_FLOAT),
             anchors=tuple(module.ANCHORS),
-            **{key.lower(): getattr(module, key) for key in ("BOXES", "CLASSES", "DETECTIONS") if hasattr(module, key)},
+            **{
+                key.lower(): getattr(module, key)
+                for key in ("BOXES", "CLASSES", "DETECTIONS")
+                if hasattr(module, key)
+            },
         )
     except (SyntaxError, NameError, AttributeError, TypeError, ValueError) as error:
-        raise TodusError("%s is not a UFF config (%s); docs/tensorrt.md tells what one holds" % (path, error))
+        raise TodusError(
+            "%s is not a UFF config (%s); docs/tensorrt.md tells what one holds" % (path, error)
+        )

@@ -47,13 +47,25 @@ def check_kind(config: pipeline.Config, where: str) -> None:
     """Raises TodusError, with the reason, for kinds of models that UFF and its plugins cannot hold."""
     kind = pipeline.architecture(config)
     if kind != "ssd":
-        raise _refusal(where, "a %s has two stages and UFF has no plugin for the second" % kind.replace("faster_rcnn", "Faster R-CNN"))
+        raise _refusal(
+            where,
+            "a %s has two stages and UFF has no plugin for the second"
+            % kind.replace("faster_rcnn", "Faster R-CNN"),
+        )
     extractor = pipeline.extractor(config)
     generator = config.model.ssd.anchor_generator.WhichOneof("anchor_generator_oneof")
     if "fpn" in extractor or generator == "multiscale_anchor_generator":
-        raise _refusal(where, "an FPN (%s) resizes feature maps and has multiscale anchors, which UFF's plugins do not do" % extractor)
+        raise _refusal(
+            where,
+            "an FPN (%s) resizes feature maps and has multiscale anchors, which UFF's plugins do not do"
+            % extractor,
+        )
     if pipeline.is_quantized(config):
-        raise _refusal(where, "a quantization-aware model has FakeQuant nodes, which UFF cannot hold", QUANTIZED_ELSEWHERE)
+        raise _refusal(
+            where,
+            "a quantization-aware model has FakeQuant nodes, which UFF cannot hold",
+            QUANTIZED_ELSEWHERE,
+        )
 
 
 def read(config: pipeline.Config, where: str) -> Settings:
@@ -70,13 +82,23 @@ def read(config: pipeline.Config, where: str) -> Settings:
     ssd = config.model.ssd
     size = pipeline.input_size(config)
     if size is None or min(size) < 1:
-        raise _refusal(where, "the input has no fixed size (image_resizer is not a fixed_shape_resizer)")
+        raise _refusal(
+            where, "the input has no fixed size (image_resizer is not a fixed_shape_resizer)"
+        )
     if pipeline.box_predictor(config) != "convolutional_box_predictor":
-        raise _refusal(where, "box predictor %s is not the convolutional_box_predictor" % (pipeline.box_predictor(config) or "(none)"))
+        raise _refusal(
+            where,
+            "box predictor %s is not the convolutional_box_predictor"
+            % (pipeline.box_predictor(config) or "(none)"),
+        )
     if not ssd.add_background_class:
-        raise _refusal(where, "add_background_class: false; NMS_TRT is given the background as class 0")
+        raise _refusal(
+            where, "add_background_class: false; NMS_TRT is given the background as class 0"
+        )
     layers, low, high, ratios = _anchors(ssd.anchor_generator, where)
-    threshold, overlap, per_class, total = _suppression(ssd.post_processing.batch_non_max_suppression, where)
+    threshold, overlap, per_class, total = _suppression(
+        ssd.post_processing.batch_non_max_suppression, where
+    )
     return Settings(
         height=size[0],
         width=size[1],
@@ -101,27 +123,42 @@ def _refusal(where: str, reason: str, remedy: str = ELSEWHERE) -> TodusError:
 def _anchors(message, where: str) -> Tuple[int, float, float, Tuple[float, ...]]:
     kind = message.WhichOneof("anchor_generator_oneof")
     if kind != "ssd_anchor_generator":
-        raise _refusal(where, "GridAnchor_TRT does not make the anchors of a %s" % (kind or "missing anchor_generator"))
+        raise _refusal(
+            where,
+            "GridAnchor_TRT does not make the anchors of a %s"
+            % (kind or "missing anchor_generator"),
+        )
     generator = message.ssd_anchor_generator
     if not generator.reduce_boxes_in_lowest_layer:
-        raise _refusal(where, "reduce_boxes_in_lowest_layer: false; GridAnchor_TRT always has 3 boxes in the lowest layer")
+        raise _refusal(
+            where,
+            "reduce_boxes_in_lowest_layer: false; GridAnchor_TRT always has 3 boxes in the lowest layer",
+        )
     layers = generator.num_layers
     if layers < 2:
         raise _refusal(where, "num_layers: %d; GridAnchor_TRT needs 2 or more" % layers)
     ratios = tuple(generator.aspect_ratios)
     if len(ratios) < 3:
-        raise _refusal(where, "GridAnchor_TRT needs 3 aspect_ratios or more, here are %d" % len(ratios))
+        raise _refusal(
+            where, "GridAnchor_TRT needs 3 aspect_ratios or more, here are %d" % len(ratios)
+        )
     scales = generator.scales or (generator.min_scale, generator.max_scale)
     return layers, scales[0], scales[-1], ratios
 
 
 def _variances(message, where: str) -> Tuple[float, float, float, float]:
     if message.WhichOneof("box_coder_oneof") != "faster_rcnn_box_coder":
-        raise _refusal(where, "NMS_TRT decodes boxes of a faster_rcnn_box_coder only, not of a %s" % message.WhichOneof("box_coder_oneof"))
+        raise _refusal(
+            where,
+            "NMS_TRT decodes boxes of a faster_rcnn_box_coder only, not of a %s"
+            % message.WhichOneof("box_coder_oneof"),
+        )
     coder = message.faster_rcnn_box_coder
     scales = (coder.y_scale, coder.x_scale, coder.height_scale, coder.width_scale)
     if min(scales) <= 0:
-        raise _refusal(where, "the box coder's scales %s are not positive" % (scales,), "mend pipeline.config")
+        raise _refusal(
+            where, "the box coder's scales %s are not positive" % (scales,), "mend pipeline.config"
+        )
     return tuple(1.0 / scale for scale in scales)
 
 
@@ -130,15 +167,28 @@ def _sigmoid(message, where: str) -> bool:
     if converter not in ("SIGMOID", "IDENTITY"):
         raise _refusal(where, "score_converter: %s; NMS_TRT knows SIGMOID and IDENTITY" % converter)
     if message.logit_scale != 1.0:
-        raise _refusal(where, "logit_scale: %g; NMS_TRT does not scale logits" % message.logit_scale)
+        raise _refusal(
+            where, "logit_scale: %g; NMS_TRT does not scale logits" % message.logit_scale
+        )
     return converter == "SIGMOID"
 
 
 def _suppression(message, where: str) -> Tuple[float, float, int, int]:
     if message.soft_nms_sigma:
-        raise _refusal(where, "soft_nms_sigma: %g; NMS_TRT has no soft suppression" % message.soft_nms_sigma)
+        raise _refusal(
+            where, "soft_nms_sigma: %g; NMS_TRT has no soft suppression" % message.soft_nms_sigma
+        )
     if message.use_class_agnostic_nms:
         raise _refusal(where, "use_class_agnostic_nms: true; NMS_TRT suppresses within each class")
     if message.max_detections_per_class < 1 or message.max_total_detections < 1:
-        raise _refusal(where, "max_detections_per_class and max_total_detections must be 1 or more", "mend pipeline.config")
-    return message.score_threshold, message.iou_threshold, message.max_detections_per_class, message.max_total_detections
+        raise _refusal(
+            where,
+            "max_detections_per_class and max_total_detections must be 1 or more",
+            "mend pipeline.config",
+        )
+    return (
+        message.score_threshold,
+        message.iou_threshold,
+        message.max_detections_per_class,
+        message.max_total_detections,
+    )

@@ -17,7 +17,11 @@ NMS = "NMS"
 MOST_TOP_K = 4096
 
 # What TensorFlow renamed without changing what it computes at inference.
-RENAMED = {"AddV2": "Add", "FusedBatchNormV2": "FusedBatchNorm", "FusedBatchNormV3": "FusedBatchNorm"}
+RENAMED = {
+    "AddV2": "Add",
+    "FusedBatchNormV2": "FusedBatchNorm",
+    "FusedBatchNormV3": "FusedBatchNorm",
+}
 
 _QUANTIZING = ("FakeQuant", "Quantize", "Dequantize")
 _VARIABLES = ("Variable", "VariableV2", "VarHandleOp", "ReadVariableOp")
@@ -64,7 +68,11 @@ def cut(graph: Graph, scopes: Scopes) -> Network:
                 fronts[edge] = name
     if len(fronts) != 1:
         found = ", ".join(sorted(fronts)) or "nothing"
-        raise graph.error("the network must begin at one tensor of %s, it begins at %s" % ("/".join(scopes.image), found), ELSEWHERE)
+        raise graph.error(
+            "the network must begin at one tensor of %s, it begins at %s"
+            % ("/".join(scopes.image), found),
+            ELSEWHERE,
+        )
     return Network(
         graph=graph,
         image=next(iter(fronts)),
@@ -72,14 +80,19 @@ def cut(graph: Graph, scopes: Scopes) -> Network:
         boxes=box_edges,
         classes=class_edges,
         anchors=anchors,
-        order=_detection_order(graph, scopes, {boxes: "boxes", classes: "classes", anchors: "anchors"}),
+        order=_detection_order(
+            graph, scopes, {boxes: "boxes", classes: "classes", anchors: "anchors"}
+        ),
     )
 
 
 def _check_frozen(graph: Graph) -> None:
     for node in graph.nodes.values():
         if node.op.startswith(_QUANTIZING):
-            what = "node %s (%s): a quantization-aware graph cannot be held by UFF" % (node.name, node.op)
+            what = "node %s (%s): a quantization-aware graph cannot be held by UFF" % (
+                node.name,
+                node.op,
+            )
             raise graph.error(what, QUANTIZED_ELSEWHERE)
         if node.op in _VARIABLES:
             raise graph.error("node %s is a variable: the graph is not frozen" % node.name)
@@ -107,7 +120,10 @@ def _anchors(graph: Graph, scopes: Scopes) -> str:
         for candidate in (scope, scope + "/concat"):
             if candidate in graph.nodes and graph.nodes[candidate].op in ("ConcatV2", "Const"):
                 return candidate
-    raise graph.error("no anchors under %s; is it an SSD's frozen_inference_graph.pb?" % " or ".join(scopes.anchors))
+    raise graph.error(
+        "no anchors under %s; is it an SSD's frozen_inference_graph.pb?"
+        % " or ".join(scopes.anchors)
+    )
 
 
 def _detection_order(graph: Graph, scopes: Scopes, known) -> Tuple[str, ...]:
@@ -124,13 +140,17 @@ def _detection_order(graph: Graph, scopes: Scopes, known) -> Tuple[str, ...]:
                 order.append(found)
     if len(order) != 3:
         missing = ", ".join(sorted(set(known.values()) - set(order)))
-        raise graph.error("scope %s does not take %s of this graph" % (scopes.detections, missing), ELSEWHERE)
+        raise graph.error(
+            "scope %s does not take %s of this graph" % (scopes.detections, missing), ELSEWHERE
+        )
     return tuple(order)
 
 
 def _behind_squeeze(graph: Graph, edge: str) -> str:
     edge = graph.source(edge)
-    while graph.nodes[node_name(edge)].op in ("Squeeze", "Reshape") and graph.inputs(graph.nodes[node_name(edge)]):
+    while graph.nodes[node_name(edge)].op in ("Squeeze", "Reshape") and graph.inputs(
+        graph.nodes[node_name(edge)]
+    ):
         edge = graph.source(graph.inputs(graph.nodes[node_name(edge)])[0])
     return edge
 
@@ -147,7 +167,11 @@ def body(network: Network) -> List["tf.NodeDef"]:
         edges = [graph.source(edge) for edge in graph.inputs(node)]
         for edge in edges:
             if ":" in edge and edge != network.image:
-                raise graph.error("node %s takes the second output of %s, which UFF cannot say" % (name, node_name(edge)), ELSEWHERE)
+                raise graph.error(
+                    "node %s takes the second output of %s, which UFF cannot say"
+                    % (name, node_name(edge)),
+                    ELSEWHERE,
+                )
         del node.input[:]
         node.input.extend(INPUT if edge == network.image else edge for edge in edges)
         if node.op == "FusedBatchNorm" and node.attr["is_training"].b:
@@ -166,7 +190,13 @@ def placeholder(shape) -> "tf.NodeDef":
     return node
 
 
-def with_plugins(network: Network, nodes: List["tf.NodeDef"], settings: Settings, sides: List[int], num_anchors: int) -> "tf.GraphDef":
+def with_plugins(
+    network: Network,
+    nodes: List["tf.NodeDef"],
+    settings: Settings,
+    sides: List[int],
+    num_anchors: int,
+) -> "tf.GraphDef":
     """The graph that is written.
 
     Args:
@@ -189,8 +219,19 @@ def with_plugins(network: Network, nodes: List["tf.NodeDef"], settings: Settings
     joined.attr["axis"].i = 2
     joined.attr["dtype"].type = tf.float32.as_datatype_enum
     result.node.extend([joined])
-    result.node.extend([_flatten_concat("concat_box_loc", network.boxes), _flatten_concat("concat_box_conf", network.classes)])
-    result.node.extend([_detections(settings, num_anchors, network.order, [inputs[each] for each in network.order])])
+    result.node.extend(
+        [
+            _flatten_concat("concat_box_loc", network.boxes),
+            _flatten_concat("concat_box_conf", network.classes),
+        ]
+    )
+    result.node.extend(
+        [
+            _detections(
+                settings, num_anchors, network.order, [inputs[each] for each in network.order]
+            )
+        ]
+    )
     return result
 
 
@@ -216,7 +257,10 @@ def _set(node: "tf.NodeDef", **fields) -> "tf.NodeDef":
     for name, value in fields.items():
         if isinstance(value, (list, tuple)):
             floats = any(isinstance(each, float) for each in value)
-            getattr(node.attr[name + ("_u_flist" if floats else "_u_ilist")].list, "f" if floats else "i").extend(value)
+            getattr(
+                node.attr[name + ("_u_flist" if floats else "_u_ilist")].list,
+                "f" if floats else "i",
+            ).extend(value)
         elif isinstance(value, float):
             node.attr[name + "_u_float"].f = value
         else:
@@ -242,7 +286,9 @@ def _flatten_concat(name: str, inputs: List[str]) -> "tf.NodeDef":
     return node
 
 
-def _detections(settings: Settings, num_anchors: int, order: Tuple[str, ...], inputs: List[str]) -> "tf.NodeDef":
+def _detections(
+    settings: Settings, num_anchors: int, order: Tuple[str, ...], inputs: List[str]
+) -> "tf.NodeDef":
     return _set(
         _node(NMS, "NMS_TRT", inputs),
         shareLocation=1,

@@ -48,7 +48,9 @@ def meta_graph(graph_def: "tf.GraphDef", output: str, where: str) -> uff.MetaGra
         said = operations.say(graph, node)
         if node.op == "BiasAdd" and said.inputs[1] not in done:
             done.add(said.inputs[1])
-            _write_constant(result, nodes.add(id=said.inputs[1]), graph, graph.nodes[said.inputs[1]])
+            _write_constant(
+                result, nodes.add(id=said.inputs[1]), graph, graph.nodes[said.inputs[1]]
+            )
         written = nodes.add(id=name, operation=said.operation, inputs=said.inputs)
         for field, value in said.fields.items():
             written.fields[field].CopyFrom(value)
@@ -59,13 +61,17 @@ def meta_graph(graph_def: "tf.GraphDef", output: str, where: str) -> uff.MetaGra
     return result
 
 
-def _write_constant(result: uff.MetaGraph, written: uff.Node, graph: Graph, node: "tf.NodeDef") -> None:
+def _write_constant(
+    result: uff.MetaGraph, written: uff.Node, graph: Graph, node: "tf.NodeDef"
+) -> None:
     value = graphs.value_of(graph, node)
     written.operation = "Const"
     try:
         written.fields["dtype"].dtype = operations.data_type(tf.as_dtype(value.dtype))
     except (KeyError, TypeError):
-        raise graph.error("constant %s is of type %s, which UFF has not" % (node.name, value.dtype), ELSEWHERE)
+        raise graph.error(
+            "constant %s is of type %s, which UFF has not" % (node.name, value.dtype), ELSEWHERE
+        )
     written.fields["shape"].CopyFrom(data("i_list", value.shape))
     key = "weights_" + node.name
     result.referenced_data[key].blob = value.astype(value.dtype.newbyteorder("<")).tobytes()

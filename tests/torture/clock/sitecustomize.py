@@ -4,7 +4,10 @@ import os
 import time
 
 _real, _began = time.time, time.monotonic()
-_moment, _shift = float(os.environ.get("TORTURE_MOMENT", "inf")), float(os.environ.get("TORTURE_SHIFT", "0"))
+_moment, _shift = (
+    float(os.environ.get("TORTURE_MOMENT", "inf")),
+    float(os.environ.get("TORTURE_SHIFT", "0")),
+)
 
 
 def _time() -> float:

@@ -38,4 +38,8 @@ def reading(dataset: Dataset, who: str = "a command") -> ContextManager[None]:
     Raises:
       TodusError: the dataset is being built.
     """
-    return locks.shared(dataset.folder, who, "%s is being built by %%s: wait until it ends, and run this again" % dataset.folder)
+    return locks.shared(
+        dataset.folder,
+        who,
+        "%s is being built by %%s: wait until it ends, and run this again" % dataset.folder,
+    )

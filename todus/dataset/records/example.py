@@ -11,7 +11,9 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
-warnings.filterwarnings("ignore", message="Unexpected end-group tag")  # the count of parsed bytes is checked instead
+warnings.filterwarnings(
+    "ignore", message="Unexpected end-group tag"
+)  # the count of parsed bytes is checked instead
 
 
 class BadExample(Exception):
@@ -40,7 +42,9 @@ class Example(NamedTuple):
 
 def _declare() -> Any:
     """The message class of Example (example.proto; feature.proto for BytesList, FloatList, Int64List, Feature and Features)."""
-    file = descriptor_pb2.FileDescriptorProto(name="todus/example.proto", package="todus", syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="todus/example.proto", package="todus", syntax="proto3"
+    )
 
     def add(name: str, *fields: tuple) -> Any:
         added = file.message_type.add(name=name)
@@ -52,20 +56,30 @@ def _declare() -> Any:
     add("BytesList", ("value", _FIELD.TYPE_BYTES, many, None))
     add("FloatList", ("value", _FIELD.TYPE_FLOAT, many, None))
     add("Int64List", ("value", _FIELD.TYPE_INT64, many, None))
-    kinds = (("bytes_list", ".todus.BytesList"), ("float_list", ".todus.FloatList"), ("int64_list", ".todus.Int64List"))
+    kinds = (
+        ("bytes_list", ".todus.BytesList"),
+        ("float_list", ".todus.FloatList"),
+        ("int64_list", ".todus.Int64List"),
+    )
     feature = add("Feature", *((name, _FIELD.TYPE_MESSAGE, one, kind) for name, kind in kinds))
     feature.oneof_decl.add(name="kind")
     for field in feature.field:
         field.oneof_index = 0
-    features = add("Features", ("feature", _FIELD.TYPE_MESSAGE, many, ".todus.Features.FeatureEntry"))
+    features = add(
+        "Features", ("feature", _FIELD.TYPE_MESSAGE, many, ".todus.Features.FeatureEntry")
+    )
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True
     entry.field.add(name="key", number=1, type=_FIELD.TYPE_STRING, label=one)
-    entry.field.add(name="value", number=2, type=_FIELD.TYPE_MESSAGE, label=one, type_name=".todus.Feature")
+    entry.field.add(
+        name="value", number=2, type=_FIELD.TYPE_MESSAGE, label=one, type_name=".todus.Feature"
+    )
     add("Example", ("features", _FIELD.TYPE_MESSAGE, one, ".todus.Features"))
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.MessageFactory(pool).GetPrototype(pool.FindMessageTypeByName("todus.Example"))
+    return message_factory.MessageFactory(pool).GetPrototype(
+        pool.FindMessageTypeByName("todus.Example")
+    )
 
 
 ExampleMessage = _declare()
@@ -75,7 +89,9 @@ _ENCODED = b"image/encoded"
 _LISTS = {bytes: "bytes_list", float: "float_list", int: "int64_list"}
 
 
-def encode(encoded: bytes, features: Dict[str, Sequence[Value]], kinds: Dict[str, type]) -> Tuple[bytes, bytes, bytes]:
+def encode(
+    encoded: bytes, features: Dict[str, Sequence[Value]], kinds: Dict[str, type]
+) -> Tuple[bytes, bytes, bytes]:
     """The serialised tf.train.Example of an image and its features, in pieces so that the image is not copied.
 
     The pieces are what protobuf's deterministic serialisation gives, which orders map entries by key: image/encoded is the first.
@@ -164,7 +180,9 @@ def decode(data: bytes) -> Example:
         width=image["image/width"],
         boxes=np.array([list(side) for side in sides], np.float32).reshape(4, number).T.copy(),
         classes=np.fromiter(objects["image/object/class/label"], np.int64, number),
-        class_texts=[_text(text, "image/object/class/text") for text in objects["image/object/class/text"]],
+        class_texts=[
+            _text(text, "image/object/class/text") for text in objects["image/object/class/text"]
+        ],
         is_crowd=_flags(objects["image/object/is_crowd"], number),
         area=np.fromiter(objects["image/object/area"], np.float32, number),
         difficult=_flags(objects["image/object/difficult"], number),
@@ -189,7 +207,9 @@ def _values(feature: Any, key: str, kind: type) -> Iterable[Any]:
 def _single(feature: Any, key: str, kind: type) -> Any:
     values = _values(feature, key, kind)
     if len(values) != 1:
-        raise BadExample("has no %s" % key if not values else "%s has %d values" % (key, len(values)))
+        raise BadExample(
+            "has no %s" % key if not values else "%s has %d values" % (key, len(values))
+        )
     return values[0]
 
 

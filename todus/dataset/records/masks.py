@@ -32,7 +32,11 @@ def pixels(box: Box, height: int, width: int) -> np.ndarray:
     try:
         if isinstance(segmentation, dict):
             counts = segmentation["counts"]
-            code = coco_mask.frPyObjects(segmentation, height, width) if isinstance(counts, list) else segmentation
+            code = (
+                coco_mask.frPyObjects(segmentation, height, width)
+                if isinstance(counts, list)
+                else segmentation
+            )
         else:
             code = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
         inside = coco_mask.decode(code)

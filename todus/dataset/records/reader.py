@@ -14,8 +14,14 @@ from todus.paths import Dataset
 def read_manifest(dataset: Dataset) -> Dict[str, Any]:
     """The content of dataset.json. Raises TodusError when there is no dataset or the file is damaged."""
     manifest = files.read_json(dataset.check().manifest)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("splits"), dict) or not isinstance(manifest.get("categories"), list):
-        raise TodusError("%s is not a dataset's manifest; build the dataset again" % dataset.manifest)
+    if (
+        not isinstance(manifest, dict)
+        or not isinstance(manifest.get("splits"), dict)
+        or not isinstance(manifest.get("categories"), list)
+    ):
+        raise TodusError(
+            "%s is not a dataset's manifest; build the dataset again" % dataset.manifest
+        )
     return manifest
 
 
@@ -26,9 +32,13 @@ def read_examples(dataset: Dataset, split: str) -> Iterator[Example]:
     """
     found = dataset.check().shards(split)
     if not found:
-        raise TodusError('%s has no %s records; build it again with SPLITS="train val"' % (dataset.folder, split))
+        raise TodusError(
+            '%s has no %s records; build it again with SPLITS="train val"' % (dataset.folder, split)
+        )
     for path in found:
-        for _, decoded in _decoded(path, "see python -m todus.commands.verify %s, and build it again" % dataset.folder):
+        for _, decoded in _decoded(
+            path, "see python -m todus.commands.verify %s, and build it again" % dataset.folder
+        ):
             yield decoded
 
 
@@ -55,9 +65,18 @@ def read_stored(dataset: Dataset, split: str) -> Iterator[Stored]:
     """Every image of a split, in the order of its shards. Raises TodusError, with shard and offset, for a damaged record."""
     for path in dataset.shards(split):
         for record, found in _decoded(path, "build %s again" % dataset.name):
-            span = FileSpan(path, record.offset + tfrecord.HEADER + record.data.index(found.encoded), len(found.encoded))
+            span = FileSpan(
+                path,
+                record.offset + tfrecord.HEADER + record.data.index(found.encoded),
+                len(found.encoded),
+            )
             boxes = list(_boxes(found))
-            yield Stored(found.sha256, Image(found.source_id, found.file_name, found.width, found.height, boxes, member=span))
+            yield Stored(
+                found.sha256,
+                Image(
+                    found.source_id, found.file_name, found.width, found.height, boxes, member=span
+                ),
+            )
 
 
 def _boxes(found: example.Example) -> Iterator[Box]:
@@ -65,5 +84,9 @@ def _boxes(found: example.Example) -> Iterator[Box]:
     for index, identity in enumerate(found.classes.tolist()):
         ymin, xmin, ymax, xmax = sides[index].tolist()
         corners = (ymin * found.height, xmin * found.width, ymax * found.height, xmax * found.width)
-        flags = (bool(found.is_crowd[index]), bool(found.difficult[index]), bool(found.truncated[index]))
+        flags = (
+            bool(found.is_crowd[index]),
+            bool(found.difficult[index]),
+            bool(found.truncated[index]),
+        )
         yield Box(identity, *corners, float(found.area[index]), *flags)

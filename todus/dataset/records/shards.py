@@ -74,7 +74,9 @@ def plan(folder: Path, split: str, listed: Sequence[Image], options: Options) ->
 
     There is at least one shard, and where there are images no shard is empty.
     """
-    ordered = sorted(listed, key=lambda image: (sort_key(options.seed, split, image.id), id_order(image.id)))
+    ordered = sorted(
+        listed, key=lambda image: (sort_key(options.seed, split, image.id), id_order(image.id))
+    )
     sizes = [image_bytes.size(image) for image in ordered]
     total = sum(sizes)
     number = max(1, min(options.shards or -(-total // SHARD_BYTES), len(ordered), 99999))
@@ -85,10 +87,15 @@ def plan(folder: Path, split: str, listed: Sequence[Image], options: Options) ->
         at = max(at, min(share, at + 1 if parts[at] else at), number - (len(ordered) - index))
         parts[at].append(image)
         before += size
-    return [Plan(folder / ("%s.record-%05d-of-%05d" % (split, index, number)), split, part) for index, part in enumerate(parts)]
+    return [
+        Plan(folder / ("%s.record-%05d-of-%05d" % (split, index, number)), split, part)
+        for index, part in enumerate(parts)
+    ]
 
 
-def write(plans: List[Plan], names: Dict[int, str], id_map: Dict[int, int], options: Options) -> Iterator[Tuple[Plan, Shard]]:
+def write(
+    plans: List[Plan], names: Dict[int, str], id_map: Dict[int, int], options: Options
+) -> Iterator[Tuple[Plan, Shard]]:
     """Writes the shards and yields each with its plan, in the order of the plans.
 
     Raises TodusError when a process is killed, an image is no longer there, or a shard does not hold what was written to it.
@@ -104,7 +111,9 @@ def write(plans: List[Plan], names: Dict[int, str], id_map: Dict[int, int], opti
             for index, each in enumerate(plans):
                 yield each, _write_shard(index)
             return
-        with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
+        with concurrent.futures.ProcessPoolExecutor(
+            jobs, mp_context=context, initializer=_end_with_parent
+        ) as pool:
             futures = [pool.submit(_write_shard, index) for index in range(len(plans))]
             try:
                 for each, future in zip(plans, futures):
@@ -115,7 +124,9 @@ def write(plans: List[Plan], names: Dict[int, str], id_map: Dict[int, int], opti
                     future.cancel()
                 raise
     except concurrent.futures.process.BrokenProcessPool:
-        raise TodusError("a process that wrote records was killed, perhaps for want of memory; set JOBS=1 and run this again")
+        raise TodusError(
+            "a process that wrote records was killed, perhaps for want of memory; set JOBS=1 and run this again"
+        )
     finally:
         gc.unfreeze()
         _work = _Work()
@@ -151,7 +162,13 @@ def _write_shard(index: int) -> Shard:
                 dropped.append((image, str(error)))
                 continue
             writer.write(*data)
-            expected.add([_work.names[_work.id_map[box.category_id]] for box in image.boxes if box.category_id in _work.id_map])
+            expected.add(
+                [
+                    _work.names[_work.id_map[box.category_id]]
+                    for box in image.boxes
+                    if box.category_id in _work.id_map
+                ]
+            )
     _self_check(each.path, expected)
     return Shard(each.path.name, writer.bytes, writer.sha256, writer.records, expected, dropped)
 
@@ -160,12 +177,19 @@ def _self_check(path: Path, expected: verify.Counts) -> None:
     """Reads the shard back. Raises TodusError when it does not hold what the annotations say."""
     found = verify.check_shard(path, _work.names, hashes=False)
     for problem in found.problems:
-        raise TodusError("self-check: %s; the disk or memory may be failing; run this again" % problem)
+        raise TodusError(
+            "self-check: %s; the disk or memory may be failing; run this again" % problem
+        )
     if found.counts != expected:
-        raise TodusError("self-check: %s does not hold the boxes of the annotations; the disk may be failing; run this again" % path.name)
+        raise TodusError(
+            "self-check: %s does not hold the boxes of the annotations; the disk may be failing; run this again"
+            % path.name
+        )
 
 
-def encode(image: Image, names: Dict[int, str], id_map: Dict[int, int], options: Options) -> Tuple[bytes, ...]:
+def encode(
+    image: Image, names: Dict[int, str], id_map: Dict[int, int], options: Options
+) -> Tuple[bytes, ...]:
     """The serialised tf.train.Example of an image, in pieces. Raises BadImage when training could not decode the image."""
     data = image_bytes.read(image)
     header = image_files.inspect(data)
@@ -185,7 +209,9 @@ def encode(image: Image, names: Dict[int, str], id_map: Dict[int, int], options:
         "image/object/bbox/xmin": [box.xmin / image.width for box in boxes],
         "image/object/bbox/ymax": [box.ymax / image.height for box in boxes],
         "image/object/bbox/xmax": [box.xmax / image.width for box in boxes],
-        "image/object/class/text": [names[id_map[box.category_id]].encode("utf-8") for box in boxes],
+        "image/object/class/text": [
+            names[id_map[box.category_id]].encode("utf-8") for box in boxes
+        ],
         "image/object/class/label": [id_map[box.category_id] for box in boxes],
         "image/object/area": [box.area for box in boxes],
         "image/object/is_crowd": [int(box.is_crowd) for box in boxes],

@@ -36,7 +36,9 @@ class Writer:
     def write(self, *data: bytes) -> None:
         """Writes one record, the pieces of `data` after each other."""
         length = _LENGTH.pack(sum(map(len, data)))
-        for part in (length + _CHECK.pack(masked_crc(length)),) + data + (_CHECK.pack(masked_crc(*data)),):
+        for part in (
+            (length + _CHECK.pack(masked_crc(length)),) + data + (_CHECK.pack(masked_crc(*data)),)
+        ):
             self._file.write(part)
             self._digest.update(part)
             self.bytes += len(part)
@@ -76,7 +78,10 @@ def _next(file: BinaryIO, offset: int) -> Optional[Record]:
     if len(header) < HEADER:
         return Record(offset, b"", "the file ends inside a record")
     length = _LENGTH.unpack_from(header)[0]
-    if _CHECK.unpack_from(header, _LENGTH.size)[0] != masked_crc(header[: _LENGTH.size]) or length > LONGEST:
+    if (
+        _CHECK.unpack_from(header, _LENGTH.size)[0] != masked_crc(header[: _LENGTH.size])
+        or length > LONGEST
+    ):
         return Record(offset, b"", "the CRC of its length is wrong")
     data = file.read(length)
     check = file.read(_CHECK.size)

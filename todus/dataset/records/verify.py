@@ -4,7 +4,19 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Collection, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import (
+    Any,
+    Collection,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+)
 
 import numpy as np
 
@@ -44,7 +56,9 @@ class Counts:
         self.images_of.update(other.images_of)
 
     def per_category(self, names: Iterable[str]) -> Dict[str, Dict[str, int]]:
-        return {name: {"images": self.images_of[name], "boxes": self.boxes_of[name]} for name in names}
+        return {
+            name: {"images": self.images_of[name], "boxes": self.boxes_of[name]} for name in names
+        }
 
 
 class ShardCheck(NamedTuple):
@@ -55,7 +69,9 @@ class ShardCheck(NamedTuple):
     source_ids: Set[str]
 
 
-def check_shard(path: Path, names: Mapping[int, str], hashes: bool = True, seen: Collection[str] = ()) -> ShardCheck:
+def check_shard(
+    path: Path, names: Mapping[int, str], hashes: bool = True, seen: Collection[str] = ()
+) -> ShardCheck:
     """Checks every record of a shard.
 
     Args:
@@ -74,7 +90,13 @@ def check_shard(path: Path, names: Mapping[int, str], hashes: bool = True, seen:
             continue
         if found:
             place += ", image %s (%s)" % (one_line(found.source_id), one_line(found.file_name))
-        problems = [record.fault] if record.fault else ["the record is empty"] if found is None else list(_problems(found, names, hashes))
+        problems = (
+            [record.fault]
+            if record.fault
+            else ["the record is empty"]
+            if found is None
+            else list(_problems(found, names, hashes))
+        )
         if found:
             if found.source_id in check.source_ids or found.source_id in seen:
                 problems.append("this image/source_id is there twice")
@@ -96,7 +118,11 @@ def _problems(found: example.Example, names: Mapping[int, str], hashes: bool) ->
         if identity not in names:
             yield "class id %d is not in the label map" % identity
         elif text != names[identity]:
-            yield 'class/text "%s" is not the label map\'s "%s" for id %d' % (one_line(text), names[identity], identity)
+            yield 'class/text "%s" is not the label map\'s "%s" for id %d' % (
+                one_line(text),
+                names[identity],
+                identity,
+            )
     if hashes:
         yield from _image_problems(found)
 
@@ -136,8 +162,12 @@ def dataset(folder: Dataset) -> Tuple[Dict[str, Counts], List[str]]:
         listed = {entry["id"]: entry["name"] for entry in manifest["categories"]}
         splits = {split: _SplitEntry.read(entry) for split, entry in manifest["splits"].items()}
     except (KeyError, TypeError, AttributeError):
-        raise TodusError("%s is not a dataset's manifest; build the dataset again" % folder.manifest)
-    problems = [] if listed == names else ["label_map.pbtxt and dataset.json name different classes"]
+        raise TodusError(
+            "%s is not a dataset's manifest; build the dataset again" % folder.manifest
+        )
+    problems = (
+        [] if listed == names else ["label_map.pbtxt and dataset.json name different classes"]
+    )
     counts: Dict[str, Counts] = {}
     for split, entry in splits.items():
         counts[split], found = _check_split(folder, split, entry, names)
@@ -158,7 +188,9 @@ class _SplitEntry(NamedTuple):
         return _SplitEntry(entry["images"], entry["boxes"], shards)
 
 
-def _check_split(folder: Dataset, split: str, entry: _SplitEntry, names: Mapping[int, str]) -> Tuple[Counts, List[str]]:
+def _check_split(
+    folder: Dataset, split: str, entry: _SplitEntry, names: Mapping[int, str]
+) -> Tuple[Counts, List[str]]:
     """Counts and problems of a split."""
     counts, problems, seen = Counts(), [], set()
     for file, size, sha256 in entry.shards:
@@ -176,22 +208,32 @@ def _check_split(folder: Dataset, split: str, entry: _SplitEntry, names: Mapping
     problems.extend("%s does not belong to this dataset" % name for name in sorted(extra))
     if (counts.images, counts.boxes) != (entry.images, entry.boxes):
         problems.append(
-            "%s holds %d images and %d boxes, dataset.json says %d and %d" % (split, counts.images, counts.boxes, entry.images, entry.boxes)
+            "%s holds %d images and %d boxes, dataset.json says %d and %d"
+            % (split, counts.images, counts.boxes, entry.images, entry.boxes)
         )
     return counts, problems
 
 
-def shard_faults(dataset: Dataset, manifest: Dict[str, Any], splits: Optional[List[str]] = None) -> Iterator[str]:
+def shard_faults(
+    dataset: Dataset, manifest: Dict[str, Any], splits: Optional[List[str]] = None
+) -> Iterator[str]:
     """How the shards differ from dataset.json in names and sizes; `python -m todus.commands.verify` reads every byte."""
     try:
         for split in splits or manifest["splits"]:
-            listed = {shard["file"]: shard["bytes"] for shard in manifest["splits"].get(split, {}).get("shards", [])}
+            listed = {
+                shard["file"]: shard["bytes"]
+                for shard in manifest["splits"].get(split, {}).get("shards", [])
+            }
             for name, size in listed.items():
                 path = dataset.folder / name
                 if not path.is_file():
                     yield "%s is missing" % name
                 elif path.stat().st_size != size:
-                    yield "%s has %d bytes, dataset.json says %d" % (name, path.stat().st_size, size)
+                    yield "%s has %d bytes, dataset.json says %d" % (
+                        name,
+                        path.stat().st_size,
+                        size,
+                    )
             for path in dataset.shards(split):
                 if path.name not in listed:
                     yield "%s does not belong to it" % path.name

@@ -32,7 +32,10 @@ def read(folder: Path) -> LabelledSource:
     value = _load(path)
     annotations = value.get("annotations")
     if not isinstance(annotations, dict):
-        raise TodusError('%s has no "annotations" (file name to boxes); export it from Cloud Annotations again' % path)
+        raise TodusError(
+            '%s has no "annotations" (file name to boxes); export it from Cloud Annotations again'
+            % path
+        )
     _check_kind(value.get("type"), annotations, path)
     images = ImageFolder(folder, files_under(folder))
     source = LabelledSource(class_order=_class_names(value.get("labels")))
@@ -46,7 +49,9 @@ def read(folder: Path) -> LabelledSource:
         else:
             named[image] = _labelled_image(images.relative(image).as_posix(), image, entries)
     for image in images.paths:
-        source.images.append(named.get(image) or LabelledImage(images.relative(image).as_posix(), image))
+        source.images.append(
+            named.get(image) or LabelledImage(images.relative(image).as_posix(), image)
+        )
     return source
 
 
@@ -54,17 +59,26 @@ def _load(path: Path) -> Dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise TodusError("%s is missing; name the folder that Cloud Annotations exported, or set DATA_DIR" % path)
+        raise TodusError(
+            "%s is missing; name the folder that Cloud Annotations exported, or set DATA_DIR" % path
+        )
     except (OSError, ValueError, RecursionError) as error:
-        raise TodusError("%s is not readable JSON (%s); export it from Cloud Annotations again" % (path, error))
+        raise TodusError(
+            "%s is not readable JSON (%s); export it from Cloud Annotations again" % (path, error)
+        )
     if not isinstance(value, dict):
-        raise TodusError("%s is no Cloud Annotations file; export it from Cloud Annotations again" % path)
+        raise TodusError(
+            "%s is no Cloud Annotations file; export it from Cloud Annotations again" % path
+        )
     return value
 
 
 def _check_kind(kind: Any, annotations: Dict[str, Any], path: Path) -> None:
     boxes = any(
-        isinstance(entry, dict) and "x" in entry for entries in annotations.values() if isinstance(entries, list) for entry in entries
+        isinstance(entry, dict) and "x" in entry
+        for entries in annotations.values()
+        if isinstance(entries, list)
+        for entry in entries
     )
     if kind == "localization" or (kind is None and boxes):
         return
@@ -73,7 +87,9 @@ def _check_kind(kind: Any, annotations: Dict[str, Any], path: Path) -> None:
             '%s is of type "classification": it says which class an image is, but has no boxes; a detector needs a "localization" project'
             % path
         )
-    raise TodusError('%s is of type "%s"; only "localization" has boxes' % (path, one_line(str(kind))[:40]))
+    raise TodusError(
+        '%s is of type "%s"; only "localization" has boxes' % (path, one_line(str(kind))[:40])
+    )
 
 
 def _labelled_image(name: str, image: Path, entries: Any) -> LabelledImage:
@@ -105,13 +121,22 @@ def _number(value: Any) -> float:
 
 def _class_names(labels: Any) -> List[str]:
     """The names in "labels", each once."""
-    names = [one_line(label) for label in labels if isinstance(label, str)] if isinstance(labels, list) else []
+    names = (
+        [one_line(label) for label in labels if isinstance(label, str)]
+        if isinstance(labels, list)
+        else []
+    )
     return [name for name in dict.fromkeys(names) if name]
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser("dataset " + SOURCE.name, "Makes a dataset of a Cloud Annotations folder; see ./dataset-cloud.sh --help.")
-    parser.add_argument("folder", metavar="DIR", nargs="?", default=variables.value("DATA_DIR", SOURCE.command))
+    parser = Parser(
+        "dataset " + SOURCE.name,
+        "Makes a dataset of a Cloud Annotations folder; see ./dataset-cloud.sh --help.",
+    )
+    parser.add_argument(
+        "folder", metavar="DIR", nargs="?", default=variables.value("DATA_DIR", SOURCE.command)
+    )
     given = parser.parse_args(argv).folder
     if not given:
         raise UsageError("name the folder with %s, or set DATA_DIR" % FILE)

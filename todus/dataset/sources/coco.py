@@ -27,16 +27,22 @@ class Build:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.dataset = paths.mscoco_dataset(settings.name)
-        self.raw = coco_raw_data.RawData(paths.raw_data(), settings.url, settings.policy, settings.connections)
+        self.raw = coco_raw_data.RawData(
+            paths.raw_data(), settings.url, settings.policy, settings.connections
+        )
 
     def run(self) -> None:
         if self._is_current():
             return self._say_current()
-        with access.building(self.dataset), locks.exclusive(paths.raw_data(), str(paths.raw_data())):
+        with access.building(self.dataset), locks.exclusive(
+            paths.raw_data(), str(paths.raw_data())
+        ):
             self.raw.remove_temporary_files()
             known = self._known_classes()
             if known:
-                self._wanted_classes(known)  # an unknown class is refused before anything is downloaded
+                self._wanted_classes(
+                    known
+                )  # an unknown class is refused before anything is downloaded
             for split in self.settings.splits:
                 self.raw.fetch_annotations(split)
             if self._is_current():
@@ -49,14 +55,25 @@ class Build:
         for split in sorted(self.settings.splits, reverse=True):
             if self.raw.annotations(split).exists():
                 return coco_annotations.read_categories(self.raw.annotations(split))
-        return categories.bundled("coco") if self.settings.url == variables.defaults("dataset-limited")["COCO_URL"] else {}
+        return (
+            categories.bundled("coco")
+            if self.settings.url == variables.defaults("dataset-limited")["COCO_URL"]
+            else {}
+        )
 
     def _wanted_classes(self, known: Dict[int, str]) -> Dict[int, str]:
         """source id -> name of the classes to keep. Raises UsageError for an unknown one."""
-        return known if self.settings.kind == COMPLETE else categories.choose(self.settings.categories, known, "COCO")
+        return (
+            known
+            if self.settings.kind == COMPLETE
+            else categories.choose(self.settings.categories, known, "COCO")
+        )
 
     def _inputs(self) -> Dict[str, str]:
-        return {path.name: files.sha256(path) for path in map(self.raw.annotations, self.settings.splits)}
+        return {
+            path.name: files.sha256(path)
+            for path in map(self.raw.annotations, self.settings.splits)
+        }
 
     def _is_current(self) -> bool:
         """Whether the dataset on disk is the one that would be made. The cheap tests come first."""
@@ -66,17 +83,29 @@ class Build:
             manifest = reader.read_manifest(self.dataset)
             settings, inputs = manifest["settings"], manifest["inputs"]
             shards = [
-                (self.dataset.folder / shard["file"], shard["bytes"]) for entry in manifest["splits"].values() for shard in entry["shards"]
+                (self.dataset.folder / shard["file"], shard["bytes"])
+                for entry in manifest["splits"].values()
+                for shard in entry["shards"]
             ]
             missing = {split: entry["missing"] for split, entry in manifest["splits"].items()}
         except (TodusError, KeyError, TypeError, AttributeError):
             return False
         known = self._known_classes()
-        if not known or manifest.get("todus") != __version__ or settings != self.settings.recorded(self._wanted_classes(known)):
+        if (
+            not known
+            or manifest.get("todus") != __version__
+            or settings != self.settings.recorded(self._wanted_classes(known))
+        ):
             return False
-        if not all(path.is_file() and path.stat().st_size == size for path, size in shards) or not self.dataset.label_map.exists():
+        if (
+            not all(path.is_file() and path.stat().st_size == size for path, size in shards)
+            or not self.dataset.label_map.exists()
+        ):
             return False
-        if all(self.raw.annotations(split).exists() for split in self.settings.splits) and inputs != self._inputs():
+        if (
+            all(self.raw.annotations(split).exists() for split in self.settings.splits)
+            and inputs != self._inputs()
+        ):
             return False
         return not self._any_available(missing)
 
@@ -89,7 +118,10 @@ class Build:
                 for name in names:
                     with contextlib.suppress(TodusError, transport.RetryableError):
                         transport.get(
-                            connection, self.raw.image_url(split, Image(0, name, 1, 1)), self.settings.policy, method="HEAD"
+                            connection,
+                            self.raw.image_url(split, Image(0, name, 1, 1)),
+                            self.settings.policy,
+                            method="HEAD",
                         ).close()
                         return True
         return False
@@ -104,23 +136,39 @@ class Build:
         chosen: Dict[str, Annotations] = {}
         plans: Dict[str, coco_raw_data.FetchPlan] = {}
         for split in settings.splits:
-            found = clean(coco_annotations.read(self.raw.annotations(split), known, set(wanted), settings.options.masks))
-            chosen[split] = choose.choose(found, settings.most_images[split], settings.negatives[split], settings.options.seed)
+            found = clean(
+                coco_annotations.read(
+                    self.raw.annotations(split), known, set(wanted), settings.options.masks
+                )
+            )
+            chosen[split] = choose.choose(
+                found, settings.most_images[split], settings.negatives[split], settings.options.seed
+            )
             absent = self.raw.locate(split, chosen[split].images)
             plans[split] = self.raw.plan_fetch(split, absent, len(found.images))
         self._print_counts(wanted, chosen, plans)
         if settings.stats_only:
             return
-        if settings.kind == LIMITED and not any(image.boxes for each in chosen.values() for image in each.images):
+        if settings.kind == LIMITED and not any(
+            image.boxes for each in chosen.values() for image in each.images
+        ):
             raise TodusError("no image has a box of these classes; choose others")
-        located = [image for each in chosen.values() for image in each.images if image.member or image.path]
-        self.raw.check_disk(sum(map(image_bytes.size, located)) + 2 * sum(plan.bytes for plan in plans.values()))
-        missing = {split: self._fetch(split, chosen[split], plans[split]) for split in settings.splits}
+        located = [
+            image for each in chosen.values() for image in each.images if image.member or image.path
+        ]
+        self.raw.check_disk(
+            sum(map(image_bytes.size, located)) + 2 * sum(plan.bytes for plan in plans.values())
+        )
+        missing = {
+            split: self._fetch(split, chosen[split], plans[split]) for split in settings.splits
+        }
         self._write(wanted, chosen, missing)
 
     def _fetch(self, split: str, chosen: Annotations, plan: coco_raw_data.FetchPlan) -> Missing:
         """Fetches the images of a plan; removes the missing ones from `chosen` and returns them."""
-        missing = self.raw.fetch_images(split, plan, int(self.settings.most_missing * len(chosen.images)))
+        missing = self.raw.fetch_images(
+            split, plan, int(self.settings.most_missing * len(chosen.images))
+        )
         for image, reason in missing:
             say("%s: cannot be had: %s: %s" % (split, image.file_name, reason))
         names = {image.file_name for image, _ in missing}
@@ -129,7 +177,9 @@ class Build:
             chosen.dropped[MISSING] += len(missing)
         return missing
 
-    def _write(self, wanted: Dict[int, str], chosen: Dict[str, Annotations], missing: Dict[str, Missing]) -> None:
+    def _write(
+        self, wanted: Dict[int, str], chosen: Dict[str, Annotations], missing: Dict[str, Missing]
+    ) -> None:
         names = wanted if self.settings.kind == COMPLETE else categories.renumbered(wanted)
         say("writing %s" % self.dataset.folder)
         content = Content(
@@ -139,32 +189,58 @@ class Build:
             id_map=dict(zip(sorted(wanted), sorted(names))),
             settings=self.settings.recorded(wanted),
             inputs=self._inputs(),
-            extra={split: {"missing": sorted(image.file_name for image, _ in each)} for split, each in missing.items()},
+            extra={
+                split: {"missing": sorted(image.file_name for image, _ in each)}
+                for split, each in missing.items()
+            },
         )
-        manifest = write_dataset(self.dataset, content, self.settings.options, self.settings.most_dropped)
+        manifest = write_dataset(
+            self.dataset, content, self.settings.options, self.settings.most_dropped
+        )
         for split, entry in manifest["splits"].items():
             size = megabytes(sum(shard["bytes"] for shard in entry["shards"]))
-            say("%s: %d images, %d boxes, %s in %d files" % (split, entry["images"], entry["boxes"], size, len(entry["shards"])))
+            say(
+                "%s: %d images, %d boxes, %s in %d files"
+                % (split, entry["images"], entry["boxes"], size, len(entry["shards"]))
+            )
         if not self.settings.keep_raw:
             for split in self.settings.splits:
                 self.raw.remove_images(split)
         print(NEXT % self.dataset.name)
 
-    def _print_counts(self, wanted: Dict[int, str], chosen: Dict[str, Annotations], plans: Dict[str, coco_raw_data.FetchPlan]) -> None:
+    def _print_counts(
+        self,
+        wanted: Dict[int, str],
+        chosen: Dict[str, Annotations],
+        plans: Dict[str, coco_raw_data.FetchPlan],
+    ) -> None:
         """Prints images and boxes of each class and the bytes to fetch: on stdout where only these were asked for, else on stderr."""
         write = print if self.settings.stats_only else say
         counts = {split: tally(each.images) for split, each in chosen.items()}
-        totals = {split: (len(chosen[split].images), sum(boxes for _, boxes in each.values())) for split, each in counts.items()}
-        empty = {split: (sum(not image.boxes for image in each.images), 0) for split, each in chosen.items()}
-        rows = [(name, {split: counts[split].get(identity, (0, 0)) for split in counts}) for identity, name in wanted.items()]
-        cells: List[List[object]] = [["class"] + [heading for split in chosen for heading in ("%s images" % split, "boxes")]]
+        totals = {
+            split: (len(chosen[split].images), sum(boxes for _, boxes in each.values()))
+            for split, each in counts.items()
+        }
+        empty = {
+            split: (sum(not image.boxes for image in each.images), 0)
+            for split, each in chosen.items()
+        }
+        rows = [
+            (name, {split: counts[split].get(identity, (0, 0)) for split in counts})
+            for identity, name in wanted.items()
+        ]
+        cells: List[List[object]] = [
+            ["class"] + [heading for split in chosen for heading in ("%s images" % split, "boxes")]
+        ]
         for name, row in rows + [("without these", empty), ("all", totals)]:
             cells.append([name] + [number for split in chosen for number in row[split]])
         for line in table(cells):
             write(line)
         for split, plan in plans.items():
             if plan.images:
-                what = self.raw.archive(split).name if plan.archive else "%d images" % len(plan.images)
+                what = (
+                    self.raw.archive(split).name if plan.archive else "%d images" % len(plan.images)
+                )
                 write("%s: to fetch: %s, about %s" % (split, what, megabytes(plan.bytes)))
 
 

@@ -32,14 +32,30 @@ def boxes_pattern(ids: Collection[int]) -> Optional[Pattern]:
     if not ids:
         return None
     numbers, number = r"\[[][0-9., \t\r\neE+-]*\]", r"[0-9.eE+-]+"
-    values = [("segmentation", numbers), ("area", number), ("iscrowd", "[01]"), ("image_id", "[0-9]+"), ("bbox", numbers)]
-    values += [("category_id", "(?:%s)" % "|".join(str(identity) for identity in sorted(ids, reverse=True))), ("id", "[0-9]+")]
+    values = [
+        ("segmentation", numbers),
+        ("area", number),
+        ("iscrowd", "[01]"),
+        ("image_id", "[0-9]+"),
+        ("bbox", numbers),
+    ]
+    values += [
+        (
+            "category_id",
+            "(?:%s)" % "|".join(str(identity) for identity in sorted(ids, reverse=True)),
+        ),
+        ("id", "[0-9]+"),
+    ]
     space = r"[ \t\r\n]*"
-    pairs = ",".join(space + '"%s"' % key + space + ":" + space + value + space for key, value in values)
+    pairs = ",".join(
+        space + '"%s"' % key + space + ":" + space + value + space for key, value in values
+    )
     return re.compile(("(?:" + space + r"\{" + pairs + r"\}" + space + ",){1,64}").encode("ascii"))
 
 
-def _elements(path: Path, wanted: Collection[str], unwanted: Optional[Pattern] = None) -> Iterator[Tuple[str, Dict[str, Any]]]:
+def _elements(
+    path: Path, wanted: Collection[str], unwanted: Optional[Pattern] = None
+) -> Iterator[Tuple[str, Dict[str, Any]]]:
     """(key, element) for every element of the arrays with the keys in `wanted`, without the annotations that `unwanted` matches.
 
     Raises TodusError when the file is not complete JSON.
@@ -81,15 +97,26 @@ def _names(path: Path, elements: Iterable[Dict[str, Any]]) -> Dict[int, str]:
     names: Dict[int, str] = {}
     for element in elements:
         identity, name = element.get("id"), element.get("name")
-        if not isinstance(identity, int) or identity < 1 or identity in names or not isinstance(name, str) or not one_line(name):
-            raise TodusError("%s: category %s; each needs an id from 1, its own, and a name" % (path, one_line(str(element)[:100])))
+        if (
+            not isinstance(identity, int)
+            or identity < 1
+            or identity in names
+            or not isinstance(name, str)
+            or not one_line(name)
+        ):
+            raise TodusError(
+                "%s: category %s; each needs an id from 1, its own, and a name"
+                % (path, one_line(str(element)[:100]))
+            )
         names[identity] = one_line(name)
     if not names:
         raise TodusError("%s has no categories; remove it and run the same command again" % path)
     return dict(sorted(names.items()))
 
 
-def read(path: Path, names: Dict[int, str], wanted: Collection[int], masks: bool = False) -> Annotations:
+def read(
+    path: Path, names: Dict[int, str], wanted: Collection[int], masks: bool = False
+) -> Annotations:
     """All images of a COCO annotations file with the boxes of the wanted category ids, as the file has them.
 
     Args:
@@ -125,13 +152,19 @@ def read(path: Path, names: Dict[int, str], wanted: Collection[int], masks: bool
     if not images:
         raise TodusError("%s has no images; remove it and run the same command again" % path)
     if listed and _names(path, listed) != names:
-        raise TodusError("%s has other categories than the rest; all must come from one source" % path)
+        raise TodusError(
+            "%s has other categories than the rest; all must come from one source" % path
+        )
     for identity, found in boxes.items():
         if identity in images:
             images[identity].boxes = found
         else:
             dropped[NO_IMAGE] += len(found)
-    return Annotations({identity: name for identity, name in names.items() if identity in wanted}, list(images.values()), dropped)
+    return Annotations(
+        {identity: name for identity, name in names.items() if identity in wanted},
+        list(images.values()),
+        dropped,
+    )
 
 
 @contextlib.contextmanager
@@ -176,4 +209,14 @@ def _box(element: Dict[str, Any], category: int, masks: bool) -> Optional[Box]:
     if not math.isfinite(area):
         area = width * height
     crowd = bool(element.get("iscrowd", 0))
-    return Box(category, y, x, y + height, x + width, area, crowd, id=identity, mask=element.get("segmentation") if masks else None)
+    return Box(
+        category,
+        y,
+        x,
+        y + height,
+        x + width,
+        area,
+        crowd,
+        id=identity,
+        mask=element.get("segmentation") if masks else None,
+    )

@@ -101,7 +101,11 @@ class JsonStream:
                 length = len(self._data) - self._at
                 done = end - self._at
                 if length > LONGEST or not self._more():
-                    raise BadJson("the file ends inside an element" if length <= LONGEST else "an element is too long or damaged")
+                    raise BadJson(
+                        "the file ends inside an element"
+                        if length <= LONGEST
+                        else "an element is too long or damaged"
+                    )
                 end = self._at + max(done, length)
                 continue
             end = found + 1

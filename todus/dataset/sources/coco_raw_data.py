@@ -25,7 +25,9 @@ from todus.fetching.archives import opened_zip
 from todus.progress import Progress
 from todus.text import megabytes
 
-ZIP_SHARE = 0.6  # of a split's images; when more are missing, its zip is fetched in place of single images
+ZIP_SHARE = (
+    0.6  # of a split's images; when more are missing, its zip is fetched in place of single images
+)
 SAMPLE = 8  # images whose size is asked for, to estimate the bytes of all
 DISK_FACTOR = 1.5  # free disk that is wanted, in parts of what will be written
 
@@ -64,7 +66,12 @@ class RawData:
     """
 
     def __init__(self, folder: Path, url: str, policy: transport.Policy, connections: int):
-        self.folder, self.url, self.policy, self.connections = folder, url.rstrip("/"), policy, connections
+        self.folder, self.url, self.policy, self.connections = (
+            folder,
+            url.rstrip("/"),
+            policy,
+            connections,
+        )
 
     def annotations(self, split: str) -> Path:
         return self.folder / "annotations" / SPLITS[split].annotations
@@ -76,12 +83,18 @@ class RawData:
         return self.folder / SPLITS[split].images / image.file_name
 
     def image_url(self, split: str, image: Image) -> str:
-        path = urlsplit(image.url).path if image.url else "/%s/%s" % (SPLITS[split].images, image.file_name)
+        path = (
+            urlsplit(image.url).path
+            if image.url
+            else "/%s/%s" % (SPLITS[split].images, image.file_name)
+        )
         return self.url + quote(path)
 
     def remove_temporary_files(self) -> None:
         """Removes the unfinished files of killed runs; the caller holds the lock of raw-data."""
-        for folder in [self.folder, self.folder / "annotations"] + [self.folder / split.images for split in SPLITS.values()]:
+        for folder in [self.folder, self.folder / "annotations"] + [
+            self.folder / split.images for split in SPLITS.values()
+        ]:
             for leftover in list(folder.glob(".*.part-*")) + list(folder.glob(".*.jpg.part")):
                 leftover.unlink()
 
@@ -103,7 +116,10 @@ class RawData:
                 return path
             except zipfile.BadZipFile as error:
                 if last:
-                    raise TodusError("%s is damaged (%s); remove it and run the same command again" % (archive, error))
+                    raise TodusError(
+                        "%s is damaged (%s); remove it and run the same command again"
+                        % (archive, error)
+                    )
                 say("%s is damaged (%s); fetching it again" % (archive.name, error))
                 archive.unlink()
         return path
@@ -112,11 +128,21 @@ class RawData:
         """Sets `path` or `member` of each image; returns the images that are neither in the folder nor in the zip."""
         members = self._members(split)
         folder = self.folder / SPLITS[split].images
-        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(str(folder)) if entry.is_file()} if folder.is_dir() else {}
+        sizes = (
+            {
+                entry.name: entry.stat().st_size
+                for entry in os.scandir(str(folder))
+                if entry.is_file()
+            }
+            if folder.is_dir()
+            else {}
+        )
         absent = []
         for image in listed:
             image.path, image.member = None, members.get(image.file_name)
-            same = image.file_name in sizes and (image.member is None or sizes[image.file_name] == image.member.size)
+            same = image.file_name in sizes and (
+                image.member is None or sizes[image.file_name] == image.member.size
+            )
             if same and _is_whole(folder / image.file_name):
                 image.path, image.member = folder / image.file_name, None
             if image.path is None and image.member is None:
@@ -132,11 +158,19 @@ class RawData:
             with opened_zip(path) as archive:
                 infos = archive.infolist()
         except zipfile.BadZipFile as error:
-            raise TodusError("%s is not a whole zip archive (%s); remove it and run the same command again" % (path, error))
+            raise TodusError(
+                "%s is not a whole zip archive (%s); remove it and run the same command again"
+                % (path, error)
+            )
         methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
         return {
             info.filename.rsplit("/", 1)[-1]: ZipMember(
-                path, info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type == zipfile.ZIP_DEFLATED
+                path,
+                info.header_offset,
+                info.compress_size,
+                info.file_size,
+                info.CRC,
+                info.compress_type == zipfile.ZIP_DEFLATED,
             )
             for info in infos
             if info.compress_type in methods and not info.is_dir() and info.file_size < many.LARGEST
@@ -150,31 +184,47 @@ class RawData:
             if len(absent) > ZIP_SHARE * total and not self.archive(split).exists():
                 with contextlib.suppress(transport.NotFound):
                     size = transport.size_of(connection, self.archive_url(split), self.policy) or 0
-                    return FetchPlan(absent, True, max(0, size - download.partial_size(self.archive(split))))
+                    return FetchPlan(
+                        absent, True, max(0, size - download.partial_size(self.archive(split)))
+                    )
             sizes = []
             for image in absent[:: max(1, len(absent) // SAMPLE)][:SAMPLE]:
                 with contextlib.suppress(transport.NotFound):
-                    sizes.append(transport.size_of(connection, self.image_url(split, image), self.policy) or 0)
+                    sizes.append(
+                        transport.size_of(connection, self.image_url(split, image), self.policy)
+                        or 0
+                    )
         return FetchPlan(absent, False, sum(sizes) * len(absent) // max(1, len(sizes)))
 
     def archive_url(self, split: str) -> str:
         return "%s/zips/%s" % (self.url, self.archive(split).name)
 
-    def fetch_images(self, split: str, plan: FetchPlan, most_missing: int) -> List[Tuple[Image, str]]:
+    def fetch_images(
+        self, split: str, plan: FetchPlan, most_missing: int
+    ) -> List[Tuple[Image, str]]:
         """Fetches and locates the images of a plan. Returns the missing images, with the reason; more than `most_missing` are an error."""
         absent = plan.images
         if plan.archive:
             say("fetching %s" % self.archive_url(split))
-            download.download(self.archive_url(split), self.archive(split), check=_check_members, policy=self.policy)
+            download.download(
+                self.archive_url(split),
+                self.archive(split),
+                check=_check_members,
+                policy=self.policy,
+            )
             absent = self.locate(split, absent)
         if not absent:
             return []
         folder = self.folder / SPLITS[split].images
         folder.mkdir(parents=True, exist_ok=True)
         by_path = {self.image_path(split, image): image for image in absent}
-        wanted = [many.Wanted(self.image_url(split, image), path) for path, image in by_path.items()]
+        wanted = [
+            many.Wanted(self.image_url(split, image), path) for path, image in by_path.items()
+        ]
         with Progress("%d images of %s" % (len(absent), split), plan.bytes or None) as progress:
-            missing = many.download_many(wanted, image_files.fault_of, self.connections, progress, most_missing, self.policy)
+            missing = many.download_many(
+                wanted, image_files.fault_of, self.connections, progress, most_missing, self.policy
+            )
         lost = {each.path for each in missing}
         for path, image in by_path.items():
             image.path = None if path in lost else path
@@ -201,8 +251,13 @@ def _extract(archive: Path, member: str, path: Path) -> None:
     """Writes one member of a zip to `path`. Raises BadZipFile when it is damaged, TodusError when the zip has no such member."""
     with opened_zip(archive) as opened:
         if member not in opened.namelist():
-            raise TodusError("%s has no %s; remove it, check COCO_URL, and run the same command again" % (archive, member))
-        with files.replacing(path) as part, opened.open(member) as source, part.open("wb") as target:
+            raise TodusError(
+                "%s has no %s; remove it, check COCO_URL, and run the same command again"
+                % (archive, member)
+            )
+        with files.replacing(path) as part, opened.open(member) as source, part.open(
+            "wb"
+        ) as target:
             shutil.copyfileobj(source, target, 1 << 20)
 
 
@@ -225,7 +280,11 @@ def _is_whole(path: Path) -> bool:
     handle = os.open(str(path), os.O_RDONLY)
     try:
         size = os.fstat(handle).st_size
-        if size > 5 and os.pread(handle, 3, 0) == b"\xff\xd8\xff" and os.pread(handle, 2, size - 2) == b"\xff\xd9":
+        if (
+            size > 5
+            and os.pread(handle, 3, 0) == b"\xff\xd8\xff"
+            and os.pread(handle, 2, size - 2) == b"\xff\xd9"
+        ):
             return True
     finally:
         os.close(handle)

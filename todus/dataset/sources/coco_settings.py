@@ -53,7 +53,9 @@ class Settings:
             categories=value("CATEGORIES") if limited else "all",
             splits=splits,
             most_images=per_split(value("MAX_IMAGES"), splits, splits),
-            negatives=per_split(value("NEGATIVES"), splits, ["val"]) if limited else dict.fromkeys(splits, choose.ALL),
+            negatives=per_split(value("NEGATIVES"), splits, ["val"])
+            if limited
+            else dict.fromkeys(splits, choose.ALL),
             options=options,
             keep_raw=value("KEEP_RAW"),
             stats_only=value("STATS_ONLY"),
@@ -82,11 +84,15 @@ def named_splits(kind: str) -> List[str]:
     """SPLITS, in the order train, val, testdev."""
     splits = variables.value("SPLITS", "dataset-" + kind)
     if "testdev" in splits and kind == LIMITED:
-        raise UsageError("SPLITS has testdev, which has no boxes to choose by; it is for ./dataset-complete.sh")
+        raise UsageError(
+            "SPLITS has testdev, which has no boxes to choose by; it is for ./dataset-complete.sh"
+        )
     return splits
 
 
-def per_split(given: List[Tuple[str, Union[int, str]]], splits: List[str], plain: List[str]) -> Dict[str, Union[int, str]]:
+def per_split(
+    given: List[Tuple[str, Union[int, str]]], splits: List[str], plain: List[str]
+) -> Dict[str, Union[int, str]]:
     """A number for each split.
 
     Args:

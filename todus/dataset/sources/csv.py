@@ -20,7 +20,14 @@ from todus.text import one_line
 
 SOURCE = sources.find("csv")
 
-ALIASES = {"file": "filename", "image": "filename", "image_path": "filename", "path": "filename", "label": "class", "name": "class"}
+ALIASES = {
+    "file": "filename",
+    "image": "filename",
+    "image_path": "filename",
+    "path": "filename",
+    "label": "class",
+    "name": "class",
+}
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 NEEDED = ("filename", "class") + CORNERS
 
@@ -47,7 +54,9 @@ def read(tables: List[Path], folder: Path) -> LabelledSource:
                 continue
             name = images.relative(path)
             if path not in by_image:
-                by_image[path] = LabelledImage(name.as_posix(), path, frame=_frame(row), split=split or split_of(name))
+                by_image[path] = LabelledImage(
+                    name.as_posix(), path, frame=_frame(row), split=split or split_of(name)
+                )
                 source.images.append(by_image[path])
             _add_box(by_image[path], row)
     for name in missing:
@@ -58,9 +67,14 @@ def read(tables: List[Path], folder: Path) -> LabelledSource:
 
 def split_of_table(table: Path) -> str:
     """train, val or test when the file's name begins so (train_labels.csv), or its folder is called so. Raises TodusError otherwise."""
-    split = split_named(table.stem.replace("-", "_").split("_")[0]) or split_named(table.parent.name)
+    split = split_named(table.stem.replace("-", "_").split("_")[0]) or split_named(
+        table.parent.name
+    )
     if not split:
-        raise TodusError("%s: of several CSV files, each must begin with train, val or test, such as train_labels.csv" % table)
+        raise TodusError(
+            "%s: of several CSV files, each must begin with train, val or test, such as train_labels.csv"
+            % table
+        )
     return split
 
 
@@ -69,10 +83,15 @@ def rows(path: Path) -> Iterator[Tuple[int, Dict[str, str]]]:
     text = _text(path)
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.split("\n", 1)[0].count))
     try:
-        header = [ALIASES.get(name.strip().lower(), name.strip().lower()) for name in next(reader, [])]
+        header = [
+            ALIASES.get(name.strip().lower(), name.strip().lower()) for name in next(reader, [])
+        ]
         lacking = [name for name in NEEDED if name not in header]
         if lacking:
-            raise TodusError("%s has no column %s; its first line must be %s" % (path, ", ".join(lacking), ",".join(COLUMNS)))
+            raise TodusError(
+                "%s has no column %s; its first line must be %s"
+                % (path, ", ".join(lacking), ",".join(COLUMNS))
+            )
         for line, values in enumerate(reader, start=2):
             if any(value.strip() for value in values):
                 row = dict.fromkeys(header, "")
@@ -80,7 +99,9 @@ def rows(path: Path) -> Iterator[Tuple[int, Dict[str, str]]]:
                     row[name] = row[name] or value.strip()
                 yield line, row
     except csv.Error as error:
-        raise TodusError("%s, line %d: %s; save it as comma-separated text" % (path, reader.line_num, error))
+        raise TodusError(
+            "%s, line %d: %s; save it as comma-separated text" % (path, reader.line_num, error)
+        )
 
 
 def _text(path: Path) -> str:
@@ -118,7 +139,10 @@ def _add_box(labelled: LabelledImage, row: Dict[str, str]) -> None:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser("dataset " + SOURCE.name, "Makes a dataset of CSV files of boxes and a folder of images; see ./dataset-csv.sh --help.")
+    parser = Parser(
+        "dataset " + SOURCE.name,
+        "Makes a dataset of CSV files of boxes and a folder of images; see ./dataset-csv.sh --help.",
+    )
     parser.add_argument("tables", metavar="FILE", nargs="+")
     parser.add_argument("images", metavar="IMAGES")
     arguments = parser.parse_args(argv)
@@ -127,4 +151,6 @@ def main(argv: Optional[List[str]] = None) -> int:
     settings = Settings.from_environment(SOURCE.command)
     inputs = tables + [labelled.path for labelled in source.images]
     default = tables[0].stem if len(tables) == 1 else folder.name
-    return build(target(SOURCE, default), source, settings, {"files": fingerprint(inputs)}, tables=True)
+    return build(
+        target(SOURCE, default), source, settings, {"files": fingerprint(inputs)}, tables=True
+    )

@@ -30,7 +30,9 @@ class Joined:
     """The images of several datasets, by content."""
 
     def __init__(self) -> None:
-        self.images: Dict[str, List[Image]] = {}  # SHA-256 of the file -> its image; copies inside one dataset stay several
+        self.images: Dict[
+            str, List[Image]
+        ] = {}  # SHA-256 of the file -> its image; copies inside one dataset stay several
         self.side: Dict[str, str] = {}  # SHA-256 of the file -> split
         self.names: Dict[str, int] = {}  # class name -> provisional id
         self.mended: Counter = Counter()
@@ -38,13 +40,18 @@ class Joined:
     def add(self, dataset: Dataset) -> None:
         """Adds every image of a dataset. Raises TodusError, with shard and offset, for a damaged record."""
         manifest = reader.read_manifest(dataset)
-        names = {entry["id"]: self.names.setdefault(entry["name"], len(self.names) + 1) for entry in manifest["categories"]}
+        names = {
+            entry["id"]: self.names.setdefault(entry["name"], len(self.names) + 1)
+            for entry in manifest["categories"]
+        }
         copies: Counter = Counter()
         for split in manifest["splits"]:
             side = SPLIT_NAMES.get(split, split)
             for sha256, image in reader.read_stored(dataset, split) if side in SPLITS else ():
                 image.id = "%s/%s" % (dataset.name, image.id)
-                image.boxes = [box._replace(category_id=names[box.category_id]) for box in image.boxes]
+                image.boxes = [
+                    box._replace(category_id=names[box.category_id]) for box in image.boxes
+                ]
                 self._add_image(sha256, side, image, copies[sha256])
                 copies[sha256] += 1
 
@@ -56,14 +63,23 @@ class Joined:
             self.side[key] = max(self.side[key], side, key=SPLITS.index)
         if copy < len(there):
             self.mended["image that is in several datasets, boxes joined"] += 1
-            there[copy].boxes += [box for box in image.boxes if not any(same_object(box, other) for other in there[copy].boxes)]
+            there[copy].boxes += [
+                box
+                for box in image.boxes
+                if not any(same_object(box, other) for other in there[copy].boxes)
+            ]
         else:
             there.append(image)
 
     def boxes_of(self) -> Counter:
         """Class name -> number of boxes."""
         names = {identity: name for name, identity in self.names.items()}
-        return Counter(names[box.category_id] for images in self.images.values() for image in images for box in image.boxes)
+        return Counter(
+            names[box.category_id]
+            for images in self.images.values()
+            for image in images
+            for box in image.boxes
+        )
 
 
 def same_object(one: Box, other: Box) -> bool:
@@ -76,7 +92,9 @@ def same_object(one: Box, other: Box) -> bool:
     return height * width >= SAME_OBJECT * (areas - height * width)
 
 
-def join(datasets: List[Dataset], settings: Settings) -> Tuple[Dict[str, Annotations], Classes, Counter]:
+def join(
+    datasets: List[Dataset], settings: Settings
+) -> Tuple[Dict[str, Annotations], Classes, Counter]:
     """The splits of all datasets together, their classes, and what was corrected. The first dataset's classes come first."""
     joined = Joined()
     for dataset in datasets:
@@ -85,9 +103,18 @@ def join(datasets: List[Dataset], settings: Settings) -> Tuple[Dict[str, Annotat
     new = {identity: known.ids.get(name) for name, identity in joined.names.items()}
     splits: Dict[str, Annotations] = {}
     for split in SPLITS:
-        images = [image for key, listed in joined.images.items() if joined.side[key] == split for image in listed]
+        images = [
+            image
+            for key, listed in joined.images.items()
+            if joined.side[key] == split
+            for image in listed
+        ]
         for image in images:
-            image.boxes = [box._replace(category_id=new[box.category_id]) for box in image.boxes if new[box.category_id]]
+            image.boxes = [
+                box._replace(category_id=new[box.category_id])
+                for box in image.boxes
+                if new[box.category_id]
+            ]
         if images:
             splits[split] = Annotations(dict(known.names), images)
     return splits, known, joined.mended + known.mended
@@ -95,13 +122,24 @@ def join(datasets: List[Dataset], settings: Settings) -> Tuple[Dict[str, Annotat
 
 def partly_labelled(datasets: List[Dataset]) -> Iterator[str]:
     """A line for each dataset with classes that no other labels: in the others' images they are background to the training."""
-    listed = {dataset.name: [entry["name"] for entry in reader.read_manifest(dataset)["categories"]] for dataset in datasets}
+    listed = {
+        dataset.name: [entry["name"] for entry in reader.read_manifest(dataset)["categories"]]
+        for dataset in datasets
+    }
     for dataset, names in listed.items():
-        alone = [name for name in names if all(name not in others for other, others in listed.items() if other != dataset)]
+        alone = [
+            name
+            for name in names
+            if all(name not in others for other, others in listed.items() if other != dataset)
+        ]
         if alone:
-            yield "note: only %s labels %s; where the other images show these too, they teach that they are background" % (
-                dataset,
-                ", ".join(one_line(name) for name in alone[:8]) + (" ..." if len(alone) > 8 else ""),
+            yield (
+                "note: only %s labels %s; where the other images show these too, they teach that they are background"
+                % (
+                    dataset,
+                    ", ".join(one_line(name) for name in alone[:8])
+                    + (" ..." if len(alone) > 8 else ""),
+                )
             )
 
 
@@ -109,23 +147,36 @@ def merge(names: List[str], settings: Settings) -> int:
     """Merges the datasets with these names. Returns the exit code."""
     datasets = [paths.dataset(name).check() for name in names]
     if len({dataset.folder for dataset in datasets}) < 2:
-        raise UsageError("name two datasets or more, such as: NAME=both ./dataset-merge.sh limited voc/raccoon")
+        raise UsageError(
+            "name two datasets or more, such as: NAME=both ./dataset-merge.sh limited voc/raccoon"
+        )
     merged = target(SOURCE, "-".join(dataset.folder.name for dataset in datasets))
     if merged.folder in [dataset.folder for dataset in datasets]:
-        raise UsageError("NAME=%s is one of the datasets to merge; choose another name" % merged.folder.name)
+        raise UsageError(
+            "NAME=%s is one of the datasets to merge; choose another name" % merged.folder.name
+        )
     with contextlib.ExitStack() as held:
         held.enter_context(access.building(merged))
         for dataset in datasets:
             held.enter_context(access.reading(dataset, "merging into %s" % merged.name))
-        inputs = {"datasets": {dataset.name: reader.read_manifest(dataset).get("digest") for dataset in datasets}}
+        inputs = {
+            "datasets": {
+                dataset.name: reader.read_manifest(dataset).get("digest") for dataset in datasets
+            }
+        }
         if is_up_to_date(merged, settings, inputs):
             print_up_to_date(merged)
             return 0
         splits, known, mended = join(datasets, settings)
         if not splits.get("train") or not splits.get("val"):
-            raise TodusError("these datasets have no %s images together" % ("val" if splits.get("train") else "train"))
+            raise TodusError(
+                "these datasets have no %s images together"
+                % ("val" if splits.get("train") else "train")
+            )
         content = Content("merged", splits, known.names, settings=recorded(settings), inputs=inputs)
-        manifest = write_dataset(merged, content, Options(settings.seed, jobs=settings.jobs), settings.max_dropped)
+        manifest = write_dataset(
+            merged, content, Options(settings.seed, jobs=settings.jobs), settings.max_dropped
+        )
     for what, count in sorted(mended.items()):
         print("%s: %s" % (what, counted(count, "time")))
     for line in partly_labelled(datasets):
@@ -135,6 +186,8 @@ def merge(names: List[str], settings: Settings) -> int:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser("dataset " + SOURCE.name, "Joins datasets into one; see ./dataset-merge.sh --help.")
+    parser = Parser(
+        "dataset " + SOURCE.name, "Joins datasets into one; see ./dataset-merge.sh --help."
+    )
     parser.add_argument("datasets", metavar="DATASET", nargs="+")
     return merge(parser.parse_args(argv).datasets, Settings.from_environment(SOURCE.command))

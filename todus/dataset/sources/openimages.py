@@ -49,7 +49,9 @@ class Request:
             return variables.value(name, SOURCE.command)
 
         if not value("CATEGORIES"):
-            raise UsageError('set CATEGORIES, such as CATEGORIES="Polar_bear Penguin"; todus/labels/openimages.csv has all 601')
+            raise UsageError(
+                'set CATEGORIES, such as CATEGORIES="Polar_bear Penguin"; todus/labels/openimages.csv has all 601'
+            )
         return Request(
             chosen=openimages_classes.choose(value("CATEGORIES")),
             splits=value("SPLITS"),
@@ -75,15 +77,26 @@ class Selection:
         total = hashlib.sha256()
         for split, ids in self.images.items():
             for image in ids:
-                total.update(("%s/%s " % (split, image)).encode("ascii") + self.tables[split].boxes[image])
+                total.update(
+                    ("%s/%s " % (split, image)).encode("ascii") + self.tables[split].boxes[image]
+                )
         return total.hexdigest()
 
 
 def select(request: Request, site: Site, seed: int) -> Selection:
     """Reads the box files and chooses images."""
     classes, labels = _classes_and_labels(request, site)
-    tables = {split: openimages_rows.read(site.file(BOXES[request.version][split]), labels, request.exclude) for split in request.splits}
-    return Selection(classes, tables, {split: sample(table.boxes, request.max_images, seed) for split, table in tables.items()})
+    tables = {
+        split: openimages_rows.read(
+            site.file(BOXES[request.version][split]), labels, request.exclude
+        )
+        for split in request.splits
+    }
+    return Selection(
+        classes,
+        tables,
+        {split: sample(table.boxes, request.max_images, seed) for split, table in tables.items()},
+    )
 
 
 def _classes_and_labels(request: Request, site: Site) -> Tuple[Dict[int, str], Dict[str, int]]:
@@ -106,7 +119,11 @@ def sample(boxes: Dict[str, bytes], most: int, seed: int) -> List[str]:
     if not most or len(ids) <= most:
         return ids
     shuffled = sorted(ids, key=lambda image: sort_key(seed, image))
-    return sorted(choose.pick_in_proportion(shuffled, lambda image: openimages_rows.classes(boxes[image]), most))
+    return sorted(
+        choose.pick_in_proportion(
+            shuffled, lambda image: openimages_rows.classes(boxes[image]), most
+        )
+    )
 
 
 def print_selection(selection: Selection) -> None:
@@ -116,7 +133,12 @@ def print_selection(selection: Selection) -> None:
     for split, table in selection.tables.items():
         counts = Counts()
         for image in selection.images[split]:
-            counts.add([selection.classes[number] for number in openimages_rows.classes(table.boxes[image])])
+            counts.add(
+                [
+                    selection.classes[number]
+                    for number in openimages_rows.classes(table.boxes[image])
+                ]
+            )
         entries[split] = {"per_category": counts.per_category(names), "negatives": 0}
     for line in class_table(names, entries):
         print(line)
@@ -127,9 +149,13 @@ def print_selection(selection: Selection) -> None:
             print("%s: %s left out for EXCLUDE" % (split, counted(table.excluded, "box", "boxes")))
 
 
-def labelled_source(selection: Selection, site: Site, missing: List[Tuple[str, str]]) -> LabelledSource:
+def labelled_source(
+    selection: Selection, site: Site, missing: List[Tuple[str, str]]
+) -> LabelledSource:
     """The selected images that are on disk, with their boxes. `missing` is (split/id, reason) of images that could not be downloaded."""
-    source = LabelledSource(class_order=openimages_classes.ordered(selection.classes), upright=False)
+    source = LabelledSource(
+        class_order=openimages_classes.ordered(selection.classes), upright=False
+    )
     for name, reason in missing:
         source.leave_out(name, "not to be had: " + reason, fault=False)
     gone = {name for name, _ in missing}
@@ -144,8 +170,12 @@ def labelled_source(selection: Selection, site: Site, missing: List[Tuple[str, s
                 source.leave_out(name, "image is not in the folder")
                 continue
             boxes = openimages_rows.named_boxes(table.boxes[image], selection.classes)
-            source.images.append(LabelledImage(name, path, boxes, FRACTIONS, SPLITS[split] if several else ""))
-        if source.images:  # boxes that could not be read have no image; they are counted with the last one
+            source.images.append(
+                LabelledImage(name, path, boxes, FRACTIONS, SPLITS[split] if several else "")
+            )
+        if (
+            source.images
+        ):  # boxes that could not be read have no image; they are counted with the last one
             source.images[-1].dropped.update(table.dropped)
     return source
 
@@ -160,16 +190,24 @@ def build_download(settings: Settings) -> int:
     if request.stats_only:
         return 0
     if not any(selection.images.values()):
-        raise TodusError("Open Images has no box of these classes in %s; take other classes or SPLITS" % " and ".join(request.splits))
+        raise TodusError(
+            "Open Images has no box of these classes in %s; take other classes or SPLITS"
+            % " and ".join(request.splits)
+        )
     settings = dataclasses.replace(settings, categories="")  # which the selection obeys already
     inputs = {"boxes": selection.digest(), "exclude": request.exclude}
     if is_up_to_date(dataset, settings, inputs):
         print_up_to_date(dataset)
         return 0
-    most_missing, connections = variables.value("MAX_MISSING", SOURCE.command), variables.value("CONNECTIONS", SOURCE.command)
+    most_missing, connections = (
+        variables.value("MAX_MISSING", SOURCE.command),
+        variables.value("CONNECTIONS", SOURCE.command),
+    )
     missing = site.fetch_images(selection.images, connections, most_missing)
     decode = variables.value("VERIFY", SOURCE.command) == "decode"
-    return build(dataset, labelled_source(selection, site, missing), settings, inputs, decode=decode)
+    return build(
+        dataset, labelled_source(selection, site, missing), settings, inputs, decode=decode
+    )
 
 
 def build_tree(root: Path, settings: Settings) -> int:
@@ -178,13 +216,30 @@ def build_tree(root: Path, settings: Settings) -> int:
     source = openimages_tree.read(root, settings.categories, exclude)
     say("%s: %s" % (root.name, counted(len(source.images), "image")))
     boxes = repr([(labelled.name, labelled.boxes) for labelled in source.images])
-    inputs = {"files": fingerprint([labelled.path for labelled in source.images], boxes), "exclude": exclude}
-    return build(target(SOURCE, root.name), source, dataclasses.replace(settings, categories=""), inputs)
+    inputs = {
+        "files": fingerprint([labelled.path for labelled in source.images], boxes),
+        "exclude": exclude,
+    }
+    return build(
+        target(SOURCE, root.name), source, dataclasses.replace(settings, categories=""), inputs
+    )
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser("dataset " + SOURCE.name, "Makes a dataset of classes of Open Images; see ./dataset-openimages.sh --help.")
-    parser.add_argument("folder", metavar="DIR", nargs="?", help="a tree that OIDv4_ToolKit downloaded, in place of a download")
+    parser = Parser(
+        "dataset " + SOURCE.name,
+        "Makes a dataset of classes of Open Images; see ./dataset-openimages.sh --help.",
+    )
+    parser.add_argument(
+        "folder",
+        metavar="DIR",
+        nargs="?",
+        help="a tree that OIDv4_ToolKit downloaded, in place of a download",
+    )
     arguments = parser.parse_args(argv)
     settings = Settings.from_environment(SOURCE.command)
-    return build_tree(given_path(arguments.folder), settings) if arguments.folder else build_download(settings)
+    return (
+        build_tree(given_path(arguments.folder), settings)
+        if arguments.folder
+        else build_download(settings)
+    )

@@ -26,10 +26,15 @@ def choose(text: str) -> Dict[int, str]:
     if text.strip() == "all":
         return names
     listed, chosen = [], set()
-    for name in categories.split_names(text, {categories.canonical(name) for name in names.values()}):
+    for name in categories.split_names(
+        text, {categories.canonical(name) for name in names.values()}
+    ):
         if name.startswith(("/m/", "/g/", "/j/")):
             if name not in by_mid:
-                raise UsageError("no class with the label %s among Open Images' 601; see todus/labels/openimages.csv" % name)
+                raise UsageError(
+                    "no class with the label %s among Open Images' 601; see todus/labels/openimages.csv"
+                    % name
+                )
             chosen.add(by_mid[name])
         else:
             listed.append(name)
@@ -70,7 +75,9 @@ def labels_with_subclasses(chosen: Mapping[int, str], hierarchy: Any) -> Dict[st
 def with_subclasses(chosen: Mapping[int, str], hierarchy: Any) -> Dict[int, str]:
     """The chosen classes and every class below them."""
     names, by_mid = known(), mids()
-    found = {by_mid[label] for label in labels_with_subclasses(chosen, hierarchy) if label in by_mid}
+    found = {
+        by_mid[label] for label in labels_with_subclasses(chosen, hierarchy) if label in by_mid
+    }
     return {identity: names[identity] for identity in sorted(found)}
 
 
@@ -79,7 +86,9 @@ def read_hierarchy(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise TodusError("%s is not the class hierarchy (%s); remove it and run this again" % (path, error))
+        raise TodusError(
+            "%s is not the class hierarchy (%s); remove it and run this again" % (path, error)
+        )
 
 
 def ordered(names: Mapping[int, str]) -> List[str]:

@@ -17,7 +17,13 @@ from todus.progress import Progress
 BLOCK = 1 << 22
 LONGEST_LINE = 1 << 16
 NEEDED = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
-FLAGS = {"occluded": "IsOccluded", "truncated": "IsTruncated", "group": "IsGroupOf", "depiction": "IsDepiction", "inside": "IsInside"}
+FLAGS = {
+    "occluded": "IsOccluded",
+    "truncated": "IsTruncated",
+    "group": "IsGroupOf",
+    "depiction": "IsDepiction",
+    "inside": "IsInside",
+}
 _BIT = {name: 1 << index for index, name in enumerate(FLAGS)}
 _BOX = struct.Struct("<HBffff")
 NOT_ID = "box whose image id is none"
@@ -41,7 +47,12 @@ class _Columns(NamedTuple):
     least: int  # columns of a complete row
 
 
-def read(path: Path, wanted: Dict[str, int], exclude: Collection[str] = (), only: Optional[Collection[str]] = None) -> BoxTable:
+def read(
+    path: Path,
+    wanted: Dict[str, int],
+    exclude: Collection[str] = (),
+    only: Optional[Collection[str]] = None,
+) -> BoxTable:
     """The boxes of the wanted classes.
 
     Args:
@@ -92,7 +103,11 @@ def _parse(parts: List[bytes], columns: _Columns) -> Tuple[str, int, List[float]
         if column < len(parts) and parts[column].strip() == b"1":
             bits |= bit
     try:
-        sides = [float(parts[column]) for column in columns.corners] if len(parts) >= columns.least else [math.nan]
+        sides = (
+            [float(parts[column]) for column in columns.corners]
+            if len(parts) >= columns.least
+            else [math.nan]
+        )
     except ValueError:
         sides = [math.nan]
     image = parts[columns.image].decode("ascii", "replace") if columns.image < len(parts) else ""
@@ -108,7 +123,10 @@ def _columns(header: bytes, path: Path) -> _Columns:
     names = [name.strip().strip('"') for name in header.decode("utf-8-sig", "replace").split(",")]
     lacking = [name for name in NEEDED if name not in names]
     if lacking:
-        raise TodusError("%s is no box file of Open Images: no column %s; remove it and run this again" % (path, ", ".join(lacking)))
+        raise TodusError(
+            "%s is no box file of Open Images: no column %s; remove it and run this again"
+            % (path, ", ".join(lacking))
+        )
     at = {name: names.index(name) for name in NEEDED + tuple(FLAGS.values()) if name in names}
     flags = [(at[column], _BIT[name]) for name, column in FLAGS.items() if column in at]
     corners = [at[name] for name in ("XMin", "XMax", "YMin", "YMax")]
@@ -118,7 +136,9 @@ def _columns(header: bytes, path: Path) -> _Columns:
 def _lines(path: Path) -> Iterator[bytes]:
     """The lines of a file of any size, without empty ones. Raises TodusError for a line too long for any table."""
     tail = b""
-    with open(str(path), "rb") as file, Progress("reading " + path.name, path.stat().st_size) as progress:
+    with open(str(path), "rb") as file, Progress(
+        "reading " + path.name, path.stat().st_size
+    ) as progress:
         while True:
             block = file.read(BLOCK)
             progress.add(len(block))
@@ -146,6 +166,15 @@ def classes(packed: bytes) -> List[int]:
 def named_boxes(packed: bytes, names: Dict[int, str]) -> List[NamedBox]:
     """The boxes as fractions of their image; a group is a crowd."""
     return [
-        NamedBox(names[number], xmin, ymin, xmax, ymax, bool(bits & _BIT["group"]), False, bool(bits & _BIT["truncated"]))
+        NamedBox(
+            names[number],
+            xmin,
+            ymin,
+            xmax,
+            ymax,
+            bool(bits & _BIT["group"]),
+            False,
+            bool(bits & _BIT["truncated"]),
+        )
         for number, bits, xmin, xmax, ymin, ymax in unpack(packed)
     ]

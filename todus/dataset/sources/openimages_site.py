@@ -15,7 +15,10 @@ METADATA = "https://storage.googleapis.com/openimages"
 IMAGES = "https://open-images-dataset.s3.amazonaws.com"
 HIERARCHY = "2018_04/bbox_labels_600_hierarchy.json"
 BOXES = {
-    "4": {split: "2018_04/%s/%s-annotations-bbox.csv" % (split, split) for split in ("train", "validation", "test")},
+    "4": {
+        split: "2018_04/%s/%s-annotations-bbox.csv" % (split, split)
+        for split in ("train", "validation", "test")
+    },
     "6": {
         "train": "v6/oidv6-train-annotations-bbox.csv",
         "validation": "v5/validation-annotations-bbox.csv",
@@ -38,18 +41,26 @@ class Site:
         self.source = source[len("file://") :] if source.startswith("file://") else source
         self.is_folder = bool(self.source) and not self.source.startswith(("http://", "https://"))
         self.folder = (
-            Path(os.path.abspath(os.path.expanduser(self.source))) if self.is_folder else paths.home() / "dataset/openimages/raw-data"
+            Path(os.path.abspath(os.path.expanduser(self.source)))
+            if self.is_folder
+            else paths.home() / "dataset/openimages/raw-data"
         )
 
     def file(self, path: str) -> Path:
         """A file of METADATA, downloaded when it is not there. A folder may have it there, under its name alone, or under V4's name."""
         name = path.rsplit("/", 1)[-1]
         if not self.is_folder:
-            return download("%s/%s" % (self.source or METADATA, path), self.folder / path.replace("/", "-"), check=_check_text)
+            return download(
+                "%s/%s" % (self.source or METADATA, path),
+                self.folder / path.replace("/", "-"),
+                check=_check_text,
+            )
         for candidate in (path, name, name.replace("oidv6-", ""), "csv_folder/" + name):
             if (self.folder / candidate).is_file():
                 return self.folder / candidate
-        raise TodusError("%s has no %s; put it there, or unset OPENIMAGES_URL" % (self.folder, name))
+        raise TodusError(
+            "%s has no %s; put it there, or unset OPENIMAGES_URL" % (self.folder, name)
+        )
 
     def image(self, split: str, image: str) -> Path:
         """The path of an image file, which need not be there yet."""
@@ -58,7 +69,9 @@ class Site:
     def _image_url(self, split: str, image: str) -> str:
         return "%s/%s/%s.jpg" % (self.source or IMAGES, split, image)
 
-    def fetch_images(self, wanted: Dict[str, List[str]], connections: int, most_missing: float) -> List[Tuple[str, str]]:
+    def fetch_images(
+        self, wanted: Dict[str, List[str]], connections: int, most_missing: float
+    ) -> List[Tuple[str, str]]:
         """Downloads the images that are not there yet.
 
         Args:
@@ -71,14 +84,24 @@ class Site:
         """
         if self.is_folder:
             return []
-        todo = [Wanted(self._image_url(split, image), self.image(split, image)) for split, ids in wanted.items() for image in ids]
+        todo = [
+            Wanted(self._image_url(split, image), self.image(split, image))
+            for split, ids in wanted.items()
+            for image in ids
+        ]
         todo = [each for each in todo if not each.path.exists()]
         for split in wanted:
             (self.folder / split).mkdir(parents=True, exist_ok=True)
         most = int(most_missing * sum(len(ids) for ids in wanted.values()))
         with Progress("images", len(todo), unit="images") as progress:
-            missing = download_many(todo, image_files.fault_of, connections, _PerImage(progress), most) if todo else []
-        return [("%s/%s" % (each.path.parent.name, each.path.stem), each.reason) for each in missing]
+            missing = (
+                download_many(todo, image_files.fault_of, connections, _PerImage(progress), most)
+                if todo
+                else []
+            )
+        return [
+            ("%s/%s" % (each.path.parent.name, each.path.stem), each.reason) for each in missing
+        ]
 
 
 class _PerImage:

@@ -51,9 +51,14 @@ def read(root: Path, categories: str, exclude: Sequence[str] = ()) -> LabelledSo
     """
     tree = _find_files(root)
     if not tree.images:
-        raise TodusError("%s holds no train/, validation/ or test/ folder with images; name OIDv4_ToolKit's OID folder" % root)
+        raise TodusError(
+            "%s holds no train/, validation/ or test/ folder with images; name OIDv4_ToolKit's OID folder"
+            % root
+        )
     labels = {key: _read_labels(files) for key, files in tree.labels.items()}
-    chosen = _chosen_classes(categories, tree.folders, [box.name for each in labels.values() for box in each.boxes])
+    chosen = _chosen_classes(
+        categories, tree.folders, [box.name for each in labels.values() for box in each.boxes]
+    )
     source = LabelledSource(class_order=openimages_classes.ordered(chosen), upright=False)
     for each in labels.values():
         for name in each.unreadable:
@@ -65,14 +70,30 @@ def read(root: Path, categories: str, exclude: Sequence[str] = ()) -> LabelledSo
     for split in sorted({split for split, _ in tree.images}):
         ids = {image: path for (side, image), path in sorted(tree.images.items()) if side == split}
         table = tree.tables.get(split)
-        packed = openimages_rows.read(table, openimages_classes.labels_of(chosen), exclude, set(ids)) if table else None
+        packed = (
+            openimages_rows.read(table, openimages_classes.labels_of(chosen), exclude, set(ids))
+            if table
+            else None
+        )
         for image, path in ids.items():
             if packed:
-                boxes, frame = openimages_rows.named_boxes(packed.boxes.get(image, b""), chosen), FRACTIONS
+                boxes, frame = (
+                    openimages_rows.named_boxes(packed.boxes.get(image, b""), chosen),
+                    FRACTIONS,
+                )
             else:
                 listed = labels[split, image].boxes if (split, image) in labels else []
-                boxes, frame = [box._replace(name=wanted[canonical(box.name)]) for box in listed if canonical(box.name) in wanted], UNKNOWN
-            source.images.append(LabelledImage("%s/%s" % (split, image), path, boxes, frame, SPLITS[split]))
+                boxes, frame = (
+                    [
+                        box._replace(name=wanted[canonical(box.name)])
+                        for box in listed
+                        if canonical(box.name) in wanted
+                    ],
+                    UNKNOWN,
+                )
+            source.images.append(
+                LabelledImage("%s/%s" % (split, image), path, boxes, frame, SPLITS[split])
+            )
     return source
 
 
@@ -80,7 +101,9 @@ def _find_files(root: Path) -> _Files:
     tree = _Files({}, {}, {}, [])
     paths = files_under(root)
     for path in paths:
-        split = next((part.lower() for part in path.relative_to(root).parts if part.lower() in SPLITS), "")
+        split = next(
+            (part.lower() for part in path.relative_to(root).parts if part.lower() in SPLITS), ""
+        )
         if split and is_image(path):
             tree.images.setdefault((split, path.stem), path)
             tree.folders.append(path.parent.name)
@@ -98,7 +121,9 @@ def _find_table(split: str, paths: Sequence[Path]) -> Optional[Path]:
     return next((path for path in paths if path.name in names), None)
 
 
-def _chosen_classes(categories: str, folders: Sequence[str], in_labels: Sequence[str]) -> Dict[int, str]:
+def _chosen_classes(
+    categories: str, folders: Sequence[str], in_labels: Sequence[str]
+) -> Dict[int, str]:
     """id -> name of the wanted classes, among Open Images' own."""
     if categories:
         return openimages_classes.choose(categories)

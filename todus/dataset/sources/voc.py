@@ -59,7 +59,8 @@ def read(root: Path, keep_empty: bool = False) -> LabelledSource:
     annotations = [path for path in paths if path.suffix.lower() == ".xml"]
     if not annotations:
         raise TodusError(
-            "no XML file under %s (%d images); name the folder that holds images and Pascal VOC annotations" % (root, len(images.paths))
+            "no XML file under %s (%d images); name the folder that holds images and Pascal VOC annotations"
+            % (root, len(images.paths))
         )
     sets = read_image_sets(root, paths)
     source = LabelledSource()
@@ -77,7 +78,9 @@ def read(root: Path, keep_empty: bool = False) -> LabelledSource:
         if image not in taken:
             name = images.relative(image).as_posix()
             if keep_empty:
-                source.images.append(LabelledImage(name, image, split=_split(image, images, image, sets)))
+                source.images.append(
+                    LabelledImage(name, image, split=_split(image, images, image, sets))
+                )
             else:
                 source.leave_out(name, NO_ANNOTATION, fault=False)
     source.images.sort(key=lambda labelled: labelled.name)
@@ -120,7 +123,9 @@ def parse(path: Path) -> Element:
     return root
 
 
-def image_of(path: Path, element: Element, images: ImageFolder) -> Tuple[Optional[Path], Optional[Path]]:
+def image_of(
+    path: Path, element: Element, images: ImageFolder
+) -> Tuple[Optional[Path], Optional[Path]]:
     """The image with the annotation's own name, or, where there is none, the one that <filename> names; None for the other.
 
     The own name comes first because files that are renamed together keep the old <filename>, which may now be another image's.
@@ -136,7 +141,12 @@ def image_of(path: Path, element: Element, images: ImageFolder) -> Tuple[Optiona
 
 def _labelled_image(match: _Match, images: ImageFolder, sets: Dict[str, str]) -> LabelledImage:
     split = _split(match.image, images, match.annotation, sets)
-    labelled = LabelledImage(images.relative(match.image).as_posix(), match.image, frame=_frame(match.element), split=split)
+    labelled = LabelledImage(
+        images.relative(match.image).as_posix(),
+        match.image,
+        frame=_frame(match.element),
+        split=split,
+    )
     for entry in match.element.iter():
         if _tag(entry) == "object":
             _add_boxes(labelled, entry)
@@ -153,14 +163,23 @@ def _add_boxes(labelled: LabelledImage, entry: Element) -> None:
     name = one_line(_text(entry, "name"))
     boxes = [child for child in entry if _tag(child) in ("bndbox", "bbox")]
     if not name or not boxes:
-        labelled.dropped["box of an object without a name" if boxes else "box missing in an object"] += 1
+        labelled.dropped[
+            "box of an object without a name" if boxes else "box missing in an object"
+        ] += 1
         return
     for box in boxes:
         corners = [_number(_text(box, corner)) for corner in CORNERS]
         if not all(math.isfinite(corner) for corner in corners):
             labelled.dropped[NOT_A_NUMBER] += 1
             continue
-        labelled.boxes.append(NamedBox(name, *corners, difficult=_flag(entry, "difficult"), truncated=_flag(entry, "truncated")))
+        labelled.boxes.append(
+            NamedBox(
+                name,
+                *corners,
+                difficult=_flag(entry, "difficult"),
+                truncated=_flag(entry, "truncated"),
+            )
+        )
 
 
 def _frame(element: Element) -> Tuple[float, float]:
@@ -216,11 +235,18 @@ def read_image_sets(root: Path, paths: List[Path]) -> Dict[str, str]:
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser(
-        "dataset " + SOURCE.name, "Makes a dataset of a folder of images and Pascal VOC XML files; see ./dataset-voc.sh --help."
+        "dataset " + SOURCE.name,
+        "Makes a dataset of a folder of images and Pascal VOC XML files; see ./dataset-voc.sh --help.",
     )
     parser.add_argument("folder", metavar="DIR")
     root = given_path(parser.parse_args(argv).folder)
     settings = Settings.from_environment(SOURCE.command)
     source = read(root, settings.keep_empty)
-    inputs = [path for path in files_under(root) if path.suffix.lower() in (".xml", ".txt") or is_image(path)]
-    return build(target(SOURCE, root.name), source, settings, {"files": fingerprint(inputs)}, tables=True)
+    inputs = [
+        path
+        for path in files_under(root)
+        if path.suffix.lower() in (".xml", ".txt") or is_image(path)
+    ]
+    return build(
+        target(SOURCE, root.name), source, settings, {"files": fingerprint(inputs)}, tables=True
+    )
