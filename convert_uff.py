@@ -1,4 +1,4 @@
-"""Converts an SSD to UFF, for TensorRT: python -m convert_uff --help. The work is in todus/commands/convert_uff.py."""
+"""Converts an SSD to UFF, for TensorRT: python -m convert_uff --help."""
 
 import sys
 

@@ -1,32 +1,29 @@
 #!/usr/bin/env bash
 # Usage: [VARIABLE=value ...] ./dataset-cloud.sh [DIR]
 #
-# Makes dataset/cloud/NAME of a Cloud Annotations folder: images and _annotations.json of a project of type "localization". Classes get
-# their ids in the file's order of labels; labels without a box are left out and named. When nothing has changed it says so.
+# Makes dataset/cloud/NAME from a Cloud Annotations folder: images and _annotations.json of a
+# project of type "localization". Ids follow the order of labels in that file; labels without a box
+# are left out and named. Does nothing when nothing has changed.
 #
-#   DATA_DIR       the folder, where DIR is not given; a training service sets it (docs/start.sh is such a service's script)
+#   DATA_DIR       the folder, where DIR is not given; a training service sets it (docs/start.sh)
 #   NAME           the dataset's name (default: DIR's)
-#   CATEGORIES     only these classes: "Cat Dog", with commas, or @FILE with one a line (default: all)
+#   CATEGORIES     only these classes: "Cat Dog", with commas, or @FILE, one a line (default: all)
 #   RENAME         other names for classes: "license plate=plate, Auto=car" (default: none)
-#   LABEL_MAP      a label map (.pbtxt) with ids of your own (default: ids 1..N in the file's order)
+#   LABEL_MAP      a label map (.pbtxt) with your own ids (default: ids 1..N in the file's order)
 #   KEEP_EMPTY     1: keep images without a box, as negatives (default: 0)
 #   VAL            share of the images for validation, of every class (default: 0.2)
 #   SEED           draws the split and the order (default: 0)
-#   EXIF           what the boxes were drawn on: upright or stored (default: auto, here upright, as browsers show images)
+#   EXIF           what the boxes were drawn on: upright or stored (default: auto, here upright)
 #   MAX_DROPPED    per cent of images or boxes that may be unusable (default: 5%)
 #   JOBS           processes; the bytes do not depend on it (default: 0, the cores)
 #   TODUS_HOME     where dataset/ lies (default: the repository)
 #
 # Example: NAME=pets ./dataset-cloud.sh ~/Downloads/pets
 set -euo pipefail
-
-here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-# shellcheck source=lib/common.sh
-source "$here/lib/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 main() {
-	todus_help_if_asked "$0" "$@"
-	todus_check_variables
+	todus_begin "$@"
 	todus_python -m todus.commands.dataset cloud "$@"
 }
 

@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
 # Usage: [VARIABLE=value ...] ./dataset-complete.sh
 #
-# Makes dataset/mscoco/complete: all of COCO 2017 with its 80 classes under COCO's own ids (1 to 90 with gaps).
-# It fetches 19 GB and writes as much again. It may be stopped at any time and run again: it goes on. When nothing has changed it says so.
+# Makes dataset/mscoco/complete: all of COCO 2017, its 80 classes with COCO's ids (1 to 90 with
+# gaps). Downloads 19 GB and writes as much again. It can be stopped at any time; the next run
+# resumes. Does nothing when nothing has changed.
 #
 #   NAME           dataset/mscoco/NAME in place of complete
-#   STATS_ONLY     1: only print images and boxes a class and the bytes to come; fetches the annotations, no image (default: 0)
+#   STATS_ONLY     1: print counts a class and the bytes to download; fetch no image (default: 0)
 #
 # Which images
-#   SPLITS         any of train val testdev; testdev is 6 GB more and has no boxes (default: train val)
-#   MAX_IMAGES     at most so many images with boxes a split, in proportion over the classes, or "train=2000 val=500" (default: 0, all)
+#   SPLITS         any of train val testdev; testdev: 6 GB, no boxes (default: train val)
+#   MAX_IMAGES     at most so many images with boxes a split, in proportion over the classes, or
+#                  "train=2000 val=500" (default: 0, all)
 #   SEED           draws images and their order (default: 0)
 #
 # Records
 #   SHARDS         files a split (default: 0, as many as make about 256 MB each)
-#   INCLUDE_MASKS  1: write image/object/mask too, which SSD has no use for (default: 0)
-#   VERIFY         decode: look at every pixel; structure: at each image's structure (default: structure)
+#   INCLUDE_MASKS  1: also write image/object/mask, which SSD does not use (default: 0)
+#   VERIFY         decode: check every pixel; structure: the file structure (default: structure)
 #   MAX_DROPPED    per cent of images or boxes that may be left out as damaged (default: 1%)
 #   JOBS           processes; the bytes do not depend on it (default: 0, the cores)
 #
@@ -24,20 +26,16 @@
 #   KEEP_RAW       0: remove images from raw-data once they are in records (default: 1)
 #   MAX_MISSING    per cent of images that the server may not have (default: 0.1%)
 #   CONNECTIONS    images fetched at once where they come one by one (default: 16)
-#   TIMEOUT        seconds without a byte before a connection is given up (default: 60)
-#   RETRIES        tries without a byte of progress before all is given up (default: 10)
+#   TIMEOUT        seconds without a byte before a connection is closed (default: 60)
+#   RETRIES        tries without a new byte before the download fails (default: 10)
 #   RETRY_WAIT     seconds before the first retry, doubling (default: 1)
 #
 #   TODUS_HOME     where dataset/ lies (default: the repository)
 set -euo pipefail
-
-here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-# shellcheck source=lib/common.sh
-source "$here/lib/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 main() {
-	todus_help_if_asked "$0" "$@"
-	todus_check_variables
+	todus_begin "$@"
 	todus_no_arguments "$@"
 	todus_python -m todus.commands.dataset coco complete
 }

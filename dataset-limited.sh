@@ -1,25 +1,27 @@
 #!/usr/bin/env bash
 # Usage: [VARIABLE=value ...] ./dataset-limited.sh
 #
-# Makes dataset/mscoco/limited: the COCO images that hold a wanted class, only the wanted classes' boxes, ids 1..N in COCO's order.
-# Only those images are downloaded. It may be stopped at any time and run again: it goes on. When nothing has changed it says so.
+# Makes dataset/mscoco/limited: the COCO images of the chosen classes, with only those classes'
+# boxes and ids 1..N in COCO's order. Downloads only those images. It can be stopped at any time;
+# the next run resumes. Does nothing when nothing has changed.
 #
-#   CATEGORIES     classes: "bear horse giraffe", "traffic light, dog", @FILE with one a line, or all
+#   CATEGORIES     classes: "bear horse giraffe", "traffic light, dog", @FILE, one a line, or all
 #                  (default: person bicycle car motorcycle airplane bus train truck boat)
 #   NAME           dataset/mscoco/NAME in place of limited
-#   STATS_ONLY     1: only print images and boxes a class and the bytes to come; fetches the annotations, no image (default: 0)
+#   STATS_ONLY     1: print counts a class and the bytes to download; fetch no image (default: 0)
 #
 # Which images
 #   SPLITS         any of train val (default: train val)
-#   MAX_IMAGES     at most so many images with a wanted class a split, in proportion over the classes, or "train=2000 val=500" (default: 0, all)
-#   NEGATIVES      images without a wanted class: a number, or all, for val; for others too: "train=500 val=all" (default: 0)
-#                  NEGATIVES=all evaluates as COCO does, on every val image
+#   MAX_IMAGES     at most so many images with boxes a split, in proportion over the classes, or
+#                  "train=2000 val=500" (default: 0, all)
+#   NEGATIVES      images without a chosen class: a number or all, for val; for both splits:
+#                  "train=500 val=all" (default: 0); all evaluates as COCO does, on every val image
 #   SEED           draws images and their order (default: 0)
 #
 # Records
 #   SHARDS         files a split (default: 0, as many as make about 256 MB each)
-#   INCLUDE_MASKS  1: write image/object/mask too, which SSD has no use for (default: 0)
-#   VERIFY         decode: look at every pixel; structure: at each image's structure (default: structure)
+#   INCLUDE_MASKS  1: also write image/object/mask, which SSD does not use (default: 0)
+#   VERIFY         decode: check every pixel; structure: the file structure (default: structure)
 #   MAX_DROPPED    per cent of images or boxes that may be left out as damaged (default: 1%)
 #   JOBS           processes; the bytes do not depend on it (default: 0, the cores)
 #
@@ -28,22 +30,18 @@
 #   KEEP_RAW       0: remove images from raw-data once they are in records (default: 1)
 #   MAX_MISSING    per cent of images that the server may not have (default: 0.1%)
 #   CONNECTIONS    images fetched at once (default: 16)
-#   TIMEOUT        seconds without a byte before a connection is given up (default: 60)
-#   RETRIES        tries without a byte of progress before all is given up (default: 10)
+#   TIMEOUT        seconds without a byte before a connection is closed (default: 60)
+#   RETRIES        tries without a new byte before the download fails (default: 10)
 #   RETRY_WAIT     seconds before the first retry, doubling (default: 1)
 #
 #   TODUS_HOME     where dataset/ lies (default: the repository)
 #
 # Example: NAME=animals CATEGORIES="bear horse giraffe" ./dataset-limited.sh
 set -euo pipefail
-
-here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-# shellcheck source=lib/common.sh
-source "$here/lib/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 main() {
-	todus_help_if_asked "$0" "$@"
-	todus_check_variables
+	todus_begin "$@"
 	todus_no_arguments "$@"
 	todus_python -m todus.commands.dataset coco limited
 }

@@ -1,4 +1,4 @@
-"""Detects in images, folders and videos: python -m detect --help. The work is in todus/commands/detect.py."""
+"""Detects objects in images and videos: python -m detect --help."""
 
 import sys
 

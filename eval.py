@@ -1,4 +1,4 @@
-"""COCO average precision of a model: python -m eval --help. The work is in todus/commands/evaluate.py."""
+"""COCO average precision of a model: python -m eval --help."""
 
 import sys
 

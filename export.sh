@@ -1,25 +1,23 @@
 #!/usr/bin/env bash
 # Usage: ./export.sh
 #
-# Exports a checkpoint for inference: frozen graph, SavedModel, checkpoint, pipeline.config, labels.txt and label map, into
-# model/NAME/inference-graph/. An earlier export is replaced.
+# Exports a checkpoint for inference: frozen graph, SavedModel, checkpoint, pipeline.config,
+# labels.txt and label map, into model/NAME/inference-graph/. Replaces an earlier export.
 #
 #   MODEL_DIR          the model's folder (default: choose from a list; the only one)
-#   CHECKPOINT_PREFIX  model.ckpt-N, latest, best, or pretrained: the zoo's weights limited to your classes, without training
+#   CHECKPOINT_PREFIX  model.ckpt-N, latest, best, or pretrained: the slice
 #                      (default: latest; before any training, pretrained)
-#   INPUT_TYPE         image_tensor, encoded_image_string_tensor or tf_example (default: image_tensor)
-#   INPUT_SHAPE        of image_tensor: free, fixed (the model's own input size) or HEIGHTxWIDTH (default: free)
-#   BATCH              images that go in together (default: any number)
+#   INPUT_TYPE         image_tensor, encoded_image_string_tensor or tf_example
+#                      (default: image_tensor)
+#   INPUT_SHAPE        of image_tensor: free, fixed (the model's input size) or HEIGHTxWIDTH
+#                      (default: free)
+#   BATCH              images in one batch (default: any number)
 #   SCORE_THRESHOLD    detections below it are left out (default: pipeline.config's)
 set -euo pipefail
-
-here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-# shellcheck source=lib/common.sh
-source "$here/lib/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 main() {
-	todus_help_if_asked "$0" "$@"
-	todus_check_variables
+	todus_begin "$@"
 	todus_no_arguments "$@"
 	todus_on_model todus.commands.export
 }

@@ -1,4 +1,4 @@
-"""Fetches a zoo model and limits it to the classes you need: python -m model --help. The work is in todus/commands/model.py."""
+"""Fetches a zoo model and limits it to your classes: python -m model --help."""
 
 import sys
 

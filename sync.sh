@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Usage: ./sync.sh push|pull HOST[:DIR]
 #
-# push copies the code, one model and its dataset to a server; pull brings the training and what was exported back. rsync over ssh:
-# only what differs travels, and a broken transfer goes on where it stopped. A moved tree runs at once.
+# push copies the code, one model and its dataset to a server; pull copies the training and the
+# exported files back. Uses rsync over ssh: only differences are sent, and an interrupted transfer
+# resumes.
 #
 #   HOST        as ssh takes it, or local: for a folder of this machine
 #   DIR         the folder there (default: todus, in your home)
@@ -10,23 +11,21 @@
 #   DATASET     the dataset's name (default: the one that the model was prepared for)
 #   RSYNC_RSH   the remote shell (default: ssh)
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-# shellcheck source=lib/common.sh
-source "$here/lib/common.sh"
+# An incomplete file stays in .rsync-partial, so that it never has the name of a complete one.
+options=(--archive --compress --partial-dir=.rsync-partial --relative --exclude=.rsync-partial
+	--exclude='.*.lock' --exclude='.*.part-*' --exclude='.*.scratch-*')
 
-# There is one partial-transfer folder a directory, so that a half file never takes the name of a whole one.
-options=(--archive --compress --partial-dir=.rsync-partial --relative --exclude=.rsync-partial --exclude='.*.lock' --exclude='.*.part-*' --exclude='.*.scratch-*')
-
-# dataset_of MODEL: the folder of the dataset that the model was prepared for, relative to TODUS_HOME.
+# dataset_of MODEL: the folder of the dataset that MODEL was prepared for, relative to TODUS_HOME.
 dataset_of() {
 	local name="${DATASET:-}"
-	if [[ -z "$name" ]]; then
+	[[ -n "$name" ]] ||
 		name="$(sed -n 's/^  "dataset": "\(.*\)",\{0,1\}$/\1/p' "$1/pretrained/source.json")"
-	fi
 	[[ -n "$name" ]] || todus_die "$1 was prepared without a dataset; DATASET=NAME names one"
 	[[ "$name" == */* ]] || name="mscoco/$name"
-	[[ -d "$TODUS_HOME/dataset/$name" ]] || todus_die "no dataset at $TODUS_HOME/dataset/$name; DATASET=NAME names another"
+	[[ -d "$TODUS_HOME/dataset/$name" ]] ||
+		todus_die "no dataset at $TODUS_HOME/dataset/$name; name one: DATASET=NAME"
 	echo "dataset/$name"
 }
 
@@ -34,26 +33,30 @@ push() {
 	local target="$1" model="$2" dataset
 	dataset="$(dataset_of "$TODUS_HOME/$model")" || exit 1
 	todus_say "sync: the code to $target"
-	(cd "$TODUS_REPO" && rsync "${options[@]}" --exclude=/dataset --exclude=/model --exclude=/demo/out --exclude=.git --exclude=.venv \
-		--exclude=__pycache__ --exclude='.*_cache' --exclude=.hypothesis ./ "$target/")
+	(cd "$TODUS_REPO" && rsync "${options[@]}" --exclude=/dataset --exclude=/model \
+		--exclude=/demo/out --exclude=.git --exclude=.venv --exclude=__pycache__ \
+		--exclude='.*_cache' --exclude=.hypothesis ./ "$target/")
 	todus_say "sync: $dataset and $model to $target"
-	(cd "$TODUS_HOME" && rsync "${options[@]}" --exclude='train.log*' --exclude=/"$model"/training/pid "$dataset" "$model" "$target/")
+	(cd "$TODUS_HOME" && rsync "${options[@]}" --exclude='train.log*' \
+		--exclude=/"$model"/training/pid "$dataset" "$model" "$target/")
 	todus_say "next, there: make install && MODEL_DIR=$model ./train.sh --background"
 }
 
-# pull SOURCE MODEL: everything of the model but its pretrained files, which went the other way.
+# pull SOURCE MODEL: copies the model except its pretrained files, which push has copied.
 pull() {
 	local source="$1" model="$2"
 	todus_say "sync: $model from $source"
-	(cd "$TODUS_HOME" && rsync "${options[@]}" --exclude=/"$model"/pretrained --exclude=/"$model"/training/pid "$source/./$model" ./)
+	(cd "$TODUS_HOME" && rsync "${options[@]}" --exclude=/"$model"/pretrained \
+		--exclude=/"$model"/training/pid "$source/./$model" ./)
 	todus_say "next: MODEL_DIR=$(todus_quoted "$TODUS_HOME/$model") ./train.sh --status"
 }
 
 main() {
-	todus_help_if_asked "$0" "$@"
-	todus_check_variables
-	[[ $# -eq 2 && ("$1" == push || "$1" == pull) && -n "$2" && "$2" != -* ]] || todus_usage_error "takes push or pull, and HOST[:DIR]"
-	command -v rsync >/dev/null || todus_die "rsync is not installed; install it here and on the server (apt-get install rsync)"
+	todus_begin "$@"
+	[[ $# -eq 2 && "$1" =~ ^(push|pull)$ && -n "$2" && "$2" != -* ]] ||
+		todus_usage_error "takes push or pull, and HOST[:DIR]"
+	command -v rsync >/dev/null ||
+		todus_die "rsync is not installed; here and on the server, run: apt-get install rsync"
 	local host="${2%%:*}" folder model place
 	folder="${2#"$host"}" && folder="${folder#:}" && folder="${folder:-todus}"
 	place="$host:${folder%/}"

@@ -1,4 +1,4 @@
-"""The model that a benchmark measures: MODEL_DIR, or the miniature of demo/zoo, prepared for drawn images in a folder that goes again."""
+"""The model that a benchmark measures: MODEL_DIR, or the miniature of demo/zoo."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, Iterator
+from typing import Iterator, List
 
 from demo.server import Server
 from todus import paths
@@ -18,50 +18,46 @@ NAME = "ssd_mobilenet_v1_shapes"
 
 @contextlib.contextmanager
 def model(scripts: str = "") -> Iterator[Model]:
-    """A prepared model; TODUS_HOME is set to where it lies.
+    """A prepared model; the miniature's TODUS_HOME is temporary and set in os.environ.
 
     Args:
-      scripts: what else is run on the miniature, such as "export.sh convert-onnx.sh"; a model in MODEL_DIR is taken as it is.
+      scripts: run after preparing the miniature, such as "export.sh convert-onnx.sh".
     """
     if os.environ.get("MODEL_DIR"):
         yield Model(Path(os.environ["MODEL_DIR"]).absolute()).check()
         return
     with tempfile.TemporaryDirectory(prefix="todus-bench-") as folder:
         served, home = Path(folder) / "served", Path(folder) / "home"
-        environment = dict(
-            os.environ,
-            TODUS_HOME=str(home),
-            CATEGORIES="circle, four point star",
-            PYTHON=sys.executable,
-        )
-        _run(
-            [sys.executable, "-m", "demo.shapes", str(served), "--train", "300", "--val", "600"],
-            environment,
-        )
+        variables = {
+            "TODUS_HOME": str(home),
+            "CATEGORIES": "circle, four point star",
+            "PYTHON": sys.executable,
+        }
+        python = [sys.executable, "-m"]
+        run_command(python + ["demo.shapes", str(served), "--train", "300", "--val", "600"])
         with Server(served) as server:
-            environment["COCO_URL"] = server.url
-            _run(["./dataset-limited.sh"], environment)
+            run_command(["./dataset-limited.sh"], COCO_URL=server.url, **variables)
         archive = str(paths.REPO / "demo" / "zoo" / (NAME + ".tar.gz"))
-        _run(
-            [sys.executable, "-m", "model", "-m", NAME, "-d", "limited", "--archive", archive],
-            environment,
-        )
-        for script in scripts.split():
-            _run(["./" + script], environment)
+        prepare = ["model", "-m", NAME, "-d", "limited", "--archive", archive]
+        for command in [python + prepare] + [["./" + script] for script in scripts.split()]:
+            run_command(command, **variables)
         os.environ["TODUS_HOME"] = str(home)
         yield paths.model(NAME)
 
 
-def _run(command, environment: Dict[str, str]) -> None:
-    done = subprocess.run(
-        command,
-        cwd=str(paths.REPO),
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+def run_command(command: List[str], **variables: str) -> str:
+    """Runs a command in the repository, with these environment variables; returns its stdout.
+
+    Raises TodusError when the command fails.
+    """
+    environment = dict(os.environ, **variables)
+    done = subprocess.run(command, cwd=str(paths.REPO), env=environment, capture_output=True)
     if done.returncode:
-        raise TodusError(
-            "%s failed: %s"
-            % (" ".join(command[:3]), done.stderr.decode("utf-8", "replace").strip()[-300:])
-        )
+        raise failure(command, done.stderr)
+    return done.stdout.decode("utf-8")
+
+
+def failure(command: List[str], errors: bytes) -> TodusError:
+    """The error of a failed command, with the end of its stderr."""
+    end = errors.decode("utf-8", "replace").strip()[-300:]
+    return TodusError("%s failed: %s" % (" ".join(command[:4]), end))

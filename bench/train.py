@@ -1,17 +1,16 @@
-"""What Todus's training costs a step, against a bare Estimator loop on the same config.
+"""Measures seconds per training step, against a plain Estimator loop on the same config.
 
   python -m bench.train [--steps 100] [--batch-size 8] [--repeats 3]
 
-MODEL_DIR names the model; without it the miniature is measured. The bare loop is Estimator.train on the OD API's own input and model
-function, without hooks of Todus's. Both run in turn, each in a process of its own, on a copy of the model; the first fifth of the steps is
-not counted. Prints the median seconds a step and the ratio.
+MODEL_DIR is the model (default: the miniature). The plain loop is Estimator.train with the OD API's
+own input and model functions, without Todus's hooks. Both run in turn, each in its own process on a
+copy of the model; the first fifth of the steps is not counted. Prints the median seconds per step
+and the ratio.
 """
 
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,14 +19,11 @@ from typing import List, Optional
 
 from bench import _miniature
 from todus.command import Parser, run
-from todus.errors import TodusError
-from todus.paths import Model
-
-REPO = Path(__file__).resolve().parent.parent
+from todus.paths import REPO, Model
 
 
 def timing_hook(times: List[float]):
-    """Notes in `times` when each step begins."""
+    """A hook that appends each step's start time to `times`."""
     from todus.tf import tf
 
     class Timing(tf.train.SessionRunHook):
@@ -38,7 +34,7 @@ def timing_hook(times: List[float]):
 
 
 def measure(folder: Path, way: str, steps: int, batch: int) -> float:
-    """Median seconds a step of one way, in this process."""
+    """Median seconds per step of one way ("todus" or "bare"), in this process."""
     from todus.training import hooks, trainer
     from todus.training.settings import Scoring, Settings
 
@@ -50,7 +46,15 @@ def measure(folder: Path, way: str, steps: int, batch: int) -> float:
         watch = hooks.watch_hook
 
         def watched(*arguments):
-            return _with_timing(watch(*arguments), timing_hook(times))
+            hook = watch(*arguments)
+            before_run = hook.before_run
+
+            def timed(context):
+                times.append(time.perf_counter())
+                return before_run(context)
+
+            hook.before_run = timed
+            return hook
 
         hooks.watch_hook = watched
         trainer.train(model, settings, lambda text: None)
@@ -58,18 +62,6 @@ def measure(folder: Path, way: str, steps: int, batch: int) -> float:
         _bare(model, settings, times)
     gaps = [after - before for before, after in zip(times, times[1:])][steps // 5 :]
     return statistics.median(gaps)
-
-
-def _with_timing(first, second):
-    """The hook `first`, which calls `second` before each step."""
-    before = first.before_run
-
-    def before_run(context):
-        second.before_run(context)
-        return before(context)
-
-    first.before_run = before_run
-    return first
 
 
 def _bare(model: Model, settings, times: List[float]) -> None:
@@ -85,43 +77,29 @@ def _bare(model: Model, settings, times: List[float]) -> None:
     model.training.mkdir(parents=True)
     path = model.training / "pipeline.config"
     pipeline.write(path, config)
+    run_config = tf.estimator.RunConfig(
+        str(model.training), save_checkpoints_steps=settings.save_steps, save_summary_steps=10
+    )
     made = model_lib.create_estimator_and_inputs(
-        run_config=tf.estimator.RunConfig(
-            str(model.training), save_checkpoints_steps=settings.save_steps, save_summary_steps=10
-        ),
+        run_config=run_config,
         hparams=model_hparams.create_hparams(None),
         pipeline_config_path=str(path),
         train_steps=settings.num_steps,
     )
-    made["estimator"].train(
-        made["train_input_fn"], max_steps=settings.num_steps, hooks=[timing_hook(times)]
-    )
+    hooks = [timing_hook(times)]
+    made["estimator"].train(made["train_input_fn"], max_steps=settings.num_steps, hooks=hooks)
 
 
 def child(source: Path, way: str, steps: int, batch: int) -> float:
-    """`measure` in a process of its own, on a copy."""
+    """`measure` in its own process, on a copy of the model."""
     with tempfile.TemporaryDirectory(prefix="todus-bench-") as folder:
         copy = Path(folder) / "model" / source.name
         copy.mkdir(parents=True)
         shutil.copytree(str(source / "pretrained"), str(copy / "pretrained"))
-        command = [
-            sys.executable,
-            "-m",
-            "bench.train",
-            "--way",
-            way,
-            "--steps",
-            str(steps),
-            "--batch-size",
-            str(batch),
-        ]
-        environment = dict(os.environ, PYTHONPATH=str(REPO), MODEL_DIR=str(copy))
-        done = subprocess.run(command, cwd=str(REPO), env=environment, capture_output=True)
-        if done.returncode:
-            raise TodusError(
-                "%s failed: %s" % (way, done.stderr.decode("utf-8", "replace").strip()[-300:])
-            )
-        return json.loads(done.stdout.decode().strip().split("\n")[-1])
+        command = [sys.executable, "-m", "bench.train", "--way", way]
+        command += ["--steps", str(steps), "--batch-size", str(batch)]
+        output = _miniature.run_command(command, PYTHONPATH=str(REPO), MODEL_DIR=str(copy))
+        return json.loads(output.strip().split("\n")[-1])
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -133,13 +111,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     arguments = parser.parse_args(argv)
     with _miniature.model() as model:
         if arguments.way:
-            print(
-                json.dumps(
-                    measure(model.folder, arguments.way, arguments.steps, arguments.batch_size)
-                )
-            )
-            return 0
-        compare(model.folder, arguments)
+            steps, batch = arguments.steps, arguments.batch_size
+            print(json.dumps(measure(model.folder, arguments.way, steps, batch)))
+        else:
+            compare(model.folder, arguments)
     return 0
 
 
@@ -149,14 +124,10 @@ def compare(folder: Path, arguments) -> None:
         for way, found in seconds.items():
             found.append(child(folder, way, arguments.steps, arguments.batch_size))
     medians = {way: statistics.median(found) for way, found in seconds.items()}
-    print(
-        "train: seconds a step at batch %d, median of %d runs of %d steps"
-        % (arguments.batch_size, arguments.repeats, arguments.steps)
-    )
-    for way in ("bare", "todus"):
-        print(
-            "  %-6s %.4f s, %.3f times bare" % (way, medians[way], medians[way] / medians["bare"])
-        )
+    facts = (arguments.batch_size, arguments.repeats, arguments.steps)
+    print("train: seconds per step at batch %d, median of %d runs of %d steps" % facts)
+    for way, median in medians.items():
+        print("  %-6s %.4f s, %.3f times bare" % (way, median, median / medians["bare"]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""SSD, Inception v2, COCO. Each tuple: the name in the zoo's own graph, then the one in today's exports."""
+"""SSD, Inception v2, COCO. Scope names in the zoo graph, then in current exports."""
 
 TO_FLOAT = ("ToFloat", "Cast")
 ANCHORS = ("MultipleGridAnchorGenerator/Concatenate", "Concatenate")

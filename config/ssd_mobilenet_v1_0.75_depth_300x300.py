@@ -1,4 +1,4 @@
-"""SSD, MobileNet v1 of depth 0.75, COCO. Each tuple: the name in the zoo's own graph, then the one in today's exports."""
+"""SSD, MobileNet v1 of depth 0.75, COCO. Scope names in the zoo graph, then in current exports."""
 
 TO_FLOAT = ("ToFloat", "Cast")
 ANCHORS = ("Concatenate",)

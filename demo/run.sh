@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Usage: demo/run.sh [--stage N]
 #
-# The whole way on the miniature, with the commands of the real one: a drawn COCO of "shapes" is served on loopback, filtered to two
-# classes, a zoo model that knows all of them is limited, trained a little, exported, converted and compared. Everything lands in
-# demo/out/. --stage N enters at stage N; the stages before it must have run.
+# Runs every step on a miniature COCO of drawn shapes, with the usual commands:
+# serves it on loopback, limits the dataset and a zoo model to two classes,
+# trains, exports, converts and compares. All output is in demo/out/.
+# --stage N starts at stage N; the stages before it must have run.
 #
-#   CATEGORIES       the classes (default: two of the shapes)
+#   CATEGORIES       the classes (default: circle, four point star)
 #   NUM_TRAIN_STEPS  training steps (default: 60)
-#   DEMO_HOME        where everything lands (default: demo/out)
+#   DEMO_HOME        the folder for all output (default: demo/out)
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -29,7 +30,7 @@ server=""
 title() { todus_say "" "== $* =="; }
 python() { (todus_python "$@"); }
 
-# ap_line: AP itself; python -m eval prints COCO's other eleven figures and each class too.
+# ap_line: keeps the AP of all classes from the output of python -m eval.
 ap_line() { sed -n '/Precision.*IoU=0.50:0.95 | area=   all/p'; }
 
 stop_server() { [[ -z "$server" ]] || kill "$server" 2>/dev/null || true; }
@@ -40,8 +41,7 @@ start_server() {
 	(todus_python -m demo.server "$served" 0 >"$urls" 2>"$TODUS_HOME/server.log") &
 	server=$!
 	trap stop_server EXIT
-	local tries
-	for ((tries = 0; tries < 100; tries++)); do
+	for _ in {1..100}; do
 		grep -q '^ZOO_URL=' "$urls" && break
 		sleep 0.1
 	done
@@ -64,7 +64,7 @@ main() {
 	export MODEL_DIR="$TODUS_HOME/model/$model"
 
 	if ((stage <= 1)); then
-		title "1. draw a miniature COCO and put it up with a miniature zoo"
+		title "1. draw a miniature COCO; serve it and a miniature zoo"
 		rm -rf "$TODUS_HOME/dataset" "$TODUS_HOME/model" "$results" && mkdir -p "$results"
 		python -m demo.shapes "$served" --train 300 --val 240 | tail -n 1
 		mkdir -p "$served/models/object_detection"
@@ -77,28 +77,28 @@ main() {
 		"$here/dataset-limited.sh"
 	fi
 	if ((stage <= 3)); then
-		title "3. fetch the zoo's model and limit it"
+		title "3. fetch the zoo model and limit it"
 		python -m model -m "$model" -d limited
 	fi
 	if ((stage <= 4)); then
-		title "4. the zoo's model and its slice, before any training"
+		title "4. evaluate the zoo model and its slice, before any training"
 		python -m eval -m "$model" --json "$results/zoo.json" | ap_line
 		CHECKPOINT_PREFIX=pretrained "$here/eval.sh" --json "$results/limited.json" | ap_line
 	fi
 	if ((stage <= 5)); then
-		title "5. train"
+		title "5. train and evaluate"
 		"$here/train.sh"
 		"$here/eval.sh" --json "$results/trained.json" | ap_line
 	fi
 	if ((stage <= 6)); then
-		title "6. export and convert"
+		title "6. export, convert and evaluate"
 		"$here/export.sh"
 		"$here/export-tflite.sh"
 		"$here/convert-tflite.sh"
 		python -m eval -m "$model" -i --json "$results/frozen.json" | ap_line
 		python -m eval -m "$model" --format tflite --json "$results/tflite.json" | ap_line
 	fi
-	title "7. the result"
+	title "7. compare"
 	python -m demo.summary $((SECONDS - began))
 }
 

@@ -1,13 +1,15 @@
-"""A loopback HTTP server laid out like COCO's and the zoo's, with ranges, and with faults on demand.
+"""Serves a folder over HTTP on loopback, with the paths of COCO's and the zoo's servers.
 
-    python -m demo.server ROOT [PORT]        # PORT 0, the default, takes a free one; Ctrl-C stops it
+    python -m demo.server ROOT [PORT]        # default: a free port; stop with Ctrl-C
 
 It prints two lines to export:
 
-    COCO_URL=http://127.0.0.1:PORT                             what lies under ROOT, such as /zips/val2017.zip
-    ZOO_URL=http://127.0.0.1:PORT/models/object_detection      ROOT/models/object_detection where there is one, else demo/zoo
+    COCO_URL=http://127.0.0.1:PORT                          the files under ROOT
+    ZOO_URL=http://127.0.0.1:PORT/models/object_detection   the zoo's archives
 
-GET and HEAD, keep-alive, Content-Length, ETag, Last-Modified, If-Range, and a single Range (206, 416), as an object store answers.
+The zoo's archives are those of ROOT/models/object_detection, or of demo/zoo without that folder.
+It supports GET and HEAD, keep-alive, Content-Length, ETag, Last-Modified, If-Range and a single
+Range (206, 416). Tests make it fail with a `Fault`.
 """
 
 import fnmatch
@@ -18,7 +20,7 @@ import sys
 import threading
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Tuple, Union
@@ -41,58 +43,52 @@ HTML = b"<!DOCTYPE html>\n<html><body><h1>Sign in to this network</h1></body></h
 
 @dataclass
 class Request:
-    """What was asked and what was answered."""
+    """A request and its answer.
+
+    Attributes:
+      range: the Range header as sent.
+      sent: bytes of the body written to the socket.
+    """
 
     method: str
     path: str
-    range: Optional[str]  # the Range header as sent
+    range: Optional[str]
     status: int = 0
-    sent: int = 0  # bytes of the body that went out, or are about to
+    sent: int = 0
 
 
+@dataclass
 class Fault:
-    """Something that goes wrong when `path` is asked for.
+    """A failure of the server for requests of `path`.
 
-    Args:
+    Attributes:
       path: the path on the server, such as "/zips/val2017.zip"; * and ? match as in a shell.
-      times: how many requests it strikes, None for all.
-      skip: how many requests go well before it strikes.
+      times: how many requests fail, None for all.
+      skip: how many requests succeed before the first failure.
       status: answer with this code and an empty body: 404, 503.
-      page: answer 200 with this HTML in place of the file, as a captive portal does; True for a page of the server's own.
-      content: the file's content from now on, with a new ETag: the file changed between requests.
+      page: answer 200 with this HTML instead of the file, as a captive portal does; True for HTML.
+      content: replace the file's content, with a new ETag: the file changed between requests.
       cut: close the connection after this many bytes of the body.
-      stall: wait so many seconds after `cut` bytes (0 if not given), then close the connection.
-      length: the Content-Length that is claimed; the body is the file's, as far as that allows.
+      stall: wait this many seconds after `cut` bytes (default 0), then close the connection.
+      length: send this Content-Length, and at most so many bytes of the file.
       ignore_range: answer 200 with the whole file to a Range request.
+      seen: how many requests of `path` were made.
     """
 
-    def __init__(
-        self,
-        path: str,
-        times: Optional[int] = None,
-        skip: int = 0,
-        status: Optional[int] = None,
-        page: Union[bytes, bool] = False,
-        content: Optional[bytes] = None,
-        cut: Optional[int] = None,
-        stall: float = 0.0,
-        length: Optional[int] = None,
-        ignore_range: bool = False,
-    ):
-        self.path = path
-        self.times = times
-        self.skip = skip
-        self.status = status
-        self.page = HTML if page is True else page
-        self.content = content
-        self.cut = 0 if stall and cut is None else cut
-        self.stall = stall
-        self.length = length
-        self.ignore_range = ignore_range
-        self.seen = 0
+    path: str
+    times: Optional[int] = None
+    skip: int = 0
+    status: Optional[int] = None
+    page: Union[bytes, bool] = False
+    content: Optional[bytes] = None
+    cut: Optional[int] = None
+    stall: float = 0.0
+    length: Optional[int] = None
+    ignore_range: bool = False
+    seen: int = field(default=0, init=False)
 
-    def strikes(self, path: str) -> bool:
-        """Counts a request for `path` and says whether this fault applies to it."""
+    def applies_to(self, path: str) -> bool:
+        """Counts a request of `path`; returns whether it fails."""
         if not fnmatch.fnmatchcase(path, self.path):
             return False
         self.seen += 1
@@ -107,11 +103,11 @@ class Server:
         assert server.requests["/zips/val2017.zip"] == 2
 
     Attributes:
-      url, zoo_url: what COCO_URL and ZOO_URL are set to.
+      url, zoo_url: the values for COCO_URL and ZOO_URL.
       requests: path -> number of requests.
-      bytes_sent: path -> bytes of bodies that went out.
-      log: every Request, in the order they came.
-      faults: may be changed while it runs.
+      bytes_sent: path -> bytes of bodies sent.
+      log: every Request, in order of arrival.
+      faults: may be changed while the server runs.
     """
 
     def __init__(
@@ -119,14 +115,13 @@ class Server:
         root: Union[str, Path],
         faults: Iterable[Fault] = (),
         port: int = 0,
-        zoo: Union[str, Path, None] = None,
-        talk: bool = False,
+        print_requests: bool = False,
     ):
         self.root = Path(root)
         own = self.root / ZOO_PATH.strip("/")
-        self.zoo = Path(zoo) if zoo else own if own.is_dir() else ZOO
+        self.zoo = own if own.is_dir() else ZOO
         self.faults = list(faults)
-        self.talk = talk
+        self.print_requests = print_requests
         self.log: List[Request] = []
         self.stopping = threading.Event()
         self._mutex = threading.Lock()
@@ -136,16 +131,14 @@ class Server:
         self.zoo_url = self.url + ZOO_PATH
 
     def __enter__(self) -> "Server":
-        threading.Thread(
-            target=self._listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
+        threading.Thread(target=self._listener.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
         self._listener.shutdown()
         self._listener.server_close()
-        self._listener.hang_up()
+        self._listener.close_connections()
 
     @property
     def requests(self) -> Counter:
@@ -159,23 +152,19 @@ class Server:
         return total
 
     def file(self, path: str) -> Optional[Path]:
-        """The file behind a path on the server, or None; nothing outside the two folders is served."""
+        """The file served at `path`, or None; files outside the two folders are never served."""
         parts = [part for part in path.split("/") if part]
         if any(part in (".", "..") or "\\" in part or "\0" in part for part in parts):
             return None
-        zoo = path.startswith(ZOO_PATH + "/")
-        found = (
-            (self.zoo.joinpath(*parts[2:]) if zoo else self.root.joinpath(*parts))
-            if parts
-            else self.root
-        )
+        in_zoo = path.startswith(ZOO_PATH + "/")
+        found = self.zoo.joinpath(*parts[2:]) if in_zoo else self.root.joinpath(*parts)
         return found if found.is_file() else None
 
     def fault(self, path: str) -> Optional[Fault]:
-        """The first fault that strikes this request."""
+        """Counts a request of `path`; returns the first fault that applies to it."""
         with self._mutex:
-            striking = [fault for fault in self.faults if fault.strikes(path)]
-        return striking[0] if striking else None
+            found = [fault for fault in self.faults if fault.applies_to(path)]
+        return found[0] if found else None
 
 
 class _Listener(http.server.ThreadingHTTPServer):
@@ -195,8 +184,8 @@ class _Listener(http.server.ThreadingHTTPServer):
         self._open.discard(request)
         super().shutdown_request(request)
 
-    def hang_up(self) -> None:
-        """Ends the connections that clients keep alive."""
+    def close_connections(self) -> None:
+        """Closes the connections that clients keep alive."""
         for connection in list(self._open):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
@@ -213,16 +202,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Listener
 
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
     def log_message(self, *_: object) -> None:
-        """Requests are recorded by the server itself."""
+        """Prints nothing: do_GET records the request."""
 
-    def _answer(self) -> None:
+    def do_GET(self) -> None:
         owner = self.server.owner
         path = unquote(urlsplit(self.path).path)
         request = Request(self.command, path, self.headers.get("Range"))
@@ -240,38 +223,30 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     self.wfile.write(block)
         except ConnectionError:
             self.close_connection = True
-        if owner.talk:
-            print(
-                "%s %s %s: %d, %d bytes"
-                % (self.command, path, request.range or "", request.status, request.sent),
-                file=sys.stderr,
-            )
+        if owner.print_requests:
+            facts = (self.command, path, request.range or "", request.status, request.sent)
+            print("%s %s %s: %d, %d bytes" % facts, file=sys.stderr)
+
+    do_HEAD = do_GET
 
     def _prepare(
         self, file: Optional[Path], fault: Fault
     ) -> Tuple[int, Dict[str, str], Iterable[bytes]]:
-        """Status, headers and body of the answer."""
-        if fault.status or (file is None and fault.content is None and not fault.page):
+        """Returns the status, headers and body of the answer."""
+        page = HTML if fault.page is True else fault.page
+        if fault.status or (file is None and fault.content is None and not page):
             return fault.status or 404, {"Content-Length": "0"}, ()
-        if fault.page:
-            return (
-                200,
-                {"Content-Length": str(len(fault.page)), "Content-Type": "text/html"},
-                (fault.page,),
-            )
+        if page:
+            return 200, {"Content-Length": str(len(page)), "Content-Type": "text/html"}, (page,)
+        changed = None
         if fault.content is not None:
-            size, tag, changed = (
-                len(fault.content),
-                '"changed-%x"' % zlib.crc32(fault.content),
-                None,
-            )
+            size = len(fault.content)
+            tag = '"changed-%x"' % zlib.crc32(fault.content)
         else:
             facts = file.stat()
-            size, tag, changed = (
-                facts.st_size,
-                '"%x-%x"' % (facts.st_mtime_ns, facts.st_size),
-                formatdate(facts.st_mtime, usegmt=True),
-            )
+            size = facts.st_size
+            tag = '"%x-%x"' % (facts.st_mtime_ns, size)
+            changed = formatdate(facts.st_mtime, usegmt=True)
         headers = {
             "Accept-Ranges": "bytes",
             "ETag": tag,
@@ -279,40 +254,41 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         }
         if changed:
             headers["Last-Modified"] = changed
-        heeded = not fault.ignore_range and self.headers.get("If-Range", tag) in (tag, changed)
-        span = byte_range(self.headers.get("Range"), size) if heeded else None
+        use_range = not fault.ignore_range and self.headers.get("If-Range", tag) in (tag, changed)
+        span = byte_range(self.headers.get("Range"), size) if use_range else None
         start, stop = span or (0, size)
         if span and start >= stop:
             return 416, {"Content-Range": "bytes */%d" % size, "Content-Length": "0"}, ()
         if span:
             headers["Content-Range"] = "bytes %d-%d/%d" % (start, stop - 1, size)
         headers["Content-Length"] = str(stop - start if fault.length is None else fault.length)
-        body = (
-            (fault.content[start:stop],)
-            if fault.content is not None
-            else _blocks(file, start, stop)
-        )
+        if fault.content is not None:
+            body: Iterable[bytes] = (fault.content[start:stop],)
+        else:
+            body = _blocks(file, start, stop)
         return 206 if span else 200, headers, body
 
     def _limited(self, body: Iterable[bytes], fault: Fault) -> Iterable[bytes]:
-        """The body as far as the fault lets it go; closes the connection where it is not whole."""
+        """Yields the body up to the fault's limit; closes the connection when there is one."""
         limits = [limit for limit in (fault.cut, fault.length) if limit is not None]
-        left = min(limits) if limits else None
+        if fault.stall and fault.cut is None:
+            limits.append(0)
+        left = min(limits) if limits else sys.maxsize
         for block in body:
-            yield block if left is None else block[:left]
-            left = None if left is None else left - len(block)
-            if left is not None and left <= 0:
+            yield block[:left]
+            left -= len(block)
+            if left <= 0:
                 break
-        if fault.stall:
-            self.server.owner.stopping.wait(fault.stall)
+        self.server.owner.stopping.wait(fault.stall)
         if limits:
             self.close_connection = True
 
 
 def byte_range(header: Optional[str], size: int) -> Optional[Tuple[int, int]]:
-    """First byte and the one after the last of a Range header (RFC 7233, 2.1); start >= stop where the file has no such byte.
+    """First byte and the one after the last of a Range header (RFC 7233, 2.1).
 
-    None for no header, more than one range, or one that cannot be read: such a header is to be ignored.
+    The file has no such byte where start >= stop. None where the header is to be ignored: it is
+    missing, names several ranges or cannot be parsed.
     """
     match = re.fullmatch(r"bytes=(?:(\d+)-(\d*)|-(\d+))", header or "")
     if not match:
@@ -341,18 +317,13 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser.add_argument("root", metavar="ROOT")
     parser.add_argument("port", metavar="PORT", type=int, nargs="?", default=0)
     arguments = parser.parse_args(argv)
-    if not Path(arguments.root).is_dir():
-        raise TodusError(
-            "no folder %s; make one with: python -m demo.shapes %s"
-            % (arguments.root, arguments.root)
-        )
+    root, port = arguments.root, arguments.port
+    if not Path(root).is_dir():
+        raise TodusError("no folder %s; make one with: python -m demo.shapes %s" % (root, root))
     try:
-        server = Server(arguments.root, port=arguments.port, talk=True)
+        server = Server(root, port=port, print_requests=True)
     except (OSError, OverflowError) as error:
-        raise TodusError(
-            "port %d cannot be had (%s); give another, or none for a free one"
-            % (arguments.port, error)
-        )
+        raise TodusError("cannot open port %d (%s); give another, or none" % (port, error))
     with server:
         print("COCO_URL=%s\nZOO_URL=%s" % (server.url, server.zoo_url), flush=True)
         threading.Event().wait()

@@ -2,21 +2,23 @@
 
     python -m demo.shapes OUT [--train 200] [--val 80] [--size 200x150] [--seed 1]
 
-    OUT/zips/{train,val}2017.zip                           the images, as one download
-    OUT/annotations/annotations_trainval2017.zip           annotations/instances_{train,val}2017.json
-    OUT/{train,val}2017/000000000001.jpg                   the images again, for one request an image
+    OUT/zips/{train,val}2017.zip                    the images as one download
+    OUT/annotations/annotations_trainval2017.zip    annotations/instances_{train,val}2017.json
+    OUT/{train,val}2017/000000000001.jpg            the images one by one
 
-The same arguments give the same bytes, and an image depends on the seed and its number alone, not on how many are drawn.
-Eighteen classes with ids 1 to 22; four ids stand for nothing, as ten do in COCO. As in COCO, too, a split of 8 images or more has
-a crowd (a run-length mask), an image without boxes and a grey JPEG. Polygons are whole shapes, also where another lies over them.
+The same arguments give the same bytes. An image depends only on the seed and its index, not on the
+number of images. There are eighteen classes with ids 1 to 22; four ids are unused, as ten are in
+COCO. As in COCO, a split of 8 images or more has a crowd (a run-length mask), an image without
+boxes and a greyscale JPEG. A polygon covers the whole shape, also where another shape hides it.
 """
 
 import io
 import json
+import re
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -27,14 +29,16 @@ from todus.errors import UsageError
 
 SIZE = (200, 150)
 SPLITS = ("train2017", "val2017")
-FINENESS = 3  # shapes are drawn so many times larger, for smooth edges
+FINENESS = 3  # shapes are drawn this many times larger, for smooth edges
 IMAGES_URL = "http://images.cocodataset.org"
+LICENSE_URL = "http://creativecommons.org/publicdomain/zero/1.0/"
 
 Outline = List[np.ndarray]  # polygons, each a float [N, 2] of x and y
 
 
-def _polygon(*points: Tuple[float, float]) -> Outline:
-    return [np.array(points, float)]
+def _polygon(points: str) -> Outline:
+    """One polygon, its corners as in SVG: "x,y x,y ..."."""
+    return [np.array([pair.split(",") for pair in points.split()], float)]
 
 
 def _arc(radius: float, start: float, end: float, points: int = 20) -> np.ndarray:
@@ -49,7 +53,7 @@ def _star(points: int, inner: float) -> Outline:
 
 
 def _rectangle(half_height: float) -> Outline:
-    return _polygon((-1, -half_height), (1, -half_height), (1, half_height), (-1, half_height))
+    return _polygon("-1,-{0} 1,-{0} 1,{0} -1,{0}".format(half_height))
 
 
 def _cross(arm: float = 0.34) -> Outline:
@@ -74,115 +78,60 @@ def _heart() -> Outline:
 
 
 def _moon() -> Outline:
-    """A disc without the part that a smaller disc to its right covers; both circles meet at +-50 degrees."""
+    """A disc minus a smaller disc to its right; the circles meet at +-50 degrees."""
     tip = np.sin(np.radians(50))
     inner = _arc(1, -90, 90) * [0.75, tip] * [-1, 1] + [np.cos(np.radians(50)), 0]
     return [np.concatenate([_arc(1, 50, 310), inner[1:-1]])]
 
 
+ARROW = "-1,-0.28 0.1,-0.28 0.1,-0.75 1,0 0.1,0.75 0.1,0.28 -1,0.28"
+BOLT = "-0.1,-1 0.65,-1 0.25,-0.25 0.75,-0.25 -0.4,1 -0.1,0.1 -0.6,0.1"
+BOW_TIE = _polygon("-1,-0.7 0,0 -1,0.7") + _polygon("1,-0.7 1,0.7 0,0")
+CHEVRON = "-1,-0.9 0.1,-0.9 1,0 0.1,0.9 -1,0.9 -0.1,0"
+STAIRS = "-1,1 -1,0.33 -0.33,0.33 -0.33,-0.33 0.33,-0.33 0.33,-1 1,-1 1,1"
+
+
 class Shape(NamedTuple):
+    """A class of the dataset.
+
+    Attributes:
+      hue: in degrees.
+      outline: about -1 to 1 in x and y; y grows downwards.
+      pattern: plain, striped or dotted.
+    """
+
     id: int
     name: str
     supercategory: str
-    hue: float  # degrees
-    pattern: str
-    outline: Callable[[], Outline]  # about -1 to 1 in x and y; y grows downwards
+    hue: float
+    outline: Outline
+    pattern: str = "plain"
 
 
 SHAPES = (
-    Shape(1, "circle", "round", 0, "plain", lambda: [_arc(1, 0, 360, 41)[:-1]]),
-    Shape(2, "square", "straight", 220, "plain", lambda: _rectangle(1)),
-    Shape(3, "triangle", "straight", 120, "plain", lambda: _star(3, 0.5)),
-    Shape(
-        5,
-        "diamond",
-        "straight",
-        50,
-        "plain",
-        lambda: _polygon((0, -1), (0.62, 0), (0, 1), (-0.62, 0)),
-    ),
-    Shape(6, "hexagon", "straight", 280, "plain", lambda: [_arc(1, 0, 360, 7)[:-1]]),
-    Shape(7, "cross", "straight", 0, "plain", _cross),
-    Shape(8, "ring", "round", 185, "plain", _ring),
-    Shape(10, "heart", "round", 330, "plain", _heart),
-    Shape(
-        11,
-        "arrow",
-        "pointed",
-        120,
-        "plain",
-        lambda: _polygon(
-            (-1, -0.28), (0.1, -0.28), (0.1, -0.75), (1, 0), (0.1, 0.75), (0.1, 0.28), (-1, 0.28)
-        ),
-    ),
-    Shape(13, "moon", "round", 50, "plain", _moon),
-    Shape(14, "four point star", "pointed", 220, "plain", lambda: _star(4, 0.36)),
-    Shape(15, "star", "pointed", 25, "plain", lambda: _star(5, 0.42)),
-    Shape(16, "bar", "straight", 25, "striped", lambda: _rectangle(0.28)),
-    Shape(
-        17,
-        "bow tie",
-        "pointed",
-        280,
-        "dotted",
-        lambda: _polygon((-1, -0.7), (0, 0), (-1, 0.7)) + _polygon((1, -0.7), (1, 0.7), (0, 0)),
-    ),
-    Shape(18, "dome", "round", 85, "striped", lambda: [_arc(1, 180, 360) + [0, 0.5]]),
-    Shape(
-        20,
-        "chevron",
-        "pointed",
-        185,
-        "striped",
-        lambda: _polygon((-1, -0.9), (0.1, -0.9), (1, 0), (0.1, 0.9), (-1, 0.9), (-0.1, 0)),
-    ),
-    Shape(
-        21,
-        "stairs",
-        "straight",
-        330,
-        "dotted",
-        lambda: _polygon(
-            (-1, 1),
-            (-1, 0.33),
-            (-0.33, 0.33),
-            (-0.33, -0.33),
-            (0.33, -0.33),
-            (0.33, -1),
-            (1, -1),
-            (1, 1),
-        ),
-    ),
-    Shape(
-        22,
-        "bolt",
-        "pointed",
-        85,
-        "plain",
-        lambda: _polygon(
-            (-0.1, -1),
-            (0.65, -1),
-            (0.25, -0.25),
-            (0.75, -0.25),
-            (-0.4, 1),
-            (-0.1, 0.1),
-            (-0.6, 0.1),
-        ),
-    ),
+    Shape(1, "circle", "round", 0, [_arc(1, 0, 360, 41)[:-1]]),
+    Shape(2, "square", "straight", 220, _rectangle(1)),
+    Shape(3, "triangle", "straight", 120, _star(3, 0.5)),
+    Shape(5, "diamond", "straight", 50, _polygon("0,-1 0.62,0 0,1 -0.62,0")),
+    Shape(6, "hexagon", "straight", 280, [_arc(1, 0, 360, 7)[:-1]]),
+    Shape(7, "cross", "straight", 0, _cross()),
+    Shape(8, "ring", "round", 185, _ring()),
+    Shape(10, "heart", "round", 330, _heart()),
+    Shape(11, "arrow", "pointed", 120, _polygon(ARROW)),
+    Shape(13, "moon", "round", 50, _moon()),
+    Shape(14, "four point star", "pointed", 220, _star(4, 0.36)),
+    Shape(15, "star", "pointed", 25, _star(5, 0.42)),
+    Shape(16, "bar", "straight", 25, _rectangle(0.28), "striped"),
+    Shape(17, "bow tie", "pointed", 280, BOW_TIE, "dotted"),
+    Shape(18, "dome", "round", 85, [_arc(1, 180, 360) + [0, 0.5]], "striped"),
+    Shape(20, "chevron", "pointed", 185, _polygon(CHEVRON), "striped"),
+    Shape(21, "stairs", "straight", 330, _polygon(STAIRS), "dotted"),
+    Shape(22, "bolt", "pointed", 85, _polygon(BOLT)),
 )
-OUTLINES = {shape.id: shape.outline() for shape in SHAPES}
-
-
-def categories() -> List[Dict[str, Any]]:
-    """COCO's list of categories."""
-    return [
-        {"supercategory": shape.supercategory, "id": shape.id, "name": shape.name}
-        for shape in SHAPES
-    ]
 
 
 class Drawn(NamedTuple):
-    """An image as a JPEG, and its entries in COCO's lists."""
+    """An image as a JPEG, with its entries of COCO's document."""
 
     jpeg: bytes
     image: Dict[str, Any]
@@ -205,14 +154,12 @@ def _draw(split: str, index: int, size: Tuple[int, int], random: np.random.Rando
     annotations: List[Dict[str, Any]] = []
     if index % 60 != 5:
         count = random.choice([1, 2, 3, 4, 5, 6], p=[0.15, 0.25, 0.25, 0.2, 0.1, 0.05])
-        shapes = [SHAPES[index % len(SHAPES)]] + [
-            SHAPES[each] for each in random.randint(len(SHAPES), size=count - 1)
-        ]
+        others = random.randint(len(SHAPES), size=count - 1)
         taken: List[np.ndarray] = []
         if index % 40 == 2:
             annotations.append(_crowd(picture, SHAPES[random.randint(len(SHAPES))], taken, random))
-        for shape in shapes:
-            annotations.extend(draw_object(picture, shape, taken, random))
+        for each in (index % len(SHAPES), *others):
+            annotations.extend(draw_object(picture, SHAPES[each], taken, random))
     for number, annotation in enumerate(annotations):
         annotation.update(image_id=identity, id=100 * identity + number)
     pixels = (
@@ -244,30 +191,25 @@ def _colour(hue: float, saturation: float, value: float) -> Tuple[int, int, int]
 
 def _background(width: int, height: int, random: np.random.RandomState) -> Image.Image:
     """Pale or dark clouds with some thin lines, FINENESS times larger."""
-    base = np.array(
-        _colour(random.uniform(0, 360), random.uniform(0, 0.25), random.uniform(0.25, 0.95))
-    )
-    clouds = np.clip(
-        base + random.normal(0, 18, (5, 6, 1)) + random.normal(0, 8, (5, 6, 3)), 0, 255
-    )
-    picture = Image.fromarray(clouds.astype(np.uint8)).resize(
-        (width * FINENESS, height * FINENESS), Image.BILINEAR
-    )
+    base = _colour(random.uniform(0, 360), random.uniform(0, 0.25), random.uniform(0.25, 0.95))
+    clouds = base + random.normal(0, 18, (5, 6, 1)) + random.normal(0, 8, (5, 6, 3))
+    small = Image.fromarray(np.clip(clouds, 0, 255).astype(np.uint8))
+    picture = small.resize((width * FINENESS, height * FINENESS), Image.BILINEAR)
     draw = ImageDraw.Draw(picture)
     for _ in range(random.randint(0, 7)):
         ends = random.uniform(0, 1, (2, 2)) * picture.size
-        draw.line(
-            [tuple(end) for end in ends],
-            _colour(random.uniform(0, 360), 0.3, random.uniform(0.2, 0.9)),
-            random.randint(2, 6),
-        )
+        colour = _colour(random.uniform(0, 360), 0.3, random.uniform(0.2, 0.9))
+        draw.line([tuple(end) for end in ends], colour, random.randint(2, 6))
     return picture
 
 
 def draw_object(
     picture: Image.Image, shape: Shape, taken: List[np.ndarray], random: np.random.RandomState
 ) -> List[Dict[str, Any]]:
-    """Draws a shape where there is room, and returns its annotation; none if there is no room after some tries."""
+    """Draws a shape at a random free place; returns its annotation.
+
+    Returns an empty list when twelve tries find no free place.
+    """
     width, height = picture.width / FINENESS, picture.height / FINENESS
     for _ in range(12):
         radius = min(width, height) * np.exp(random.uniform(np.log(0.12), np.log(0.32)))
@@ -294,11 +236,14 @@ def draw_object(
 def _placed(
     shape: Shape, radius: float, area: Tuple[float, float], random: np.random.RandomState
 ) -> Outline:
-    """The outline turned a little, mirrored or not, scaled and moved to a random place inside `area`, in pixels rounded to hundredths."""
+    """The outline at a random place, angle and scale inside `area`, maybe mirrored.
+
+    In pixels, rounded to hundredths; empty when the shape does not fit.
+    """
     angle = random.uniform(-0.2, 0.2)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     stretch = radius * random.uniform(0.88, 1.14, 2) * [random.choice([-1, 1]), 1]
-    outline = [polygon * stretch @ turn for polygon in OUTLINES[shape.id]]
+    outline = [polygon * stretch @ turn for polygon in shape.outline]
     left, top, right, bottom = _bounds(outline)
     room = np.array(area) - [right - left, bottom - top] - 2
     move = 1 + random.uniform(0, 1, 2) * np.maximum(room, 0) - [left, top]
@@ -318,7 +263,7 @@ def _overlap(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def polygon_area(polygon: np.ndarray) -> float:
-    """Area of a simple polygon, [N, 2] (the shoelace formula)."""
+    """Area of a simple polygon, a float [N, 2], by the shoelace formula."""
     x, y = polygon.T
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
@@ -343,16 +288,15 @@ def _paint(
                 draw.ellipse([x - step // 4, y - step // 4, x + step // 4, y + step // 4], other)
     mask = Image.new("1", patch.size)
     for polygon in outline:
-        ImageDraw.Draw(mask).polygon(
-            [tuple(point) for point in polygon * FINENESS - 0.5 - [left, top]], fill=1
-        )
+        points = polygon * FINENESS - 0.5 - [left, top]
+        ImageDraw.Draw(mask).polygon([tuple(point) for point in points], fill=1)
     picture.paste(patch, (left, top), mask)
 
 
 def _crowd(
     picture: Image.Image, shape: Shape, taken: List[np.ndarray], random: np.random.RandomState
 ) -> Dict[str, Any]:
-    """Draws many small shapes of one class in a corner of the image, and returns the one annotation that stands for all."""
+    """Draws many small shapes of one class in a corner; returns their one annotation."""
     width, height = picture.width // FINENESS, picture.height // FINENESS
     mask = Image.new("1", (width, height))
     corner = np.array([width, height]) * random.choice([0.0, 0.6], 2)
@@ -376,7 +320,10 @@ def _crowd(
 
 
 def run_lengths(mask: np.ndarray) -> List[int]:
-    """COCO's uncompressed RLE of a bool [height, width]: lengths of runs down the columns, the first of zeros."""
+    """COCO's uncompressed RLE of a bool [height, width].
+
+    Lengths of runs in column order; the first run is of zeros.
+    """
     values = np.concatenate([[False], mask.T.ravel(), [not mask[-1, -1]]])
     return np.diff(np.concatenate([[0], np.nonzero(values[1:] != values[:-1])[0]])).tolist()
 
@@ -388,58 +335,46 @@ def write(
     size: Tuple[int, int] = SIZE,
     seed: int = 1,
 ) -> None:
-    """Writes the whole layout under `out`; what is there of an earlier run is replaced."""
-    instances = {}
+    """Writes zips, annotations and images under `out`; replaces those of an earlier run."""
+    out, instances = Path(out), {}
     for split, count in zip(SPLITS, (train, val)):
         pictures = list(drawn(split, count, size, seed))
-        named = [("%s/%s" % (split, each.image["file_name"]), each.jpeg) for each in pictures]
-        with files.replacing_folder(Path(out) / split) as folder:
+        entries = [(split + "/", b"")]
+        with files.replacing_folder(out / split) as folder:
             for each in pictures:
-                (folder / each.image["file_name"]).write_bytes(each.jpeg)
-        _zip(
-            Path(out) / "zips" / (split + ".zip"), [(split + "/", b"")] + named, zipfile.ZIP_STORED
-        )
-        instances["annotations/instances_%s.json" % split] = json.dumps(
-            _instances(pictures, seed), separators=(",", ":")
-        ).encode()
-    _zip(
-        Path(out) / "annotations" / "annotations_trainval2017.zip",
-        instances.items(),
-        zipfile.ZIP_DEFLATED,
-    )
+                name = each.image["file_name"]
+                (folder / name).write_bytes(each.jpeg)
+                entries.append((split + "/" + name, each.jpeg))
+        _zip(out / "zips" / (split + ".zip"), entries, zipfile.ZIP_STORED)
+        text = json.dumps(_instances(pictures, seed), separators=(",", ":"))
+        instances["annotations/instances_%s.json" % split] = text.encode()
+    archive = out / "annotations" / "annotations_trainval2017.zip"
+    _zip(archive, instances.items(), zipfile.ZIP_DEFLATED)
 
 
 def _instances(pictures: List[Drawn], seed: int) -> Dict[str, Any]:
-    """COCO's document; images and annotations are in no order, as COCO's are."""
+    """COCO's document; images and annotations are shuffled, as they are in COCO."""
     shuffled = np.random.RandomState(seed)
     images = [each.image for each in pictures]
     annotations = [annotation for each in pictures for annotation in each.annotations]
     shuffled.shuffle(images)
     shuffled.shuffle(annotations)
+    info = {"description": "Todus shapes", "url": "", "version": "1.0", "year": 2017}
+    info.update(contributor="Todus", date_created="2017/09/01")
     return {
-        "info": {
-            "description": "Todus shapes",
-            "url": "",
-            "version": "1.0",
-            "year": 2017,
-            "contributor": "Todus",
-            "date_created": "2017/09/01",
-        },
-        "licenses": [
-            {
-                "url": "http://creativecommons.org/publicdomain/zero/1.0/",
-                "id": 1,
-                "name": "Public domain",
-            }
-        ],
+        "info": info,
+        "licenses": [{"url": LICENSE_URL, "id": 1, "name": "Public domain"}],
         "images": images,
         "annotations": annotations,
-        "categories": categories(),
+        "categories": [
+            {"supercategory": shape.supercategory, "id": shape.id, "name": shape.name}
+            for shape in SHAPES
+        ],
     }
 
 
 def _zip(path: Path, entries: Iterable[Tuple[str, bytes]], compression: int) -> None:
-    """A zip file whose bytes depend on the entries alone: no clock, no file modes of this machine."""
+    """Writes a zip whose bytes depend only on the entries: fixed times and file modes."""
     with files.replacing(path) as part, zipfile.ZipFile(str(part), "w") as archive:
         for name, content in entries:
             entry = zipfile.ZipInfo(name, (2017, 9, 1, 0, 0, 0))
@@ -450,17 +385,12 @@ def _zip(path: Path, entries: Iterable[Tuple[str, bytes]], compression: int) -> 
 
 
 def _size(text: str) -> Tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (
-        width.isdigit()
-        and height.isdigit()
-        and min(int(width), int(height)) >= 64
-        and max(int(width), int(height)) <= 4096
-    ):
-        raise UsageError(
-            "--size %s is no size; give WIDTHxHEIGHT in pixels, 64 to 4096, such as 200x150" % text
-        )
-    return int(width), int(height)
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    sides = [int(side) for side in match.groups()] if match else [0]
+    if min(sides) < 64 or max(sides) > 4096:
+        form = "WIDTHxHEIGHT in pixels, 64 to 4096, such as 200x150"
+        raise UsageError("--size %s is not a size; give %s" % (text, form))
+    return sides[0], sides[1]
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -472,14 +402,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args(argv)
     if min(arguments.train, arguments.val) < 1 or not 0 <= arguments.seed < 2**32:
-        raise UsageError(
-            "--train and --val need 1 or more, --seed a number from 0 to %d" % (2**32 - 1)
-        )
+        raise UsageError("--train and --val take 1 or more, --seed 0 to %d" % (2**32 - 1))
     write(arguments.out, arguments.train, arguments.val, _size(arguments.size), arguments.seed)
-    print(
-        "%d train and %d val images of %d classes in %s"
-        % (arguments.train, arguments.val, len(SHAPES), arguments.out)
-    )
+    facts = (arguments.train, arguments.val, len(SHAPES), arguments.out)
+    print("%d train and %d val images of %d classes in %s" % facts)
     return 0
 
 

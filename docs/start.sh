@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Usage: DATA_DIR=FOLDER RESULT_DIR=FOLDER ./start.sh
 #
-# What a training service such as Cloud Annotations' runs: it mounts a bucket with images and _annotations.json at DATA_DIR and takes away
-# what lies in RESULT_DIR. Upload this file beside a checkout of Todus (or with one below todus/), or set TODUS to its place.
+# Trains on a training service, such as that of Cloud Annotations: the service mounts
+# a bucket at DATA_DIR and saves the files in RESULT_DIR. Upload this file beside a
+# checkout of Todus or beside todus/, or set TODUS to the checkout.
 #
 #   DATA_DIR         the bucket: images and _annotations.json
-#   RESULT_DIR       gets the frozen graph, SavedModel, checkpoint, labels and the TFLite file
-#   TODUS            the checkout (default: the folder above this file, else todus/ beside it)
-#   MODEL            the zoo's name for the model (default: ssd_mobilenet_v1_coco_2018_01_28)
+#   RESULT_DIR       gets frozen graph, SavedModel, checkpoint, labels and TFLite file
+#   TODUS            the checkout (default: the folder above this file, else todus/)
+#   MODEL            a model of the zoo (default: ssd_mobilenet_v1_coco_2018_01_28)
 #   NUM_TRAIN_STEPS  steps (default: 2000)
-#   BATCH_SIZE       images a step (default: 16)
-#   PYTHON           a Python that has what Todus needs (default: the checkout's .venv, which this sets up)
+#   BATCH_SIZE       images per step (default: 16)
+#   PYTHON           a Python with Todus's packages (default: the checkout's .venv,
+#                    which this script installs)
 set -euo pipefail
 
 die() {
@@ -27,7 +29,7 @@ find_todus() {
 			return
 		fi
 	done
-	die "no checkout of Todus here; set TODUS to its place"
+	die "no checkout of Todus here; set TODUS to its folder"
 }
 
 train() {
@@ -38,10 +40,10 @@ train() {
 	export MODEL_DIR="$TODUS_HOME/model/$model"
 	NUM_TRAIN_STEPS="${NUM_TRAIN_STEPS:-2000}" BATCH_SIZE="${BATCH_SIZE:-16}" ./train.sh
 	./export.sh
-	save inference-graph
+	cp -R "$MODEL_DIR/inference-graph/." "$RESULT_DIR"
 }
 
-# A conversion that fails does not throw the training away.
+# The training's results are kept if the conversion fails.
 convert() {
 	if ./export-tflite.sh && ./convert-tflite.sh; then
 		cp "$MODEL_DIR"/*.tflite "$RESULT_DIR"
@@ -50,12 +52,9 @@ convert() {
 	fi
 }
 
-save() {
-	cp -R "$MODEL_DIR/$1/." "$RESULT_DIR"
-}
-
 main() {
-	[[ -n "${DATA_DIR:-}" && -n "${RESULT_DIR:-}" ]] || die "set DATA_DIR (images and _annotations.json) and RESULT_DIR"
+	[[ -n "${DATA_DIR:-}" && -n "${RESULT_DIR:-}" ]] ||
+		die "set DATA_DIR (images and _annotations.json) and RESULT_DIR"
 	cd "$(find_todus)"
 	export TODUS_HOME="${TODUS_HOME:-$PWD}"
 	mkdir -p "$RESULT_DIR"

@@ -1,23 +1,23 @@
 # shellcheck shell=bash
-# What the scripts share. Sourced, never run.
+# The functions of the scripts. Sourced, never run.
 
-TODUS_REPO="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+TODUS_REPO="$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 export TODUS_HOME="${TODUS_HOME:-$TODUS_REPO}"
 
-# todus_name: what the person typed, without folder and ending; begins every message.
+# todus_name: the script's name without folder and ending; begins every message.
 todus_name() {
 	local name
 	name="$(basename "$0")"
 	echo "${name%.sh}"
 }
 
-# todus_say WORDS...: to stderr, without the terminal escapes that names may hold.
+# todus_say WORDS...: prints to stderr, without control characters.
 todus_say() {
 	local text="$*"
 	printf '%s\n' "${text//[[:cntrl:]]/ }" >&2
 }
 
-# todus_quoted PATH: as a person can type it.
+# todus_quoted PATH: quoted for the shell.
 todus_quoted() { printf '%q' "$1"; }
 
 todus_die() {
@@ -30,34 +30,40 @@ todus_usage_error() {
 	exit 2
 }
 
-# todus_help_if_asked SCRIPT ARGS...: prints the header comment of SCRIPT, which is its help, when -h or --help is among ARGS.
+# todus_begin ARGS...: prints the help if ARGS have -h or --help; checks the variables.
+todus_begin() {
+	todus_help_if_asked "$0" "$@"
+	todus_check_variables
+}
+
+# todus_help_if_asked SCRIPT ARGS...: prints SCRIPT's header comment if ARGS have -h or --help.
 todus_help_if_asked() {
 	local script="$1" argument
 	shift
 	for argument in "$@"; do
-		case "$argument" in
-		-h | --help)
+		if [[ "$argument" == -h || "$argument" == --help ]]; then
 			awk 'NR == 1 { next } /^#/ { sub(/^# ?/, ""); print; next } { exit }' "$script"
 			exit 0
-			;;
-		esac
+		fi
 	done
 }
 
-# todus_no_arguments ARGS...: refuses arguments where a script takes only environment variables.
+# todus_no_arguments ARGS...: refuses arguments, for scripts that take only variables.
 todus_no_arguments() {
 	[[ $# -eq 0 ]] || todus_usage_error "does not take \"$1\""
 }
 
-# todus_check_variables [COMMAND]: stops, before anything is chosen or made, at a variable out of its range or with a name that is nearly right.
-# Any Python 3.7 or newer will do; where there is none, what runs later checks the values.
+# todus_check_variables: exits with 2 for a variable out of its range or with a misspelled name.
+# Runs under any Python 3.7 or newer; without one, the values are checked later.
 todus_check_variables() {
-	local python said code=0
+	local python output code=0 name
+	name="$(todus_name)"
 	for python in "$TODUS_REPO/.venv/bin/python" python3 python; do
 		command -v "$python" >/dev/null || continue
-		said="$(PYTHONPATH="$TODUS_REPO" "$python" -S -m todus.commands.variables "${1:-$(todus_name)}" 2>&1)" || code=$?
+		output="$(PYTHONPATH="$TODUS_REPO" "$python" -S -m todus.commands.variables "$name" 2>&1)" ||
+			code=$?
 		[[ "$code" -eq 0 || "$code" -eq 2 ]] || { code=0 && continue; }
-		[[ -z "$said" ]] || todus_say "$said"
+		[[ -z "$output" ]] || todus_say "$output"
 		[[ "$code" -eq 0 ]] || exit "$code"
 		return 0
 	done
@@ -66,7 +72,8 @@ todus_check_variables() {
 # todus_find_python: PYTHON, else the active environment's, else the repo's .venv.
 todus_find_python() {
 	if [[ -n "${PYTHON:-}" ]]; then
-		command -v "$PYTHON" || todus_die "PYTHON=$PYTHON is not a program; name a Python 3 with TensorFlow 1.15, or unset it"
+		command -v "$PYTHON" ||
+			todus_die "PYTHON=$PYTHON is not a program; name a Python with TensorFlow 1.15, or unset it"
 	elif [[ -n "${VIRTUAL_ENV:-}" && -x "$VIRTUAL_ENV/bin/python" ]]; then
 		echo "$VIRTUAL_ENV/bin/python"
 	elif [[ -n "${CONDA_PREFIX:-}" && -x "$CONDA_PREFIX/bin/python" ]]; then
@@ -78,7 +85,7 @@ todus_find_python() {
 	fi
 }
 
-# todus_python ARGS...: runs Todus's Python in the place of this script, with the repo's modules importable from any directory.
+# todus_python ARGS...: replaces this script by Todus's Python, which can import the repo's modules.
 todus_python() {
 	local python
 	python="$(todus_find_python)" || exit 1
@@ -88,31 +95,36 @@ todus_python() {
 		exec "$python" "$@"
 }
 
-# todus_choose_model: MODEL_DIR, made absolute; on a terminal a choice from the list, else the only one, else the list as an error.
+# todus_choose_model: prints the absolute path of MODEL_DIR, else of the only model, else of the one
+# chosen on the terminal; without a terminal the list of models is an error.
 todus_choose_model() {
-	local folder models=() names=()
+	local folder name models=() names=() example=ssd_mobilenet_v1_coco_2018_01_28
 	if [[ -n "${MODEL_DIR:-}" ]]; then
-		[[ -d "$MODEL_DIR" ]] || todus_die "MODEL_DIR=$MODEL_DIR is not a folder; run: python -m model -m $(todus_quoted "$(basename -- "$MODEL_DIR")") -d limited"
+		name="$(todus_quoted "$(basename -- "$MODEL_DIR")")"
+		[[ -d "$MODEL_DIR" ]] ||
+			todus_die "MODEL_DIR=$MODEL_DIR is not a folder; run: python -m model -m $name -d limited"
 		(CDPATH='' cd -- "$MODEL_DIR" && pwd)
 		return
 	fi
 	for folder in "$TODUS_HOME"/model/*/pretrained/pipeline.config; do
-		[[ -e "$folder" ]] && models+=("$(dirname "$(dirname "$folder")")")
-	done
-	for folder in ${models[@]+"${models[@]}"}; do
+		[[ -e "$folder" ]] || continue
+		folder="$(dirname "$(dirname "$folder")")"
+		models+=("$folder")
 		names+=("$(basename "$folder")")
 	done
 	case ${#models[@]} in
-	0) todus_die "no model under $TODUS_HOME/model; run: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d limited" ;;
+	0) todus_die "no model under $TODUS_HOME/model; run: python -m model -m $example -d limited" ;;
 	1) echo "${models[0]}" ;;
 	*)
-		[[ -t 0 && -t 2 ]] || todus_die "several models: ${names[*]}; choose one: export MODEL_DIR=$(todus_quoted "${models[0]}")"
+		name="$(todus_quoted "${models[0]}")"
+		[[ -t 0 && -t 2 ]] ||
+			todus_die "several models: ${names[*]}; choose one: export MODEL_DIR=$name"
 		todus_ask_model "${names[@]}"
 		;;
 	esac
 }
 
-# todus_ask_model NAMES...: a numbered list on the terminal, the chosen model's folder on stdout.
+# todus_ask_model NAMES...: shows a numbered list and prints the chosen model's folder to stdout.
 todus_ask_model() {
 	local name PS3="Model (number): "
 	select name in "$@"; do
@@ -125,7 +137,7 @@ todus_ask_model() {
 	todus_die "no model chosen; export MODEL_DIR=$(todus_quoted "$TODUS_HOME/model/$1")"
 }
 
-# todus_on_model MODULE ARGS...: chooses the model and runs todus's MODULE on it.
+# todus_on_model MODULE ARGS...: chooses the model and runs MODULE on it.
 todus_on_model() {
 	local module="$1" folder
 	shift

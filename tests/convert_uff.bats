@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# python -m convert_uff as a person types it.
+# python -m convert_uff on the command line.
 
 load helper
 
@@ -8,13 +8,13 @@ setup() {
 	PYTHON="${PYTHON:-$(command -v python)}"
 }
 
-@test "convert_uff's help tells what it takes" {
+@test "convert_uff --help lists its options" {
 	run "$PYTHON" -m convert_uff --help
 	[ "$status" -eq 0 ]
-	[[ "$output" == *"-m MODEL"* && "$output" == *"-i"* && "$output" == *"-t"* ]]
+	[[ "$output" == *"--model"* && "$output" == *"--inference-graph"* && "$output" == *"--text"* ]]
 }
 
-@test "a model that config/ does not know gets the list, in one line" {
+@test "a model without a file in config/ gets the list of those with one, in one line" {
 	run "$PYTHON" -m convert_uff -m ssd_mobilenet_v3_large_coco_2020_01_14
 	[ "$status" -eq 2 ]
 	one_line
@@ -29,7 +29,7 @@ setup() {
 	[ -z "$(ls -A "$TODUS_HOME")" ]
 }
 
-@test "a model that was not exported gets ./export.sh, and nothing is written" {
+@test "a model that is not exported gets the command that exports it, and nothing is written" {
 	fake_model ssd_mobilenet_v2_coco_2018_03_29
 	run "$PYTHON" -m convert_uff -m ssd_mobilenet_v2_coco_2018_03_29 -i
 	[ "$status" -eq 1 ]

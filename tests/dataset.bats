@@ -1,11 +1,11 @@
 #!/usr/bin/env bats
-# dataset-complete.sh and dataset-limited.sh as a person types them.
+# dataset-complete.sh and dataset-limited.sh as the user types them.
+
+bats_require_minimum_version 1.5.0
+load helper
 
 setup_file() {
-	REPO="$(cd "$BATS_TEST_DIRNAME/.." && pwd)"
-	PYTHON="${PYTHON:-$(command -v python)}"
-	export REPO PYTHON
-	export PYTHONPATH="$REPO"
+	export PYTHON="${PYTHON:-$(command -v python)}"
 	"$PYTHON" -m demo.shapes "$BATS_FILE_TMPDIR/site" --train 30 --val 20
 	"$PYTHON" -m demo.server "$BATS_FILE_TMPDIR/site" >"$BATS_FILE_TMPDIR/urls" 2>/dev/null 3>&- &
 	echo $! >"$BATS_FILE_TMPDIR/pid"
@@ -20,45 +20,39 @@ teardown_file() {
 }
 
 setup() {
+	sandbox
 	COCO_URL="$(sed -n 's/^.*COCO_URL=//p' "$BATS_FILE_TMPDIR/urls")"
-	export COCO_URL
-	export TODUS_HOME="$BATS_TEST_TMPDIR/home" RETRY_WAIT=0.1 CATEGORIES="circle, four point star"
+	export COCO_URL RETRY_WAIT=0.1 CATEGORIES="circle, four point star"
 	limited="$TODUS_HOME/dataset/mscoco/limited"
 	cd "$BATS_TEST_TMPDIR"
 }
 
-# run_apart COMMAND...: like run, with stderr apart from stdout.
-run_apart() {
-	status=0
-	"$@" >"$BATS_TEST_TMPDIR/stdout" 2>"$BATS_TEST_TMPDIR/stderr" || status=$?
-	output="$(cat "$BATS_TEST_TMPDIR/stdout")"
-	errors="$(cat "$BATS_TEST_TMPDIR/stderr")"
-}
-
 @test "dataset-limited.sh makes a dataset from anywhere and prints the next command on stdout" {
-	run_apart "$REPO/dataset-limited.sh"
+	run --separate-stderr "$REPO/dataset-limited.sh"
 	[ "$status" -eq 0 ]
 	[ "$output" = "next: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d limited" ]
-	[ "$(ls "$limited")" = "$(printf '%s\n' dataset.json label_map.pbtxt train.record-00000-of-00001 val.record-00000-of-00001)" ]
+	run ls "$limited"
+	[ "${lines[*]}" = "dataset.json label_map.pbtxt $(echo {train,val}.record-00000-of-00001)" ]
 	grep -q 'name: "four point star"' "$limited/label_map.pbtxt"
 }
 
 @test "a second run has nothing to do" {
 	"$REPO/dataset-limited.sh" 2>/dev/null
-	run_apart "$REPO/dataset-limited.sh"
+	run --separate-stderr "$REPO/dataset-limited.sh"
 	[ "$status" -eq 0 ]
-	[ "$errors" = "$limited is up to date" ]
+	[ "$stderr" = "$limited is up to date" ]
 }
 
 @test "dataset-complete.sh keeps COCO's ids" {
-	run_apart "$REPO/dataset-complete.sh"
+	local label_map="$TODUS_HOME/dataset/mscoco/complete/label_map.pbtxt"
+	run --separate-stderr "$REPO/dataset-complete.sh"
 	[ "$status" -eq 0 ]
 	[[ "$output" == *"-d complete" ]]
-	[ "$(grep -c "  id: " "$TODUS_HOME/dataset/mscoco/complete/label_map.pbtxt")" -eq 18 ]
-	grep -q "id: 22" "$TODUS_HOME/dataset/mscoco/complete/label_map.pbtxt"
+	[ "$(grep -c "  id: " "$label_map")" -eq 18 ]
+	grep -q "id: 22" "$label_map"
 }
 
-@test "verify finds no fault in what was made, and a cut shard by its name" {
+@test "verify finds no fault in a new dataset, and names a cut shard" {
 	"$REPO/dataset-limited.sh" 2>/dev/null
 	run "$PYTHON" -m todus.commands.verify "$limited"
 	[ "$status" -eq 0 ]
@@ -70,19 +64,19 @@ run_apart() {
 }
 
 @test "STATS_ONLY=1 prints a table on stdout and makes nothing" {
-	STATS_ONLY=1 run_apart "$REPO/dataset-limited.sh"
+	STATS_ONLY=1 run --separate-stderr "$REPO/dataset-limited.sh"
 	[ "$status" -eq 0 ]
 	[[ "$output" == *"four point star"*"to fetch"* ]]
 	[ ! -e "$limited" ]
 }
 
-@test "--help is the header, with every variable that the work reads" {
+@test "--help is the header, with every variable that the script reads" {
 	for script in dataset-complete.sh dataset-limited.sh; do
 		run "$REPO/$script" --help
 		[ "$status" -eq 0 ]
 		[ "${lines[0]}" = "Usage: [VARIABLE=value ...] ./$script" ]
-		for name in NAME STATS_ONLY SPLITS MAX_IMAGES SEED SHARDS INCLUDE_MASKS VERIFY MAX_DROPPED JOBS COCO_URL KEEP_RAW \
-			MAX_MISSING CONNECTIONS TIMEOUT RETRIES RETRY_WAIT TODUS_HOME; do
+		for name in NAME STATS_ONLY SPLITS MAX_IMAGES SEED SHARDS INCLUDE_MASKS VERIFY MAX_DROPPED \
+			JOBS COCO_URL KEEP_RAW MAX_MISSING CONNECTIONS TIMEOUT RETRIES RETRY_WAIT TODUS_HOME; do
 			grep -Eq "^  +$name " <<<"$output"
 		done
 	done
@@ -95,23 +89,24 @@ run_apart() {
 }
 
 @test "an unknown class stops with the nearest one" {
-	CATEGORIES="circel" run_apart "$REPO/dataset-limited.sh"
+	CATEGORIES="circel" run --separate-stderr "$REPO/dataset-limited.sh"
 	[ "$status" -eq 2 ]
-	[ "$(tail -n 1 <<<"$errors")" = 'dataset-limited: no class "circel" in COCO; did you mean circle?' ]
+	local message='no class "circel" in COCO; did you mean circle?'
+	[ "${stderr_lines[-1]}" = "dataset-limited: $message" ]
 	[ ! -e "$limited" ]
 }
 
-@test "no network is one line that says what to do" {
-	COCO_URL=http://127.0.0.1:9 run_apart "$REPO/dataset-limited.sh"
+@test "a refused connection is one line that names what to do" {
+	COCO_URL=http://127.0.0.1:9 run --separate-stderr "$REPO/dataset-limited.sh"
 	[ "$status" -eq 1 ]
-	[[ "$(tail -n 1 <<<"$errors")" == "dataset-limited: http://127.0.0.1:9/annotations/annotations_trainval2017.zip: it refuses the connection; check the network"* ]]
-	[[ "$errors" != *Traceback* ]]
+	local url="http://127.0.0.1:9/annotations/annotations_trainval2017.zip"
+	[[ "${stderr_lines[-1]}" == "dataset-limited: $url: connection refused; check the network"* ]]
+	[[ "$stderr" != *Traceback* ]]
 	[ ! -e "$limited" ]
 }
 
 @test "a home that cannot be written is one line" {
 	[ "$(id -u)" -ne 0 ] || skip "root may write everywhere"
-	mkdir "$TODUS_HOME"
 	chmod 500 "$TODUS_HOME"
 	run "$REPO/dataset-limited.sh"
 	[ "$status" -eq 1 ]
@@ -127,5 +122,6 @@ run_apart() {
 	[ "$status" -eq 0 ]
 	run "$PYTHON" -m todus.commands.verify "$limited"
 	[ "$status" -eq 0 ]
-	[[ "$output" == *"train: 163 images, 776 boxes, 0 negatives"*"val: 105 images, 387 boxes, 0 negatives"* ]]
+	[[ "$output" == *"train: 163 images, 776 boxes, 0 negatives"* ]]
+	[[ "$output" == *"val: 105 images, 387 boxes, 0 negatives"* ]]
 }

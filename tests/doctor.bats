@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# make doctor as a person types it; the mirrors are a closed port of this machine.
+# make doctor as a command; all mirrors are a closed port of this machine.
 
 load helper
 
@@ -10,27 +10,27 @@ setup() {
 	export PYTHON
 }
 
-@test "make doctor: a line a finding, remedies, 80 columns, and warnings alone exit with 0" {
+@test "make doctor prints findings with remedies in 80 columns; warnings alone exit with 0" {
 	run make -s -C "$REPO" doctor
 	[ "$status" -eq 0 ]
 	[[ "$output" == *"ok       Python 3."* ]]
-	[[ "$output" == *"warning  COCO: 127.0.0.1:9: it refuses the connection"*"-> "*"set COCO_URL"* ]]
-	[[ "${lines[-1]}" == "doctor: "*"warning"*"everything works"* ]]
+	[[ "$output" == *"warning  COCO: 127.0.0.1:9: connection refused"*"-> "*"set COCO_URL"* ]]
+	[[ "${lines[-1]}" == "doctor: "*"warning"*"every command works"* ]]
 	for line in "${lines[@]}"; do
 		[ "${#line}" -le 80 ] || [[ "$line" != *" "*" "* ]] || [[ "$line" == *"/"* ]]
 	done
 }
 
-@test "a broken model is an error, with the command that mends it, and exit code 1" {
+@test "a model without its files is an error with the command that repairs it, and exit code 1" {
 	fake_model broken
 	run "$REPO/lib/doctor.sh" --offline
 	[ "$status" -eq 1 ]
 	[[ "$output" == *"error "*"model/broken"*"-> python -m model -m broken"* ]]
 }
 
-@test "without any environment the doctor runs with python3 and says what is missing" {
+@test "without an environment the doctor runs with python3 and lists what is missing" {
 	mkdir -p "$BATS_TEST_TMPDIR/repo"
-	cp -r "$REPO/lib" "$REPO/todus" "$REPO/Makefile" "$REPO"/requirements*.txt "$BATS_TEST_TMPDIR/repo"
+	cp -r "$REPO"/{lib,todus,Makefile,requirements*.txt} "$BATS_TEST_TMPDIR/repo"
 	unset PYTHON VIRTUAL_ENV CONDA_PREFIX PYTHONPATH
 	PATH=/usr/bin:/bin run "$BATS_TEST_TMPDIR/repo/lib/doctor.sh" --offline
 	[ "$status" -eq 1 ]
@@ -38,7 +38,7 @@ setup() {
 	[[ "$output" != *Traceback* ]]
 }
 
-@test "an option that there is not is wrong usage" {
+@test "an unknown option is wrong usage" {
 	run "$REPO/lib/doctor.sh" --quick
 	[ "$status" -eq 2 ]
 	one_line

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the bats files share: the repo, a sandbox as TODUS_HOME, and stubs.
+# The helpers of the bats files: the repo, a sandbox as TODUS_HOME, and stubs.
 
 REPO="$(cd "$BATS_TEST_DIRNAME/.." && pwd)"
 export PYTHONPATH="$REPO"
@@ -10,26 +10,30 @@ sandbox() {
 	unset MODEL_DIR CHECKPOINT_PREFIX CATEGORIES NAME ZOO_URL COCO_URL
 }
 
-# fake_model NAME: what makes a folder a prepared model for the scripts.
+# fake_model NAME: makes a folder that the scripts take for a prepared model.
 fake_model() {
 	mkdir -p "$TODUS_HOME/model/$1/pretrained"
 	: >"$TODUS_HOME/model/$1/pretrained/pipeline.config"
 }
 
-# stub_python: a python that prints what it was called with, in the place of the real one.
-stub_python() {
-	mkdir -p "$BATS_TEST_TMPDIR/bin"
-	# shellcheck disable=SC2016 # the stub expands them
-	printf '%s\n' '#!/usr/bin/env bash' 'echo "MODEL_DIR=${MODEL_DIR:-} $*"' >"$BATS_TEST_TMPDIR/bin/python-stub"
-	chmod +x "$BATS_TEST_TMPDIR/bin/python-stub"
-	export PYTHON="$BATS_TEST_TMPDIR/bin/python-stub"
+# program PATH CODE: writes a bash program.
+program() {
+	printf '%s\n' '#!/usr/bin/env bash' "$2" >"$1"
+	chmod +x "$1"
 }
 
-# one_line: the last run said exactly one line.
+# stub_python: replaces Python by a program that prints MODEL_DIR and its arguments.
+stub_python() {
+	export PYTHON="$BATS_TEST_TMPDIR/python-stub"
+	# shellcheck disable=SC2016 # the stub expands them
+	program "$PYTHON" 'echo "MODEL_DIR=${MODEL_DIR:-} $*"'
+}
+
+# one_line: the last run printed exactly one line.
 # shellcheck disable=SC2154 # bats' run sets lines and output
 one_line() {
 	[[ "${#lines[@]}" -eq 1 ]] || {
-		printf 'said %d lines:\n%s\n' "${#lines[@]}" "$output"
+		printf 'printed %d lines:\n%s\n' "${#lines[@]}" "$output"
 		return 1
 	}
 }

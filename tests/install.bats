@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# How `make install` finds a Python 3.7, with fake ones, and what it says when there is none. Nothing is installed.
+# How `make install` finds a Python 3.7. The Pythons are fake, and nothing is installed.
 
 load helper
 
@@ -18,7 +18,7 @@ setup() {
 
 install() { PATH="$BATS_TEST_TMPDIR/bin" run "$BATS_TEST_TMPDIR/repo/lib/install.sh"; }
 
-# python37 PATH: a fake Python 3.7 that makes environments of itself and notes what pip is asked for.
+# python37 PATH: writes a fake Python 3.7, which copies itself as a venv and logs pip's arguments.
 python37() {
 	mkdir -p "$(dirname "$1")"
 	cat >"$1" <<'FAKE'
@@ -33,13 +33,10 @@ FAKE
 	chmod +x "$1"
 }
 
-# broken PATH: a shim that is on PATH and fails, as pyenv's does when no global version names it.
-broken() {
-	printf '%s\n' '#!/usr/bin/env bash' 'exit 127' >"$1"
-	chmod +x "$1"
-}
+# broken PATH: writes a program that fails, as pyenv's shim does without a global version.
+broken() { program "$1" 'exit 127'; }
 
-@test "a python3.7 on PATH that does not run is passed over for pyenv's" {
+@test "a python3.7 on PATH that does not run is skipped, and pyenv's is used" {
 	broken "$BATS_TEST_TMPDIR/bin/python3.7"
 	python37 "$HOME/.pyenv/versions/3.7.16/bin/python3.7"
 	install
@@ -49,7 +46,7 @@ broken() {
 	[ -L "$BATS_TEST_TMPDIR/repo/.venv/site/nets" ]
 }
 
-@test "PYTHON37 comes before all others, conda's are found too" {
+@test "conda's Python 3.7 is found, and PYTHON37 is used before it" {
 	python37 "$HOME/miniconda3/envs/old/bin/python3.7"
 	install
 	[[ "$output" == *"miniconda3/envs/old"* ]]
@@ -59,7 +56,7 @@ broken() {
 	[[ "$output" == *"at $BATS_TEST_TMPDIR/mine -> .venv"* ]]
 }
 
-@test "the second run installs nothing, changed requirements do" {
+@test "a second run installs nothing unless the requirements have changed" {
 	python37 "$BATS_TEST_TMPDIR/bin/python3.7"
 	install
 	: >"$LOG"
@@ -72,7 +69,7 @@ broken() {
 	[ -s "$LOG" ]
 }
 
-@test "none at all: one is fetched with uv" {
+@test "without a Python 3.7, uv downloads one" {
 	cat >"$BATS_TEST_TMPDIR/bin/uv" <<FAKE
 #!/usr/bin/env bash
 echo "uv \$*" >>"$LOG"
@@ -86,7 +83,7 @@ FAKE
 	grep -q '^uv python install --install-dir .* 3.7$' "$LOG"
 }
 
-@test "none, and no network either: the exact command to type" {
+@test "without a Python 3.7 and a network, the error names the command to type" {
 	broken "$BATS_TEST_TMPDIR/bin/python3"
 	install
 	[ "$status" -eq 1 ]
@@ -95,7 +92,7 @@ FAKE
 	[ ! -e "$BATS_TEST_TMPDIR/repo/.venv" ]
 }
 
-@test "a package that cannot be installed is an error, and the next run tries again" {
+@test "a package that cannot be installed is an error and leaves no stamp" {
 	python37 "$BATS_TEST_TMPDIR/bin/python3.7"
 	sed -i 's/"-m pip "\*)/"-m pip "*) exit 1;; "nothing")/' "$BATS_TEST_TMPDIR/bin/python3.7"
 	install

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# A person's own images through the scripts, as they are typed: folders with spaces, defaults, the last line, wrong usage.
+# The scripts for the user's own images, as they are typed: folders with spaces, defaults, errors.
 
 load helper
 
@@ -10,7 +10,7 @@ setup() {
 	mine="$BATS_TEST_TMPDIR/my pictures/Räccoon & co"
 }
 
-# draw KIND: a folder of ten images with boxes, as own_images.py draws them.
+# draw KIND: draws ten images with boxes in $mine.
 draw() {
 	local python
 	python="$(bash -c 'source "$0/lib/common.sh"; todus_find_python' "$REPO")"
@@ -26,12 +26,17 @@ own.voc_folder(root, 10)
 if kind == "cloud":
     for path in root.glob("*.xml"):
         path.unlink()
-    boxes = {"i%02d.jpg" % n: [{"x": 0.1, "y": 0.2, "x2": 0.5, "y2": 0.75, "label": "cat"}] for n in range(10)}
-    own.write(root / "_annotations.json", json.dumps({"type": "localization", "labels": ["dog", "cat"], "annotations": boxes}))
+    box = {"x": 0.1, "y": 0.2, "x2": 0.5, "y2": 0.75, "label": "cat"}
+    boxes = {path.name: [box] for path in root.glob("*.jpg")}
+    value = {"type": "localization", "labels": ["dog", "cat"], "annotations": boxes}
+    own.write(root / "_annotations.json", json.dumps(value))
 PYTHON
 }
 
-next_command() { [ "${lines[-1]}" = "next: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d $1" ]; }
+# next_command DATASET: the last line of the output is the next command.
+next_command() {
+	[ "${lines[-1]}" = "next: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d $1" ]
+}
 
 @test "dataset-voc.sh takes a folder with spaces, from any directory, and prints the next command" {
 	draw voc
@@ -45,20 +50,21 @@ next_command() { [ "${lines[-1]}" = "next: python -m model -m ssd_mobilenet_v1_c
 	[ "$(ls -A "$TODUS_HOME/dataset/voc")" = rac ]
 }
 
-@test "the name defaults to the folder's, made fit for a path" {
+@test "the name defaults to the folder's, without characters unfit for a path" {
 	draw voc
 	run "$REPO/dataset-voc.sh" "$mine"
 	[ "$status" -eq 0 ]
 	next_command voc/Räccoon-co
 }
 
-@test "dataset-csv.sh takes back what dataset-voc.sh wrote" {
+@test "dataset-csv.sh reads the CSV files of dataset-voc.sh" {
 	draw voc
 	NAME=rac run "$REPO/dataset-voc.sh" "$mine"
-	NAME=back run "$REPO/dataset-csv.sh" "$TODUS_HOME"/dataset/voc/rac/t*_labels.csv "$mine"
+	cd "$TODUS_HOME/dataset"
+	NAME=back run "$REPO/dataset-csv.sh" voc/rac/t*_labels.csv "$mine"
 	[ "$status" -eq 0 ]
 	next_command csv/back
-	cmp "$TODUS_HOME/dataset/voc/rac/train_labels.csv" "$TODUS_HOME/dataset/csv/back/train_labels.csv"
+	cmp {voc/rac,csv/back}/train_labels.csv
 }
 
 @test "dataset-cloud.sh reads DATA_DIR" {
@@ -69,7 +75,7 @@ next_command() { [ "${lines[-1]}" = "next: python -m model -m ssd_mobilenet_v1_c
 	next_command cloud/job
 }
 
-@test "dataset-merge.sh joins two datasets" {
+@test "dataset-merge.sh merges two datasets" {
 	draw voc
 	NAME=one run "$REPO/dataset-voc.sh" "$mine"
 	draw cloud
@@ -79,10 +85,11 @@ next_command() { [ "${lines[-1]}" = "next: python -m model -m ssd_mobilenet_v1_c
 	next_command merged/both
 }
 
-@test "a wrong class of Open Images gets the nearest names, before any download" {
+@test "an unknown class of Open Images stops with the nearest names before any download" {
 	CATEGORIES=Polr_bear OPENIMAGES_URL=http://127.0.0.1:9 run "$REPO/dataset-openimages.sh"
 	[ "$status" -eq 2 ]
-	[[ "$output" == 'dataset-openimages: no class "Polr_bear" in Open Images; did you mean Polar bear'* ]]
+	local message='no class "Polr_bear" in Open Images; did you mean Polar bear'
+	[[ "$output" == "dataset-openimages: $message"* ]]
 	one_line
 }
 
@@ -97,7 +104,7 @@ next_command() { [ "${lines[-1]}" = "next: python -m model -m ssd_mobilenet_v1_c
 	[ "$output" = "dataset-voc: VAL=2: give a number between 0 and 1, such as 0.2" ]
 }
 
-@test "a folder that is not there is one line, exit 1, and nothing is written" {
+@test "a missing folder is one line, exit code 1, and nothing is written" {
 	run "$REPO/dataset-voc.sh" /nowhere
 	[ "$status" -eq 1 ]
 	one_line

@@ -1,159 +1,181 @@
 #!/usr/bin/env bats
-# The newcomer's first hour: each command of README.md's bash blocks as it is written, in order, in one session at a terminal, in a clean
-# checkout whose path has spaces and umlauts. COCO and the zoo are drawn ones on loopback (readme_world.py); readme_session.py types, and
-# lists what is not run as it is written, with the reason.
+# Runs each command of README.md's bash blocks as written, in order, in one terminal session, in a
+# clean checkout whose path has spaces and umlauts. A loopback server has a drawn COCO and the
+# zoo's models (readme_world.py). readme_session.py lists the commands that are not run as written.
 
 load helper
 
+MODEL=ssd_mobilenet_v1_coco_2018_01_28
+
 setup_file() {
 	PYTHON="$(bash -c 'source "$0/lib/common.sh"; todus_find_python' "$REPO")"
-	export PYTHON CHECKOUT="$BATS_FILE_TMPDIR/a path with space/Geräte und Küche/todus" RESULTS="$BATS_FILE_TMPDIR/results"
+	export PYTHON RESULTS="$BATS_FILE_TMPDIR/results"
+	export CHECKOUT="$BATS_FILE_TMPDIR/a path with space/Geräte und Küche/todus"
 	clean_checkout
 	"$PYTHON" "$BATS_TEST_DIRNAME/helpers/readme_world.py" draw "$BATS_FILE_TMPDIR/served"
 	"$PYTHON" "$BATS_TEST_DIRNAME/helpers/readme_world.py" environment "$CHECKOUT/.venv"
 	photos=("$BATS_FILE_TMPDIR"/served/val2017/*.jpg)
 	cp "${photos[0]}" "$CHECKOUT/photo.jpg"
 	serve
-	(first_hour)
+	(type_commands)
 }
 
 teardown_file() { kill "$(cat "$BATS_FILE_TMPDIR/server.pid")"; }
 
-# own_files: what git knows of the work tree, and what it would take in; without git, what is not installed, made or fetched.
+# own_files: the files that git tracks or would add; without git, all but installed and made ones.
 own_files() {
-	git ls-files -z --cached --others --exclude-standard 2>/dev/null ||
-		find . \( -path './.venv*' -o -path ./.python37 -o -path ./dataset -o -path ./model -o -path ./demo/out -o -name __pycache__ \) -prune -o -type f -print0
+	git ls-files -z --cached --others --exclude-standard 2>/dev/null || find . \
+		\( -path './.venv*' -o -path ./.python37 -o -path ./dataset -o -path ./model \
+		-o -path ./demo/out -o -name __pycache__ \) -prune -o -type f -print0
 }
 
 clean_checkout() {
 	mkdir -p "$CHECKOUT"
 	(cd "$REPO" && own_files | xargs -0 -r ls -d 2>/dev/null | tar -c -T -) | tar -x -C "$CHECKOUT"
-	(cd "$CHECKOUT" && find . -type f ! -path './.venv/*' -print0 | sort -z | xargs -0 cksum >"$BATS_FILE_TMPDIR/before")
+	(cd "$CHECKOUT" && find . -type f -print0 | sort -z | xargs -0 cksum) >"$BATS_FILE_TMPDIR/before"
 }
 
 serve() {
-	(exec "$PYTHON" -m demo.server "$BATS_FILE_TMPDIR/served" 0 >"$BATS_FILE_TMPDIR/urls" 2>/dev/null) 3>&- &
+	local urls="$BATS_FILE_TMPDIR/urls"
+	"$PYTHON" -m demo.server "$BATS_FILE_TMPDIR/served" >"$urls" 2>/dev/null 3>&- &
 	echo $! >"$BATS_FILE_TMPDIR/server.pid"
-	for _ in $(seq 100); do grep -q ZOO_URL "$BATS_FILE_TMPDIR/urls" && break || sleep 0.1; done
-	COCO_URL="$(sed -n 's/^COCO_URL=//p' "$BATS_FILE_TMPDIR/urls")"
-	ZOO_URL="$(sed -n 's/^ZOO_URL=//p' "$BATS_FILE_TMPDIR/urls")"
+	for _ in {1..100}; do grep -q ZOO_URL "$urls" && break || sleep 0.1; done
+	COCO_URL="$(sed -n 's/^COCO_URL=//p' "$urls")"
+	ZOO_URL="$(sed -n 's/^ZOO_URL=//p' "$urls")"
 	export COCO_URL ZOO_URL
 }
 
-# first_hour: the session, with little to train.
-first_hour() {
-	local python="$PYTHON"
-	unset PYTHON VIRTUAL_ENV CONDA_PREFIX PYTHONPATH TODUS_HOME MODEL_DIR CHECKPOINT_PREFIX CATEGORIES NAME
+# type_commands: runs the session, with two training steps.
+type_commands() {
+	local python="$PYTHON" session="$BATS_TEST_DIRNAME/helpers/readme_session.py"
+	unset PYTHON VIRTUAL_ENV CONDA_PREFIX PYTHONPATH
+	unset TODUS_HOME MODEL_DIR CHECKPOINT_PREFIX CATEGORIES NAME
 	export NUM_TRAIN_STEPS=2 BATCH_SIZE=2 LOG_STEPS=1
-	"$python" "$BATS_TEST_DIRNAME/helpers/readme_session.py" "$REPO/README.md" "$CHECKOUT" "$RESULTS" 3>&-
+	"$python" "$session" "$REPO/README.md" "$CHECKOUT" "$RESULTS" 3>&-
 }
 
-# records EXPRESSION: prints what a Python expression over the list of records gives; fails where that is not empty.
-records() {
+# no_records EXPRESSION: fails, and prints its items, when a Python expression over the list of
+# records is not empty. output(r, PATTERN) finds a pattern in a record's output.
+no_records() {
 	"$PYTHON" - "$RESULTS" "$1" <<-'CODE'
 		import json, os, re, shlex, sys
 		from pathlib import Path
+		from tests.helpers.readme_session import EXCEPTIONS
 
-		records = [json.loads(path.read_text()) for path in sorted(Path(sys.argv[1]).glob("*.json"))]
-		found = eval(sys.argv[2], dict(globals(), records=records))
-		for each in found:
-		    print(each)
+		def output(record, pattern):
+		    return re.findall("(?m)" + pattern, record["output"])
+
+		paths = sorted(Path(sys.argv[1]).glob("*.json"))
+		records = [json.loads(path.read_text()) for path in paths]
+		assert records
+		found = eval(sys.argv[2])
+		print(*found, sep="\n")
 		sys.exit(bool(found))
 	CODE
 }
 
-# went_well SECTION: it has commands, and each that was run exited with 0.
-went_well() {
+# succeeds SECTION: it has commands, and each of them exited with 0.
+succeeds() {
 	grep -lF "\"section\": \"$1\"" "$RESULTS"/*.json
-	records "[(r['command'], r['status'], r['said']) for r in records if r['section'] == '$1' and r['run'] and r['status'] != 0]"
+	no_records "[r for r in records if r['section'] == '$1' and r['run'] and r['status'] != 0]"
 }
 
-@test "a limited model, before anything else" { went_well "Todus"; }
+@test "a limited model, before anything else" { succeeds "Todus"; }
 
-@test "Install" { went_well "Install"; }
+@test "Install" { succeeds "Install"; }
 
-@test "1. The dataset" { went_well "1. The dataset"; }
+@test "1. The dataset" { succeeds "1. The dataset"; }
 
-@test "2. The model" { went_well "2. The model"; }
+@test "2. The model" { succeeds "2. The model"; }
 
-@test "3. How good is it?" { went_well "3. How good is it?"; }
+@test "3. Evaluate" { succeeds "3. Evaluate"; }
 
-@test "4. Train" { went_well "4. Train"; }
+@test "4. Train" { succeeds "4. Train"; }
 
-@test "5. Export" { went_well "5. Export"; }
+@test "5. Export" { succeeds "5. Export"; }
 
-@test "6. Convert" { went_well "6. Convert"; }
+@test "6. Convert" { succeeds "6. Convert"; }
 
-@test "7. Look" { went_well "7. Look"; }
+@test "7. Detect" { succeeds "7. Detect"; }
 
-@test "no section with commands is left out, and every command came to its end" {
-	records "sorted(set(r['section'] for r in records) - set(re.findall(r'went_well \"(.*?)\"; }', open('$BATS_TEST_FILENAME').read())))"
-	[ "$(find "$RESULTS" -name '*.json' | wc -l)" -eq "$(grep -c "begin" "$RESULTS/session.bash")" ]
+@test "every section with commands has a test, and every command ended" {
+	no_records "sorted({r['section'] for r in records}
+		- set(re.findall(r'succeeds \"(.*?)\"; }', Path('$BATS_TEST_FILENAME').read_text())))"
+	[ "$(find "$RESULTS" -name '*.json' | wc -l)" -eq "$(grep -c begin "$RESULTS/session.bash")" ]
 }
 
 @test "each exception is a command of the README" {
-	"$PYTHON" -c 'import sys; sys.path.insert(0, sys.argv[1]); from tests.helpers import readme_session as s; from pathlib import Path
-known = {s.bare(each.text) for each in s.commands(Path(sys.argv[2]).read_text(encoding="utf-8"))}
-sys.exit("not in README.md: %s" % (set(s.EXCEPTIONS) - known) if set(s.EXCEPTIONS) - known else 0)' "$REPO" "$REPO/README.md"
+	no_records "sorted(set(EXCEPTIONS) - {r['command'] for r in records})"
 }
 
-@test "each step of the way ends with the next command" {
-	records "[r['command'] for r in records if re.match(r'make limited|\./dataset-|python -m model|\./train.sh$|\./export|\./convert', r['command']) and not re.search(r'(?m)^next: ', r['said'])]"
+@test "each step ends with the next command" {
+	no_records "[r['command'] for r in records if not output(r, '^next: ') and re.match(
+		r'make limited|\./dataset-|python -m model|\./train.sh$|\./export|\./convert', r['command'])]"
 }
 
-@test "the next command can be typed as it is printed, although the path has spaces" {
-	records "[(r['command'], line) for r in records for line in re.findall(r'(?m)^(?:next|follow|ask|stop): .*MODEL_DIR=.*', r['said'])
-		if not any(word.startswith('MODEL_DIR=') and os.path.isdir(word[10:]) for word in shlex.split(line))]"
+@test "the next command can be typed as printed, although the path has spaces" {
+	no_records "[(r['command'], line) for r in records
+		for line in output(r, '^(?:next|follow|ask|stop): .*MODEL_DIR=.*')
+		if not any(word.startswith('MODEL_DIR=') and os.path.isdir(word[10:])
+			for word in shlex.split(line))]"
 }
 
-@test "nobody saw a traceback or a warning" {
-	records "[(r['command'], line) for r in records for line in re.findall(r'(?im)^.*(?:traceback|warning).*$', r['said'])]"
+@test "no command prints a traceback or a warning" {
+	no_records "[(r['command'], line) for r in records
+		for line in output(r, '(?i)^.*(?:traceback|warning).*$')]"
 }
 
-@test "the slice scores as the zoo's graph, to the last figure printed" {
-	records "[scores for scores in [[re.findall(r'(?m)^ A.*$', r['said']) for r in records if r['section'].startswith('3.')]] if len(scores) != 2 or scores[0] != scores[1] or not scores[0]]"
+@test "the slice scores as the zoo's graph, to the last digit printed" {
+	no_records "[found for found in
+		[[output(r, '^ A.*$') for r in records if r['section'].startswith('3.')]]
+		if len(found) != 2 or found[0] != found[1] or not found[0]]"
 }
 
-@test "the directories are those the README shows, with the classes typed" {
-	for path in dataset/mscoco/{complete,limited}/{train.record-00000-of-00001,val.record-00000-of-00001,label_map.pbtxt,dataset.json} dataset/mscoco/raw-data; do
-		[ -e "$CHECKOUT/$path" ] || { echo "missing: $path" && false; }
-	done
-	model="$CHECKOUT/model/ssd_mobilenet_v1_coco_2018_01_28"
-	for path in pretrained/{pipeline.config,zoo-pipeline.config,limited} training/{model.ckpt-2.index,run.json,train.log} \
-		inference-graph/{frozen_inference_graph.pb,saved_model,labels.txt,tflite_graph.pb} detections/photo.png \
-		ssd_mobilenet_v1_coco_2018_01_28.{tflite,onnx,uff}; do
-		[ -e "$model/$path" ] || { echo "missing: $path" && false; }
-	done
-	[ "$(cat "$model/inference-graph/labels.txt")" = $'horse\nbear\ngiraffe' ]
-}
-
-@test "Todus's own files are as they were, and nothing lies beside them but dataset/, model/ and the logs" {
+@test "the directories are those of the README, and the classes are those typed" {
 	cd "$CHECKOUT"
-	cut -d' ' -f3- "$BATS_FILE_TMPDIR/before" | tr '\n' '\0' | xargs -0 cksum | diff - "$BATS_FILE_TMPDIR/before"
-	find . -type f ! -path './.venv*' ! -path './dataset/*' ! -path './model/*' ! -name '*.pyc' ! -name 'output[12].log' ! -name photo.jpg |
-		sort >"$BATS_TEST_TMPDIR/after"
-	cut -d' ' -f3- "$BATS_FILE_TMPDIR/before" | sort | diff - "$BATS_TEST_TMPDIR/after"
+	ls -d dataset/mscoco/raw-data dataset/mscoco/{complete,limited}/{label_map.pbtxt,dataset.json} \
+		dataset/mscoco/{complete,limited}/{train,val}.record-00000-of-00001
+	cd "model/$MODEL"
+	ls -d pretrained/{pipeline.config,zoo-pipeline.config,frozen_inference_graph.pb} \
+		pretrained/limited/model.ckpt.index training/{model.ckpt-2.index,run.json,train.log} \
+		inference-graph/{frozen_inference_graph.pb,labels.txt,tflite_graph.pb} \
+		inference-graph/saved_model/saved_model.pb detections/photo.png \
+		"$MODEL".{tflite,tflite.json,onnx,uff}
+	[ "$(cat inference-graph/labels.txt)" = $'horse\nbear\ngiraffe' ]
 }
 
-@test "what the README names between its blocks runs as well" {
+@test "the checkout's files are unchanged; new ones are only dataset/, model/ and the logs" {
+	cd "$CHECKOUT"
+	local before="$BATS_FILE_TMPDIR/before"
+	cut -d' ' -f3- "$before" | tr '\n' '\0' | xargs -0 cksum | diff - "$before"
+	find . -type f ! -path './.venv*' ! -path './dataset/*' ! -path './model/*' ! -name '*.pyc' \
+		! -name 'output[12].log' ! -name photo.jpg | sort >"$BATS_TEST_TMPDIR/after"
+	cut -d' ' -f3- "$before" | sort | diff - "$BATS_TEST_TMPDIR/after"
+}
+
+@test "the training in the background continues the run, which is at its last step" {
+	grep -q 'nothing to do' "$CHECKOUT/output2.log"
+}
+
+@test "commands in the README's text run as well" {
 	cd "$CHECKOUT"
 	unset PYTHONPATH TODUS_HOME CHECKPOINT_PREFIX NAME
-	model=ssd_mobilenet_v1_coco_2018_01_28
-	export MODEL_DIR="model/$model" CATEGORIES="bear horse giraffe"
+	export MODEL_DIR="model/$MODEL" CATEGORIES="bear horse giraffe"
 	STATS_ONLY=1 ./dataset-limited.sh | grep -q '^giraffe '
-	"$PYTHON" -m model --list | grep -q "^$model "
-	"$PYTHON" -m model -m "$model" --summary
-	"$PYTHON" -m eval -m "$model" -i -c bear horse --json "$BATS_TEST_TMPDIR/ap.json"
+	"$PYTHON" -m model --list | grep -q "^$MODEL "
+	"$PYTHON" -m model -m "$MODEL" --summary
+	"$PYTHON" -m eval -m "$MODEL" -i -c bear horse --json "$BATS_TEST_TMPDIR/ap.json"
 	grep -q '"bear"' "$BATS_TEST_TMPDIR/ap.json"
 	./train.sh --plot
 	[ -s "$MODEL_DIR/training/curves.png" ]
-	make history | grep -q "^$model "
-	make report "MODEL=$model"
+	make history | grep -q "^$MODEL "
+	make report "MODEL=$MODEL"
 	[ -s "$MODEL_DIR/report.html" ]
 }
 
-@test "a TODUS_HOME elsewhere, with umlauts, where the locale knows none: dataset to UFF and TFLite, of another model" {
-	export TODUS_HOME="$BATS_TEST_TMPDIR/Geräte und Küche" LC_ALL=C CATEGORIES="person giraffe" MODEL=ssd_inception_v2_coco_2018_01_28
+@test "TODUS_HOME elsewhere, with umlauts in an ASCII locale: from dataset to UFF and TFLite" {
+	export TODUS_HOME="$BATS_TEST_TMPDIR/Geräte und Küche" LC_ALL=C CATEGORIES="person giraffe"
+	MODEL=ssd_inception_v2_coco_2018_01_28
 	mkdir -p "$TODUS_HOME"
 	unset MODEL_DIR CHECKPOINT_PREFIX NAME PYTHONPATH
 	cd /
@@ -165,7 +187,8 @@ sys.exit("not in README.md: %s" % (set(s.EXCEPTIONS) - known) if set(s.EXCEPTION
 	./export-tflite.sh
 	./convert-tflite.sh
 	"$PYTHON" -m detect -m "$MODEL" --format tflite photo.jpg
-	[ -s "$TODUS_HOME/model/$MODEL/$MODEL.uff" ]
-	[ -s "$TODUS_HOME/model/$MODEL/detections/photo.png" ]
-	[ "$(cat "$TODUS_HOME/model/$MODEL/inference-graph/labels.txt")" = $'person\ngiraffe' ]
+	cd "$TODUS_HOME/model/$MODEL"
+	[ -s "$MODEL.uff" ]
+	[ -s detections/photo.png ]
+	[ "$(cat inference-graph/labels.txt)" = $'person\ngiraffe' ]
 }

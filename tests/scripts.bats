@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The shell side of the scripts: help, the choice of a model, the choice of a Python. No Python of Todus's runs here.
+# The shell part of the scripts: help, the choice of a model and of a Python. Python is a stub.
 
 load helper
 
@@ -8,7 +8,7 @@ setup() {
 	stub_python
 }
 
-@test "the help of every script is its header, and lists each variable with a default" {
+@test "every script has a help text" {
 	for script in "$REPO"/*.sh; do
 		run "$script" --help
 		[ "$status" -eq 0 ]
@@ -17,37 +17,39 @@ setup() {
 	done
 }
 
-@test "a script takes no arguments it does not know" {
+@test "an unknown argument is a usage error" {
 	run "$REPO/export.sh" --steps 5
 	[ "$status" -eq 2 ]
 	[[ "$output" == "export: "* ]]
 	one_line
 }
 
-@test "the only model is taken without a question" {
+@test "the only model is used without a question" {
 	fake_model one
 	run "$REPO/export.sh"
 	[ "$output" = "MODEL_DIR=$TODUS_HOME/model/one -m todus.commands.export" ]
 }
 
-@test "several models and no terminal: the list, and what to type" {
+@test "several models without a terminal: the error lists them and names what to type" {
 	fake_model one
 	fake_model two
 	run "$REPO/export.sh" </dev/null
 	[ "$status" -eq 1 ]
-	[ "$output" = "export: several models: one two; choose one: export MODEL_DIR=$TODUS_HOME/model/one" ]
+	[ "${output%: export *}" = "export: several models: one two; choose one" ]
+	[ "${output##*: }" = "export MODEL_DIR=$TODUS_HOME/model/one" ]
 }
 
-@test "several models under nohup: the list in the log, and nothing runs" {
+@test "several models under nohup: the error is on stderr, and nothing runs" {
 	fake_model one
 	fake_model two
-	nohup "$REPO/export.sh" >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" </dev/null || status=$?
+	cd "$BATS_TEST_TMPDIR"
+	nohup "$REPO/export.sh" >out 2>err </dev/null || status=$?
 	[ "$status" -eq 1 ]
-	[ ! -s "$BATS_TEST_TMPDIR/out" ]
-	grep -q '^export: several models: one two' "$BATS_TEST_TMPDIR/err"
+	[ ! -s out ]
+	grep -q '^export: several models: one two' err
 }
 
-@test "several models on a terminal: a numbered list, and a wrong answer is asked again" {
+@test "several models on a terminal: a numbered list, and a wrong number is asked again" {
 	command -v script >/dev/null || skip "no script(1) for a terminal"
 	fake_model one
 	fake_model two
@@ -63,31 +65,31 @@ setup() {
 	[[ "$output" == *"MODEL_DIR=$TODUS_HOME/model/two -m todus.commands.export"* ]]
 }
 
-@test "no model: the command that makes one" {
+@test "no model: the error names the command that makes one" {
 	run "$REPO/export.sh"
 	[ "$status" -eq 1 ]
 	[[ "$output" == *"no model under $TODUS_HOME/model; run: python -m model -m "* ]]
 	one_line
 }
 
-@test "MODEL_DIR that is no folder" {
+@test "MODEL_DIR that is not a folder is an error" {
 	MODEL_DIR=/nowhere/else run "$REPO/export.sh"
 	[ "$status" -eq 1 ]
-	[[ "$output" == "export: MODEL_DIR=/nowhere/else is not a folder; run: python -m model -m else -d limited" ]]
+	[ "${output%; run: *}" = "export: MODEL_DIR=/nowhere/else is not a folder" ]
+	[ "${output#*; run: }" = "python -m model -m else -d limited" ]
 }
 
-@test "MODEL_DIR relative to where the person is, with a space" {
+@test "MODEL_DIR may be relative and have a space" {
 	fake_model "a b"
 	cd "$TODUS_HOME/model"
 	MODEL_DIR="a b" run "$REPO/export.sh"
 	[ "$output" = "MODEL_DIR=$TODUS_HOME/model/a b -m todus.commands.export" ]
 }
 
-@test "PYTHON, then an active environment" {
+@test "PYTHON is used before an active environment; a PYTHON that does not exist is an error" {
 	fake_model one
 	mkdir -p "$BATS_TEST_TMPDIR/venv/bin"
-	printf '%s\n' '#!/usr/bin/env bash' 'echo "the environment"' >"$BATS_TEST_TMPDIR/venv/bin/python"
-	chmod +x "$BATS_TEST_TMPDIR/venv/bin/python"
+	program "$BATS_TEST_TMPDIR/venv/bin/python" 'echo "the environment"'
 	VIRTUAL_ENV="$BATS_TEST_TMPDIR/venv" run "$REPO/export.sh"
 	[[ "$output" == MODEL_DIR=* ]]
 	unset PYTHON
@@ -98,7 +100,7 @@ setup() {
 	[[ "$output" == "export: PYTHON=/no/such/python is not a program;"* ]]
 }
 
-@test "make alone prints the targets with a line each" {
+@test "make without a target prints the targets, one a line" {
 	run make -C "$REPO" --no-print-directory
 	[ "$status" -eq 0 ]
 	for target in install demo limited test lint clean; do
@@ -106,7 +108,7 @@ setup() {
 	done
 }
 
-@test "make limited without classes says what it needs" {
+@test "make limited without CATEGORIES is a usage error" {
 	run "$REPO/lib/limited.sh"
 	[ "$status" -eq 2 ]
 	one_line

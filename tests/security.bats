@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Hostile values in the variables and folders that the scripts handle: none is run, none reaches the terminal raw.
+# Hostile variables, arguments and folders: none is run or sends escapes to the terminal.
 
 load helper
 
@@ -8,35 +8,37 @@ setup() {
 	stub_python
 	cd "$BATS_TEST_TMPDIR" || return 1
 	# shellcheck disable=SC2016 # nothing may expand these
-	HOSTILE=('$(touch pwned)' '`touch pwned`' '; touch pwned' '"; touch pwned; "' "'; touch pwned; '" $'a\ntouch pwned' $'\e[2J\e]0;x\a' '-rf' '*' '$HOME' '&& touch pwned' 'a|touch pwned' '\' '!!' '[[ -e x' '${x:=y}' '%s%n' '..')
+	HOSTILE=('$(touch pwned)' '`touch pwned`' '; touch pwned' '"; touch pwned; "' "'; touch pwned; '"
+		$'a\ntouch pwned' $'\e[2J\e]0;x\a' '-rf' '*' '$HOME' '&& touch pwned' 'a|touch pwned' '\'
+		'!!' '[[ -e x' '${x:=y}' '%s%n' '..')
 }
 
-# harmless: the last run ran nothing of it and showed no escape.
+# harmless VALUE: the last run did not run VALUE, print an escape or fail in the shell.
 harmless() {
 	[[ ! -e pwned && ! -e "$TODUS_HOME/pwned" && ! -e "$REPO/pwned" ]] || {
 		echo "ran: $1"
 		return 1
 	}
-	[[ "$output" != *$'\e'* || "$output" == MODEL_DIR=* ]] || { # the stub in Python's place prints what it gets
+	[[ "$output" != *$'\e'* || "$output" == MODEL_DIR=* ]] || { # MODEL_DIR=: the Python stub's
 		echo "an escape from: $1"
 		return 1
 	}
-	[[ "$output" != *'syntax error'* && "$output" != *'unbound variable'* && "$output" != *'command not found'* ]] || {
+	[[ ! "$output" =~ (syntax error|unbound variable|command not found) ]] || {
 		echo "$1: $output"
 		return 1
 	}
 }
 
-@test "MODEL_DIR" {
+@test "a hostile MODEL_DIR is harmless in every script" {
 	for value in "${HOSTILE[@]}"; do
-		for script in train eval export export-tflite convert-tflite convert-onnx benchmark tensorboard; do
+		for script in train eval {export,convert}-tflite export convert-onnx benchmark tensorboard; do
 			MODEL_DIR="$value" run "$REPO/$script.sh"
 			harmless "$value"
 		done
 	done
 }
 
-@test "MODEL_DIR that is there" {
+@test "a MODEL_DIR with a hostile name is used as it is" {
 	for value in "${HOSTILE[@]}"; do
 		[[ "$value" != .. ]] || continue
 		mkdir -p -- "$value/pretrained"
@@ -50,7 +52,7 @@ harmless() {
 	done
 }
 
-@test "a folder that begins with a dash, and one found through CDPATH" {
+@test "a MODEL_DIR that begins with a dash is found, and CDPATH is not used" {
 	mkdir -p -- -P/pretrained there/model/pretrained
 	MODEL_DIR=-P run "$REPO/export.sh"
 	[[ "$output" == "MODEL_DIR=$BATS_TEST_TMPDIR/-P "* ]]
@@ -59,7 +61,7 @@ harmless() {
 	[[ "$output" == "MODEL_DIR=$BATS_TEST_TMPDIR/model "* ]]
 }
 
-@test "TODUS_HOME, with a model in it and without" {
+@test "a hostile TODUS_HOME is harmless, with a model in it and without" {
 	for value in "${HOSTILE[@]}"; do
 		TODUS_HOME="$BATS_TEST_TMPDIR/h/$value" run "$REPO/export.sh"
 		[ "$status" -eq 1 ]
@@ -73,7 +75,7 @@ harmless() {
 	done
 }
 
-@test "models with hostile names: the list is printed, and what to type can be typed" {
+@test "models with hostile names are listed, and the command in the message works" {
 	for value in "${HOSTILE[@]}"; do
 		[[ "$value" == .. || "$value" == *$'\n'* ]] || fake_model "$value"
 	done
@@ -86,12 +88,14 @@ harmless() {
 	[[ ! -e pwned ]]
 }
 
-@test "NAME, CATEGORIES, CHECKPOINT_PREFIX, FORMAT, PORT, HOST, SECTION, DATASET and PYTHON" {
+@test "hostile values of the other variables are harmless" {
 	fake_model one
 	mkdir -p "$TODUS_HOME/model/one/training"
 	for value in "${HOSTILE[@]}"; do
-		for script in dataset-limited dataset-complete dataset-voc dataset-csv dataset-openimages dataset-merge export train convert-tflite tensorboard; do
-			NAME="$value" CATEGORIES="$value" CHECKPOINT_PREFIX="$value" FORMAT="$value" PORT="$value" HOST="$value" run "$REPO/$script.sh"
+		for script in dataset-{limited,complete,voc,csv,openimages,merge} export train convert-tflite \
+			tensorboard; do
+			NAME="$value" CATEGORIES="$value" CHECKPOINT_PREFIX="$value" FORMAT="$value" PORT="$value" \
+				HOST="$value" run "$REPO/$script.sh"
 			harmless "$value"
 		done
 		SECTION="$value" run "$REPO/lib/bench.sh"
@@ -101,7 +105,7 @@ harmless() {
 	done
 }
 
-@test "arguments" {
+@test "hostile arguments are harmless" {
 	fake_model one
 	for value in "${HOSTILE[@]}"; do
 		for script in export train dataset-limited dataset-voc sync; do
@@ -114,17 +118,17 @@ harmless() {
 	done
 }
 
-@test "make takes MODEL and CATEGORIES as they are" {
+@test "make does not expand MODEL and CATEGORIES" {
 	# shellcheck disable=SC2016 # make would expand them
-	printf 'include %s/Makefile\nshow:\n\t@printf "%%s|" "$$MODEL" "$$CATEGORIES"\n' "${REPO// /\\ }" >show.mk
-	# shellcheck disable=SC2016
-	MODEL='$(shell touch pwned) $HOME' run make -s -f show.mk show CATEGORIES='$(shell touch pwned)`x`'
-	# shellcheck disable=SC2016
-	[ "$output" = '$(shell touch pwned) $HOME|$(shell touch pwned)`x`|' ]
+	local model='$(shell touch pwned) $HOME' classes='$(shell touch pwned)`x`'
+	printf 'include %s/Makefile\n' "${REPO// /\\ }" >show.mk
+	printf 'show:\n\t@printf "%%s|" "$$MODEL" "$$CATEGORIES"\n' >>show.mk
+	MODEL="$model" run make -s -f show.mk show CATEGORIES="$classes"
+	[ "$output" = "$model|$classes|" ]
 	[ ! -e pwned ]
 }
 
-@test "a class name on the way through the real command" {
+@test "the dataset command refuses hostile class names in one line" {
 	unset PYTHON
 	PYTHON="$(bash -c 'source "$0/lib/common.sh"; todus_find_python' "$REPO")"
 	export PYTHON COCO_URL=http://127.0.0.1:9 RETRIES=1 RETRY_WAIT=0

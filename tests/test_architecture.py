@@ -1,4 +1,4 @@
-"""docs/architecture.md holds: its rooms are those of todus/, and its rules are those of the code."""
+"""docs/architecture.md lists the rooms of todus/, and the code follows its rules."""
 
 import ast
 import functools
@@ -15,12 +15,12 @@ from tests.helpers.places import REPO
 TODUS = REPO / "todus"
 MOST_IN_GROUND = 12
 LONGEST_CHAIN = 12
-WITHOUT_PACKAGES = ("doctor",)  # rooms that need the standard library alone, as the ground does
-WITH_TENSORFLOW = ("uff",)  # rooms whose modules may import it at their start
+STANDARD_LIBRARY_ONLY = ("", "doctor")  # "" is the ground
+WITH_TENSORFLOW = ("uff",)  # its modules may import TensorFlow at their start
 
 
 def listed():
-    """The ground's modules, and the rooms in their order, as the page lists them."""
+    """The ground's modules and the rooms, in the order of the page."""
     text = (REPO / "docs" / "architecture.md").read_text(encoding="utf-8")
     names = re.findall(r"(?m)^    (\(ground\)|\w+)\s+(.*)$", text)
     return names[0][1].split(), [name for name, _ in names[1:]]
@@ -31,7 +31,7 @@ def module_of(path):
 
 
 def room_of(module):
-    """The room that a module is in, "" for the ground."""
+    """The room of a module; "" for the ground."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 and (TODUS / parts[1]).is_dir() else ""
 
@@ -46,25 +46,23 @@ def trees():
 
 @functools.lru_cache(maxsize=None)
 def imports():
-    """Module -> the modules of todus that it imports anywhere, inside functions too."""
+    """Module -> the modules of todus that it imports, also inside functions."""
     modules, found = trees(), {}
     for name, tree in modules.items():
-        wanted = set()
+        imported = set()
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
-                wanted |= {each.name for each in node.names}
+                imported |= {each.name for each in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
-                inner = {"%s.%s" % (node.module, each.name) for each in node.names}
-                wanted |= {each if each in modules else node.module for each in inner}
-        found[name] = {each for each in wanted if each in modules and each not in (name, "todus")}
+                full = {"%s.%s" % (node.module, each.name) for each in node.names}
+                imported |= {each if each in modules else node.module for each in full}
+        found[name] = (imported & modules.keys()) - {name, "todus"}
     return found
 
 
 def test_the_page_lists_every_module_of_the_ground_and_every_room():
     ground, rooms = listed()
-    assert sorted(ground) == sorted(
-        path.stem for path in TODUS.glob("*.py") if path.stem != "__init__"
-    )
+    assert sorted(ground + ["__init__"]) == sorted(path.stem for path in TODUS.glob("*.py"))
     assert len(ground) <= MOST_IN_GROUND
     assert sorted(rooms) == sorted(path.parent.name for path in TODUS.glob("*/__init__.py"))
 
@@ -72,19 +70,18 @@ def test_the_page_lists_every_module_of_the_ground_and_every_room():
 @pytest.mark.parametrize(
     "room", sorted(TODUS.rglob("*/__init__.py")), ids=lambda path: path.parent.name
 )
-def test_a_room_says_in_one_line_what_it_holds(room):
+def test_the_init_of_a_room_is_a_docstring_of_one_line(room):
     tree = ast.parse(room.read_text(encoding="utf-8"))
-    assert "\n" not in ast.get_docstring(tree) and (
-        len(tree.body) == 1 or room.parent.name == "commands"
-    )
+    assert "\n" not in ast.get_docstring(tree)
+    assert len(tree.body) == 1 or room.parent.name == "commands"
 
 
-def test_imports_go_to_the_ground_the_own_room_or_rooms_before():
+def test_modules_import_from_the_ground_their_own_room_and_earlier_rooms():
     place = {"": -1, **{room: number for number, room in enumerate(listed()[1])}}
     wrong = [
         "%s imports %s" % (name, each)
-        for name, wanted in imports().items()
-        for each in wanted
+        for name, imported in imports().items()
+        for each in imported
         if place[room_of(name)] < place[room_of(each)]
     ]
     assert not wrong, "\n".join(sorted(wrong))
@@ -108,30 +105,24 @@ def test_tensorflow_is_imported_inside_functions():
     for name, tree in trees().items():
         if room_of(name) in WITH_TENSORFLOW:
             continue
+        modules = []
         for node in tree.body:
-            modules = (
-                [node.module or ""]
-                if isinstance(node, ast.ImportFrom)
-                else [each.name for each in getattr(node, "names", [])]
-            )
-            if isinstance(node, (ast.Import, ast.ImportFrom)):
-                assert not [
-                    each
-                    for each in modules
-                    if re.match(r"tensorflow|todus\.tf$|object_detection(?!\.protos)", each)
-                ], name
+            if isinstance(node, ast.ImportFrom):
+                modules.append(node.module or "")
+            elif isinstance(node, ast.Import):
+                modules += [each.name for each in node.names]
+        forbidden = re.compile(r"tensorflow|todus\.tf$|object_detection(?!\.protos)")
+        assert not list(filter(forbidden.match, modules)), name
 
 
 def test_only_commands_exit_the_process():
     for name, tree in trees().items():
-        exits = [
-            node
+        uses = {
+            (node.value.id, node.attr)
             for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute)
-            and ast.dump(node.value) == ast.dump(ast.Name("sys", ast.Load()))
-        ]
-        if room_of(name) != "commands":
-            assert "exit" not in [node.attr for node in exits], name
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        }
+        assert ("sys", "exit") not in uses or room_of(name) == "commands", name
 
 
 def test_no_module_uses_a_private_name_of_another():
@@ -139,45 +130,36 @@ def test_no_module_uses_a_private_name_of_another():
         modules = set()
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("todus"):
-                assert not [
-                    each.name
-                    for each in node.names
-                    if each.name.startswith("_") and each.name != "__version__"
-                ], name
-                inner = {
-                    "%s.%s" % (node.module, each.name): each.asname or each.name
-                    for each in node.names
-                }
-                modules |= {alias for full, alias in inner.items() if full in trees()}
-        for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Attribute)
-                and isinstance(node.value, ast.Name)
-                and node.value.id in modules
-            ):
-                assert not node.attr.startswith("_"), "%s uses %s.%s" % (
-                    name,
-                    node.value.id,
-                    node.attr,
-                )
+                for each in node.names:
+                    assert not each.name.startswith("_") or each.name == "__version__", name
+                    if "%s.%s" % (node.module, each.name) in trees():
+                        modules.add(each.asname or each.name)
+        uses = [
+            "%s.%s" % (node.value.id, node.attr)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in modules
+        ]
+        assert not [use for use in uses if "._" in use], name
 
 
-def bare_pythons():
-    """Pythons of this machine beside the one that runs, which see no package: -S -I."""
+def pythons():
+    """Version -> the Python that runs the tests, and those that pyenv has installed."""
     found = {"%d.%d" % sys.version_info[:2]: sys.executable}
     for version in ("3.7", "3.11", "3.13"):
-        for root in (os.environ.get("PYENV_ROOT", ""), str(Path.home() / ".pyenv")):
-            for path in sorted(
-                Path(root or ".").glob("versions/%s*/bin/python%s" % (version, version))
-            ):
+        for root in (os.environ.get("PYENV_ROOT", "."), str(Path.home() / ".pyenv")):
+            for path in sorted(Path(root).glob("versions/%s*/bin/python%s" % (version, version))):
                 found.setdefault(version, str(path))
-    return sorted(found.items())
+    return found
 
 
-@pytest.mark.parametrize(
-    "python", [path for _, path in bare_pythons()], ids=[version for version, _ in bare_pythons()]
-)
-def test_the_ground_and_the_doctor_need_the_standard_library_alone(python):
-    names = [name for name in trees() if room_of(name) in ("",) + WITHOUT_PACKAGES]
-    code = "import importlib, sys; sys.path.insert(0, sys.argv[1]); [importlib.import_module(name) for name in sys.argv[2:]]"
-    subprocess.run([python, "-S", "-I", "-c", code, str(REPO)] + names, check=True)
+@pytest.mark.parametrize("version", sorted(pythons()))
+def test_the_ground_and_the_doctor_need_only_the_standard_library(version):
+    names = [name for name in trees() if room_of(name) in STANDARD_LIBRARY_ONLY]
+    code = (
+        "import importlib, sys; sys.path.insert(0, sys.argv[1]); "
+        "list(map(importlib.import_module, sys.argv[2:]))"
+    )
+    command = [pythons()[version], "-S", "-I", "-c", code, str(REPO)]
+    subprocess.run(command + names, check=True)

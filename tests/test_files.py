@@ -1,13 +1,14 @@
+import errno
 import os
 
 import pytest
 
 from todus import command, files
-from todus.errors import TodusError
+from todus.errors import TodusError, UsageError
 from todus.text import one_line
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
     with pytest.raises(ValueError), files.replacing(path) as part:
@@ -16,19 +17,19 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "old" and os.listdir(str(tmp_path)) == ["a.txt"]
 
 
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+def test_a_failed_write_keeps_the_old_folder(tmp_path):
     path = tmp_path / "data"
     for content in ("old", "new"):
         with files.replacing_folder(path) as new:
             (new / "f").write_text(content)
-    assert (path / "f").read_text() == "new"
+        assert (path / "f").read_text() == content
     with pytest.raises(ValueError), files.replacing_folder(path) as new:
         (new / "f").write_text("bad")
         raise ValueError
     assert (path / "f").read_text() == "new" and os.listdir(str(tmp_path)) == ["data"]
 
 
-def test_a_folder_moved_aside_by_a_killed_run_comes_back(tmp_path):
+def test_a_folder_that_a_killed_process_had_renamed_is_restored(tmp_path):
     path = tmp_path / "data"
     files.beside(path, "old").mkdir()
     files.beside(path, "new").mkdir()
@@ -36,30 +37,37 @@ def test_a_folder_moved_aside_by_a_killed_run_comes_back(tmp_path):
     assert os.listdir(str(tmp_path)) == ["data"]
 
 
-def test_unreadable_json_is_one_clear_error(tmp_path):
+@pytest.mark.parametrize("name", ["a.json", "none.json"])
+def test_the_message_for_unreadable_json_names_the_file(tmp_path, name):
     (tmp_path / "a.json").write_text("{")
-    for name in ("a.json", "none.json"):
-        with pytest.raises(TodusError, match=name):
-            files.read_json(tmp_path / name)
+    with pytest.raises(TodusError, match=name):
+        files.read_json(tmp_path / name)
 
 
-def test_what_strangers_named_cannot_steer_the_terminal():
+def test_one_line_removes_terminal_escapes_and_newlines():
     assert one_line("a\x1b[31m\nb\tc\x9b") == "a [31m b c"
 
 
-def test_errors_become_one_line_and_an_exit_code(capsys):
-    def fails(error):
-        def main(_argv):
-            raise error
+@pytest.mark.parametrize(
+    "error, code, message",
+    [
+        (TodusError("bad\nthing"), 1, "bad thing"),
+        (UsageError("bad option"), 2, "bad option"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again to resume"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/x"),
+            1,
+            "No space left on device: /x; free some disk space and run this again",
+        ),
+        (OSError(errno.EIO, "Input/output error"), 1, "fix this and run the command again"),
+        (MemoryError(), 1, "out of memory; close other programs"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_an_error_is_printed_as_one_line_with_its_exit_code(error, code, message, capsys):
+    def main(_):
+        raise error
 
-        return main
-
-    assert command.run("tool", fails(TodusError("bad\nthing"))) == 1
-    assert command.run("tool", fails(KeyboardInterrupt())) == 130
-    assert command.run("tool", fails(OSError(28, "No space left on device", "/x"))) == 1
-    said = capsys.readouterr().err.splitlines()
-    assert (
-        said[0] == "tool: bad thing"
-        and said[2].startswith("tool: No space left on device: /x; free some disk")
-        and len(said) == 3
-    )
+    assert command.run("tool", main) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("tool: ") and message in line

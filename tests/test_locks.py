@@ -1,7 +1,7 @@
-"""Locks: who holds one, and what may lie in the place of its file."""
+"""Locks: their holders, and lock files that are not regular files."""
 
 import os
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,32 +20,29 @@ with locks.exclusive(sys.argv[1], "the thing"):
 """
 
 
-def test_a_lock_names_its_holder_and_dies_with_it(tmp_path):
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "x")], stdout=subprocess.PIPE, cwd=str(REPO)
-    )
-    try:
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(
-            TodusError, match=r"the thing is in use by PID %d on " % holder.pid
-        ), locks.exclusive(tmp_path / "x", "the thing"):
-            pass
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
+def test_a_lock_names_its_holder_and_is_released_when_the_holder_is_killed(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "x")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=str(REPO)) as holder:
+        try:
+            assert holder.stdout.readline() == b"held\n"
+            refused = pytest.raises(TodusError, match="the thing is in use by PID %d" % holder.pid)
+            with refused, locks.exclusive(tmp_path / "x", "the thing"):
+                pass
+        finally:
+            holder.kill()
     with locks.exclusive(tmp_path / "x", "the thing"):
         pass
     assert os.listdir(str(tmp_path)) == []
 
 
-def test_asking_who_holds_a_lock_neither_takes_it_nor_waits(tmp_path):
+def test_reading_the_holder_of_a_lock_does_not_take_the_lock(tmp_path):
     assert locks.holder(tmp_path / "x") is None
     with locks.exclusive(tmp_path / "x", "it"):
-        assert locks.holder(tmp_path / "x")[1:] == (os.getpid(), locks.socket.gethostname())
+        assert locks.holder(tmp_path / "x")[1:] == (os.getpid(), socket.gethostname())
     assert locks.holder(tmp_path / "x") is None and os.listdir(str(tmp_path)) == []
 
 
-def test_those_who_share_a_lock_keep_out_who_wants_it_alone(tmp_path):
+def test_shared_locks_exclude_an_exclusive_lock_and_the_reverse(tmp_path):
     path = tmp_path / "x"
     refused = pytest.raises(TodusError, match=r"it is in use by two \(PID %d on " % os.getpid())
     with locks.shared(path, "one", "built by %s"), locks.shared(
@@ -58,7 +55,7 @@ def test_those_who_share_a_lock_keep_out_who_wants_it_alone(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["symlink", "dangling symlink", "FIFO", "folder"])
-def test_what_is_no_lock_file_is_refused_and_left_alone(tmp_path, kind):
+def test_a_lock_file_that_is_not_a_regular_file_is_an_error_and_unchanged(tmp_path, kind):
     path, victim = locks.path_of(tmp_path / "x"), tmp_path / "victim"
     if kind == "FIFO":
         os.mkfifo(str(path))
@@ -68,16 +65,16 @@ def test_what_is_no_lock_file_is_refused_and_left_alone(tmp_path, kind):
         path.symlink_to(victim)
         if kind == "symlink":
             victim.write_text("precious")
-    with pytest.raises(TodusError, match="is not a lock file.*remove it"), locks.exclusive(
-        tmp_path / "x", "it"
-    ):
+    refused = pytest.raises(TodusError, match="is not a lock file.*remove it")
+    with refused, locks.exclusive(tmp_path / "x", "it"):
         pass
     assert locks.holder(tmp_path / "x") is None
-    assert not victim.exists() or victim.read_text() == "precious"
+    assert victim.exists() == (kind == "symlink")
+    assert kind != "symlink" or victim.read_text() == "precious"
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can be two users")
-def test_the_lock_of_another_user_holds_too():
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change the user")
+def test_a_lock_file_of_another_user_can_be_locked():
     with tempfile.TemporaryDirectory(prefix="todus-test-") as name:
         os.chmod(name, 0o777)
         path = locks.path_of(os.path.join(name, "x"))

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What the trainings in bats share: the miniature, prepared once a file, and a wait for what happens in the background.
+# Functions for bats files with trainings.
 
-# prepare_miniature HOME: a TODUS_HOME with a drawn dataset of two classes and the miniature prepared for it.
+# prepare_miniature HOME: makes a TODUS_HOME with a drawn dataset and a miniature model for it.
 prepare_miniature() {
-	local served="$BATS_FILE_TMPDIR/served" server
+	local served="$BATS_FILE_TMPDIR/served" name=ssd_mobilenet_v1_shapes server
 	PYTHON="$(bash -c 'source "$0/lib/common.sh"; todus_find_python' "$REPO")"
 	export PYTHON TODUS_HOME="$1" CATEGORIES="circle, four point star"
 	cd "$REPO" || return 1
@@ -13,28 +13,44 @@ prepare_miniature() {
 	wait_for grep -q '^ZOO_URL=' "$BATS_FILE_TMPDIR/urls"
 	COCO_URL="$(sed -n 's/^COCO_URL=//p' "$BATS_FILE_TMPDIR/urls")" ./dataset-limited.sh
 	kill "$server"
-	"$PYTHON" -m model -m ssd_mobilenet_v1_shapes -d limited --archive demo/zoo/ssd_mobilenet_v1_shapes.tar.gz
+	"$PYTHON" -m model -m "$name" -d limited --archive "demo/zoo/$name.tar.gz"
 }
 
-# wait_for COMMAND...: until it succeeds, at most ten minutes.
+# wait_for COMMAND...: repeats it until it succeeds, at most ten minutes.
 wait_for() {
 	local tries
 	for ((tries = 0; tries < 3000; tries++)); do
 		"$@" && return
 		sleep 0.2
 	done
-	echo "waited in vain for: $*" >&2
+	echo "did not succeed in ten minutes: $*" >&2
 	return 1
 }
 
-# model_copy: MODEL_DIR becomes a fresh copy of the prepared miniature for this test.
+# model_copy: sets MODEL_DIR to a new copy of the prepared miniature model.
 model_copy() {
 	mkdir -p "$BATS_TEST_TMPDIR/model"
 	export MODEL_DIR="$BATS_TEST_TMPDIR/model/ssd_mobilenet_v1_shapes"
 	cp -r "$PREPARED_HOME/model/ssd_mobilenet_v1_shapes" "$MODEL_DIR"
 }
 
-# saved_step: of the newest checkpoint that TensorFlow would go on from.
-saved_step() { sed -n 's/^model_checkpoint_path: "model.ckpt-\([0-9]*\)"$/\1/p' "$MODEL_DIR/training/checkpoint"; }
+# saved_step: prints the step of the newest checkpoint in TensorFlow's list.
+saved_step() {
+	sed -n 's/^model_checkpoint_path: "model.ckpt-\([0-9]*\)"$/\1/p' "$MODEL_DIR/training/checkpoint"
+}
 
 saved_at_least() { [[ -e "$MODEL_DIR/training/checkpoint" && "$(saved_step)" -ge "$1" ]]; }
+
+# scored_steps: prints the first column of metrics.csv, with its heading.
+scored_steps() { cut -d, -f1 "$MODEL_DIR/training/metrics.csv"; }
+
+# free_ports N [PREFIX]: prints N free ports, each on a line after PREFIX.
+free_ports() {
+	"$PYTHON" - "$@" <<'END'
+import socket, sys
+sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
+for each in sockets:
+    each.bind(("127.0.0.1", 0))
+    print("".join(sys.argv[2:]) + str(each.getsockname()[1]))
+END
+}

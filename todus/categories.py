@@ -15,92 +15,77 @@ LABELS = Path(__file__).resolve().parent / "labels"
 
 
 def bundled(source: str) -> Dict[int, str]:
-    """id -> name of the classes of "coco" (80 of the ids 1 to 90) or "openimages" (the 601 boxable classes, 1 to 601)."""
+    """id -> name of the classes of "coco" (80 of the ids 1 to 90) or "openimages" (1 to 601)."""
     with (LABELS / (source + ".csv")).open(newline="", encoding="utf-8") as file:
         return {int(row["id"]): row["name"] for row in csv.DictReader(file)}
 
 
 def canonical(name: str) -> str:
-    """The form in which names are compared: Polar_bear, "polar bear" and polar-bear are one class."""
+    """`name` normalised for comparison: Polar_bear, "polar bear" and polar-bear are one class."""
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
 def choose(text: str, known: Mapping[int, str], where: str) -> Dict[int, str]:
-    """The classes that CATEGORIES names, by their ids in `known`, ordered by id whatever the order typed.
+    """id -> name of the classes that CATEGORIES lists, ordered by id.
 
     Args:
-      text: names separated by spaces (traffic_light or "traffic light" for a name of two words), by commas,
-        or @FILE with a name a line; "all" is every known class.
+      text: names separated by spaces (traffic_light or "traffic light" for two words) or by commas,
+        or @FILE with one name per line, or "all".
       known: id -> name.
-      where: what the names were looked up in, for the message.
+      where: where the names are looked up, for the message.
 
     Raises:
-      UsageError: a name is unknown; the message has the nearest known ones.
+      UsageError: no name, or an unknown one; the message lists the nearest known names.
     """
     if text.strip() == "all":
         return dict(sorted(known.items()))
     by_name = {canonical(name): identity for identity, name in known.items()}
-    chosen, unknown = set(), []
-    for name in split_names(text, by_name):
-        if canonical(name) in by_name:
-            chosen.add(by_name[canonical(name)])
-        else:
-            unknown.append(name)
+    names = split_names(text, by_name)
+    unknown = [name for name in names if canonical(name) not in by_name]
     if unknown:
         raise UsageError("; ".join(_unknown(name, known, where) for name in unknown))
-    if not chosen:
-        raise UsageError(
-            'CATEGORIES is empty; name classes, such as CATEGORIES="%s"'
-            % " ".join(list(known.values())[:3])
-        )
+    if not names:
+        example = " ".join(list(known.values())[:3])
+        raise UsageError('CATEGORIES is empty; list classes, such as CATEGORIES="%s"' % example)
+    chosen = {by_name[canonical(name)] for name in names}
     return {identity: known[identity] for identity in sorted(chosen)}
 
 
 def _unknown(name: str, known: Mapping[int, str], where: str) -> str:
+    """The message for an unknown class."""
     names = {canonical(each): each for each in known.values()}
-    near = [
-        names[each] for each in difflib.get_close_matches(canonical(name), names, n=3, cutoff=0.6)
-    ]
-    if not near:
-        near = [each for key, each in names.items() if canonical(name) in key][:3]
-    hint = (
-        "did you mean %s?" % " or ".join(near)
-        if near
-        else "there is: %s" % shortened(known.values())
-    )
+    near = difflib.get_close_matches(canonical(name), names)
+    near = near or [key for key in names if canonical(name) in key][:3]
+    hint = "known classes: %s" % shortened(known.values())
+    if near:
+        hint = "did you mean %s?" % " or ".join(names[key] for key in near)
     return 'no class "%s" in %s; %s' % (name, where, hint)
 
 
 def split_names(text: str, known: Iterable[str] = ()) -> List[str]:
-    """The names in a CATEGORIES value. `known` holds canonical names, so that `traffic light` unquoted can be told from two classes."""
+    """The names in a CATEGORIES value.
+
+    `known` holds canonical names: with it, an unquoted `traffic light` is one name.
+    """
     text = text.strip()
     if text.startswith("@"):
         return _names_in_file(text[1:])
     if "," in text or "\n" in text:
         return [name.strip() for name in re.split(r"[,\n]", text) if name.strip()]
-    quoted = [
-        one or two or bare for one, two, bare in re.findall(r'"([^"]*)"|\'([^\']*)\'|(\S+)', text)
-    ]
-    return _joined(quoted, set(known))
+    words = ["".join(each) for each in re.findall(r'"([^"]*)"|\'([^\']*)\'|(\S+)', text)]
+    return _joined(words, set(known))
 
 
 def _joined(words: List[str], known: set) -> List[str]:
-    """Joins neighbouring words that make a known name only together: traffic light."""
+    """Joins up to four adjacent words into a known name, unless the first is itself one."""
     names, at = [], 0
     while at < len(words):
-        for length in (4, 3, 2):
-            phrase = " ".join(words[at : at + length])
-            if (
-                len(words[at : at + length]) == length
-                and canonical(words[at]) not in known
-                and canonical(phrase) in known
-            ):
-                names.append(phrase)
-                at += length
-                break
-        else:
-            names.append(words[at])
-            at += 1
+        length = 1
+        if canonical(words[at]) not in known:
+            phrases = ((size, canonical(" ".join(words[at : at + size]))) for size in (4, 3, 2))
+            length = next((size for size, phrase in phrases if phrase in known), 1)
+        names.append(" ".join(words[at : at + length]))
+        at += length
     return names
 
 
@@ -109,19 +94,19 @@ def _names_in_file(path: str) -> List[str]:
         lines = Path(os.path.expanduser(path)).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            "CATEGORIES=@%s cannot be read (%s); give a text file with one class a line"
+            "CATEGORIES=@%s cannot be read (%s); give a text file with one class per line"
             % (path, error)
         )
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def renumbered(chosen: Mapping[int, str]) -> Dict[int, str]:
-    """The label map of a limited dataset: ids 1..N in the order of the source ids."""
+    """id -> name of a limited dataset: ids 1..N in the order of the source ids."""
     return {number: chosen[identity] for number, identity in enumerate(sorted(chosen), start=1)}
 
 
 def match_by_name(wanted: Mapping[int, str], known: Mapping[int, str]) -> Dict[int, int]:
-    """wanted id -> known id for each wanted class whose name is known."""
+    """Wanted id -> known id, for each wanted class whose name is in `known`."""
     by_name = {canonical(name): identity for identity, name in known.items()}
     return {
         identity: by_name[canonical(name)]
@@ -131,9 +116,10 @@ def match_by_name(wanted: Mapping[int, str], known: Mapping[int, str]) -> Dict[i
 
 
 def read_label_map(path: files.PathLike) -> Dict[int, str]:
-    """id -> name (display_name where there is one) of a label map in the OD API's StringIntLabelMap text format.
+    """id -> name (display_name, if set) of a label map file in StringIntLabelMap text format.
 
-    Raises TodusError for a file that is no label map, has an id twice, or has an id below 1.
+    Raises TodusError for a file that is not a label map, an id that occurs twice or is below 1, and
+    an item without a name. A background item with id 0 is skipped.
     """
     from google.protobuf import text_format
     from object_detection.protos import string_int_label_map_pb2
@@ -142,10 +128,10 @@ def read_label_map(path: files.PathLike) -> Dict[int, str]:
     try:
         text_format.Merge(Path(path).read_text(encoding="utf-8"), label_map)
     except FileNotFoundError:
-        raise TodusError("label map %s is missing; run the command that makes it again" % path)
+        raise TodusError("label map %s is missing; rerun the command that writes it" % path)
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
         raise TodusError(
-            "%s is not a label map (%s); restore it, or run the command that makes it again"
+            "%s is not a label map (%s); restore it, or rerun the command that writes it"
             % (path, error)
         )
     names: Dict[int, str] = {}
@@ -155,17 +141,17 @@ def read_label_map(path: files.PathLike) -> Dict[int, str]:
             continue
         if item.id < 1 or item.id in names or not name:
             raise TodusError(
-                '%s: item with id %d and name "%s"; ids must be 1 or more, each once, with a name'
+                '%s: item with id %d and name "%s"; ids must be 1 or more, unique, with a name'
                 % (path, item.id, name)
             )
         names[item.id] = name
     if not names:
-        raise TodusError("label map %s has no item; run the command that makes it again" % path)
+        raise TodusError("label map %s has no item; rerun the command that writes it" % path)
     return dict(sorted(names.items()))
 
 
 def label_map_text(names: Mapping[int, str]) -> str:
-    """The label map in the OD API's StringIntLabelMap text format."""
+    """A label map in StringIntLabelMap text format."""
     from google.protobuf import text_format
     from object_detection.protos import string_int_label_map_pb2
 
@@ -179,18 +165,19 @@ def write_label_map(path: files.PathLike, names: Mapping[int, str]) -> None:
     files.write_text(path, label_map_text(names))
 
 
-# The first id of a label map. The outputs of TFLite and TensorRT, and files of labels, count from 0: id = index + FIRST_ID.
+# The first id of a label map. TFLite and TensorRT outputs and labels.txt count from 0:
+# id = index + FIRST_ID.
 FIRST_ID = 1
 
-# In the place of a class that no id of a label map has.
+# The label of an id that the label map does not use.
 UNUSED = "???"
 
 
 def labels(names: Mapping[int, str]) -> List[str]:
-    """Class names by index from 0, without background; UNUSED where an id of the label map is not used."""
+    """Class names by index from 0, without background; UNUSED for ids that are not in `names`."""
     return [names.get(identity, UNUSED) for identity in range(FIRST_ID, max(names) + 1)]
 
 
 def names_of(labels_: Sequence[str]) -> Dict[int, str]:
-    """id -> name of class names by index from 0."""
+    """id -> name, from class names by index from 0; the inverse of `labels`."""
     return {index: label for index, label in enumerate(labels_, start=FIRST_ID) if label != UNUSED}

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, locks, digests."""
+"""Atomic writes of files and folders, scratch folders, JSON, digests."""
 
 import contextlib
 import glob
@@ -17,24 +17,24 @@ PathLike = Union[str, Path]
 
 
 def beside(path: PathLike, suffix: str = "part") -> Path:
-    """The hidden name beside `path` under which it is written before it is whole."""
+    """The hidden path in the same folder for temporary files of `path`: .NAME.SUFFIX."""
     path = Path(path)
     return path.with_name("." + path.name + "." + suffix)
 
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
-    """Yields a path to write to; when the block ends well the file takes the place of `path`, otherwise it is removed.
+    """Yields a temporary path to write to; replaces `path` with it, or removes it on an exception.
 
-    What a killed process left on the way to `path` is removed first.
+    Temporary files of processes that were killed are removed first.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
+    _remove_leftovers(path)
     part = beside(path, "part-%d" % os.getpid())
     try:
         yield part
-        _sync(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(str(part), str(path))
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -43,14 +43,13 @@ def replacing(path: PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch(path: PathLike) -> Iterator[Path]:
-    """Yields an empty folder, readable by its owner alone, for what is needed on the way to `path`; it is gone when the block ends.
+    """Yields an empty folder beside `path` that only the user can read; removes it at the end.
 
-    A killed process leaves it beside `path`, where the next one removes it.
+    Scratch folders of processes that were killed are removed first.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    folder = beside(path, "%s%d" % (_scratch(), os.getpid()))
+    _remove_leftovers(path)
+    folder = beside(path, "%s%d" % (_scratch_prefix(), os.getpid()))
     folder.mkdir(mode=0o700)
     try:
         yield folder
@@ -60,7 +59,7 @@ def scratch(path: PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_files_in(folder: PathLike) -> Iterator[None]:
-    """Has tempfile, and so the libraries that use it, put its files into `folder`."""
+    """Makes tempfile, and the libraries that use it, write to `folder`."""
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
         yield
@@ -68,13 +67,15 @@ def temporary_files_in(folder: PathLike) -> Iterator[None]:
         tempfile.tempdir = before
 
 
-def _scratch() -> str:
-    """Begins the name of this machine's scratch folders: a cluster may share its disk."""
+def _scratch_prefix() -> str:
+    """Includes the host: on a disk that machines share, a PID identifies only local processes."""
     return "scratch-%s-" % socket.gethostname()
 
 
-def _sweep(path: Path) -> None:
-    for kind in ("part-", _scratch()):
+def _remove_leftovers(path: Path) -> None:
+    """Makes the folder of `path`, and removes temporary files in it whose process has ended."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for kind in ("part-", _scratch_prefix()):
         name = beside(path, kind).name
         for leftover in path.parent.glob(glob.escape(name) + "*"):
             pid = leftover.name[len(name) :]
@@ -85,21 +86,20 @@ def _sweep(path: Path) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process of this machine has this PID."""
+    """Whether a process with this PID runs on this machine."""
     try:
-        os.kill(pid, 0)
+        with contextlib.suppress(PermissionError):  # the process of another user
+            os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        pass  # another user's
     return True
 
 
 @contextlib.contextmanager
 def replacing_folder(path: PathLike) -> Iterator[Path]:
-    """Yields an empty folder to fill; when the block ends well it takes the place of the folder `path`, otherwise it is removed.
+    """Yields an empty folder to fill; replaces `path` with it, or removes it on an exception.
 
-    The caller holds a lock that covers `path`: the folder's temporary names are fixed, so that a later run clears what a killed one left.
+    The caller must hold a lock that covers `path`: the temporary names have no PID.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def replacing_folder(path: PathLike) -> Iterator[Path]:
 
 
 def recover_folder(path: PathLike) -> None:
-    """Ends what a killed `replacing_folder` left: `path` is the old folder or the new one, and nothing lies beside it."""
+    """Restores `path` and removes the temporary folders after a `replacing_folder` was killed."""
     path = Path(path)
     new, old = beside(path, "new"), beside(path, "old")
     if old.exists() and not path.exists():
@@ -127,18 +127,13 @@ def recover_folder(path: PathLike) -> None:
 
 
 def link_or_copy(source: PathLike, target: PathLike) -> None:
-    """A file once more under another name, without its bytes where the disk can do that. What lies at `target` is replaced."""
+    """Replaces `target` with a hard link to `source`, or with a copy where links are impossible."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(str(target))
     try:
         os.link(str(source), str(target))
     except OSError:
         shutil.copy2(str(source), str(target))
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def write_text(path: PathLike, text: str) -> None:
@@ -151,29 +146,34 @@ def write_json(path: PathLike, value: Any) -> None:
 
 
 def read_json(path: PathLike) -> Any:
-    """The value in the JSON file `path`. Raises TodusError that names the file and the place of what cannot be read."""
+    """The value in the JSON file `path`. Raises TodusError for a missing or unreadable file."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TodusError("%s is missing" % path)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise TodusError(
-            "%s is not readable JSON (%s); remove it and run the command that makes it"
+            "%s is not readable JSON (%s); remove it and rerun the command that writes it"
             % (path, error)
         )
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value out of a JSON file is a number to compute with: finite, and no truth value."""
+    """Whether a value from JSON is a finite number; true and false are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def sha256(path: PathLike) -> str:
-    digest = hashlib.sha256()
+    """The SHA-256 of a file, in hexadecimal."""
+    return hexdigest(path, hashlib.sha256())
+
+
+def hexdigest(path: PathLike, digest: Any) -> str:
+    """The digest of a file, in hexadecimal; `digest` is a new object of hashlib or the like."""
     with open(str(path), "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
-    return digest.hexdigest()
+    return digest.digest().hex()
 
 
 def size_of(path: PathLike) -> int:

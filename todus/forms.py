@@ -1,7 +1,7 @@
-"""The forms in which a model lies under model/NAME, a row each, of plain strings that are resolved on use.
+"""The table of forms in which a model is stored.
 
-A new form is one row here, a module in todus/export/ that makes it (and a script that calls it), and, where a runtime here runs it, a
-detector in todus/detection/. eval, detect, benchmark, report, doctor and their help read this table.
+A new form is a row here, a module in todus/export/ that makes it, a script that calls the module,
+and, if a runtime here runs it, a detector in todus/detection/.
 """
 
 import importlib
@@ -16,156 +16,109 @@ class Form(NamedTuple):
     """A row of the table.
 
     Attributes:
-      name: what --format takes.
-      title: as a person reads it.
-      file: below the model's folder; {model} stands for the model's name.
-      made_from: the name of the form that it is converted from, "" where it comes from a checkpoint or from the zoo.
-      command: makes it from a checkpoint; {model} as above.
-      detector: module:Class in todus/detection/ that runs it, "" where nothing here does.
-      exporter: module in todus/export/ with run(model, say), which python -m todus.commands.convert calls.
+      name: the value of --format.
+      title: the name in tables and messages.
+      file: its path below the model's folder; {model} stands for the model's name.
+      command: the command that makes it from a checkpoint; {model} as above.
       device: where it runs.
+      made_from: the name of the form that it is converted from; "" for a checkpoint or the zoo.
+      detector: module:Class in todus/detection/ that runs it; "" if no runtime here does.
+      exporter: module in todus/export/ with run(model, say), for python -m todus.commands.convert.
     """
 
     name: str
     title: str
     file: str
-    made_from: str
     command: str
-    detector: str
-    exporter: str
-    device: str
+    device: str = "TensorFlow"
+    made_from: str = ""
+    detector: str = ""
+    exporter: str = ""
 
     def path(self, folder: Path) -> Path:
-        """The form's file of the model in `folder`, whether it is there or not."""
+        """The path of this form for the model in `folder`; it need not exist."""
         return folder / self.file.format(model=folder.name)
 
 
-# What FORMAT of ./convert-tflite.sh takes; each that is not the graph's own is a form tflite-FORMAT.
+# The values of FORMAT; each is a form tflite-FORMAT, beside the graph's own format.
 TFLITE_FORMATS = ("uint8", "float", "float16", "dynamic", "int8", "dummy")
 
 _EXPORT, _EXPORT_TFLITE = "./export.sh", "./export-tflite.sh"
+_PB = "frozen_inference_graph.pb"
 _CHECKPOINT = "todus.detection.checkpoint:Checkpoint"
 _FROZEN = "todus.detection.frozen_graph:FrozenGraph"
-_TFLITE = "todus.detection.tflite:TFLite"
+_SAVED = "todus.detection.saved_model:SavedModel"
 
 
-def _tflite(kind: str, fast: bool) -> Form:
-    """A TFLite file: NAME.tflite in the graph's own format, else NAME-FORMAT.tflite; -fast at the end with fast non-max suppression."""
-    ending = "".join("-" + word for word in (kind, "fast" if fast else "") if word)
-    command = "%s%s && %s./convert-tflite.sh" % (
+def _tflite(format_: str, fast: bool) -> Form:
+    """A TFLite file in a format ("" for the graph's own), with regular or fast NMS."""
+    ending = ("-" + format_ if format_ else "") + ("-fast" if fast else "")
+    command = "%s./export-tflite.sh && %s./convert-tflite.sh" % (
         "TFLITE_NMS=fast " if fast else "",
-        _EXPORT_TFLITE,
-        "FORMAT=%s " % kind if kind else "",
+        "FORMAT=%s " % format_ if format_ else "",
     )
-    detector = "" if kind == "dummy" else _TFLITE  # made-up ranges detect nothing
-    file = "{model}%s.tflite" % ending
     return Form(
         "tflite" + ending,
         "TFLite",
-        file,
-        "tflite_graph",
+        "{model}%s.tflite" % ending,
         command,
-        detector,
-        "todus.export.tflite",
         "phones, Coral, Raspberry Pi",
+        "tflite_graph",
+        # Made-up ranges detect nothing.
+        "" if format_ == "dummy" else "todus.detection.tflite:TFLite",
+        "todus.export.tflite",
     )
 
 
 FORMS = [
-    Form(
-        "zoo",
-        "zoo model",
-        "pretrained/frozen_inference_graph.pb",
-        "",
-        "python -m model",
-        _FROZEN,
-        "",
-        "TensorFlow",
-    ),
-    Form("checkpoint", "checkpoint", "training", "", "./train.sh", _CHECKPOINT, "", "TensorFlow"),
-    Form(
-        "frozen_graph",
-        "frozen graph",
-        "inference-graph/frozen_inference_graph.pb",
-        "",
-        _EXPORT,
-        _FROZEN,
-        "",
-        "TensorFlow",
-    ),
-    Form(
-        "saved_model",
-        "SavedModel",
-        "inference-graph/saved_model",
-        "",
-        _EXPORT,
-        "todus.detection.saved_model:SavedModel",
-        "",
-        "TensorFlow",
-    ),
-    Form(
-        "tflite_graph",
-        "TFLite graph",
-        "inference-graph/tflite_graph.pb",
-        "",
-        _EXPORT_TFLITE,
-        "",
-        "",
-        "none",
-    ),
-    *(_tflite(kind, fast) for fast in (False, True) for kind in ("",) + TFLITE_FORMATS),
+    Form("zoo", "zoo model", "pretrained/" + _PB, "python -m model", detector=_FROZEN),
+    Form("checkpoint", "checkpoint", "training", "./train.sh", detector=_CHECKPOINT),
+    Form("frozen_graph", "frozen graph", "inference-graph/" + _PB, _EXPORT, detector=_FROZEN),
+    Form("saved_model", "SavedModel", "inference-graph/saved_model", _EXPORT, detector=_SAVED),
+    Form("tflite_graph", "TFLite graph", "inference-graph/tflite_graph.pb", _EXPORT_TFLITE, "none"),
+    *(_tflite(format_, fast) for fast in (False, True) for format_ in ("",) + TFLITE_FORMATS),
     Form(
         "onnx",
         "ONNX",
         "{model}.onnx",
-        "frozen_graph",
         "./export.sh && ./convert-onnx.sh",
+        "ONNX Runtime",
+        "frozen_graph",
         "todus.detection.onnx:Onnx",
         "todus.export.onnx",
-        "ONNX Runtime",
     ),
     Form(
         "onnx-tensorrt",
         "ONNX for TensorRT",
         "{model}-tensorrt.onnx",
-        "tflite_graph",
         "./export-tflite.sh && LAYOUT=tensorrt ./convert-onnx.sh",
-        "",
-        "todus.export.onnx",
         "TensorRT 8 and newer",
+        "tflite_graph",
+        exporter="todus.export.onnx",
     ),
     Form(
         "uff",
         "UFF",
         "{model}.uff",
-        "frozen_graph",
         "./export.sh && python -m convert_uff -m {model} -i",
-        "",
-        "",
         "TensorRT 5 to 8, Jetson Nano",
+        "frozen_graph",
     ),
 ]
 
 
 def find(name: str) -> Form:
-    """The form of that name. Raises UsageError, with those that a detector here runs, for an unknown one."""
+    """The form with this name. Raises UsageError, which lists the runnable ones, if unknown."""
     for form in FORMS:
         if form.name == name:
             return form
-    raise UsageError("no form %s; there is: %s" % (name, names()))
+    raise UsageError("unknown form %s; choose from %s" % (name, names()))
 
 
 def converters() -> Tuple[str, ...]:
-    """The scripts that convert a graph to a form, without .sh."""
-    return tuple(
-        sorted(
-            {
-                name
-                for form in FORMS
-                for name in re.findall(r"\./(convert-[\w-]+)\.sh", form.command)
-            }
-        )
-    )
+    """The scripts that convert a graph to a form, sorted, without .sh."""
+    commands = " ".join(form.command for form in FORMS)
+    return tuple(sorted(set(re.findall(r"\./(convert-[\w-]+)\.sh", commands))))
 
 
 def runnable() -> List[Form]:
@@ -174,18 +127,18 @@ def runnable() -> List[Form]:
 
 
 def names() -> str:
-    """What --format takes, for help and messages: variants of a form are told by one of them."""
+    """The values of --format, for help and messages."""
     plain = [form.name for form in runnable() if "-" not in form.name]
     return "%s; and variants such as tflite-float16" % ", ".join(plain)
 
 
 def of_file(file: str, model: str) -> Optional[Form]:
-    """The form whose file, of a model of that name, is called so; None where there is none."""
+    """The form whose file, for the model named `model`, has this path; None if there is none."""
     return next((form for form in FORMS if form.file.format(model=model) == file), None)
 
 
 def loaded(reference: str) -> Any:
-    """The module, or with module:Name what is called so in it."""
+    """Imports "module" or "module:Name", and returns the module or the object."""
     module, _, name = reference.partition(":")
     found = importlib.import_module(module)
     return getattr(found, name) if name else found

@@ -1,7 +1,8 @@
-"""Lock files: who works on a folder. The kernel releases a lock when its process ends.
+"""Locks on folders; the kernel releases a lock when its process ends.
 
-A lock is flock(2) on a hidden file beside the folder, whose text says who holds it. The file is opened without following a symlink and
-without waiting for a FIFO's other end, and read-only where it is another user's.
+A lock is flock(2) on a hidden file beside the folder; the file's text is the PID and host of its
+holder. The file is opened without following symlinks, without blocking on a FIFO, and read-only if
+it belongs to another user.
 """
 
 import contextlib
@@ -18,14 +19,14 @@ from typing import Iterator, NamedTuple, Optional
 from todus import files
 from todus.errors import TodusError
 
-SECONDS = 0.25  # that a refusal is tried again for: to ask who holds a lock takes it for an instant
+SECONDS = 0.25  # how long a busy lock is retried: `holder` takes it for a moment
 
 _BUSY = (errno.EWOULDBLOCK, errno.EACCES)
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Holder(NamedTuple):
-    """Who holds a lock, as its file says; pid is 0 where it says nothing that can be read."""
+    """The holder of a lock; pid is 0 if the lock file does not contain it."""
 
     text: str
     pid: int
@@ -47,14 +48,14 @@ def this_process() -> str:
 
 @contextlib.contextmanager
 def exclusive(folder: files.PathLike, what: str) -> Iterator[None]:
-    """Holds the lock of `folder` alone.
+    """Holds the exclusive lock of `folder`.
 
     Args:
-      folder: it need not exist.
-      what: begins the refusal: what is in use.
+      folder: need not exist.
+      what: what the message says is in use.
 
     Raises:
-      TodusError: another process holds it; the message has its PID and host.
+      TodusError: another process holds the lock; the message has its PID and host.
     """
     refusal = "%s is in use by %%s: wait until it ends, or stop it, and run this again" % what
     handle = _take(path_of(folder), fcntl.LOCK_EX, refusal)
@@ -67,15 +68,15 @@ def exclusive(folder: files.PathLike, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared(folder: files.PathLike, who: str, refusal: str) -> Iterator[None]:
-    """Holds the lock of `folder` beside others that share it.
+    """Holds the lock of `folder` together with other processes that share it.
 
     Args:
-      folder: it need not exist.
-      who: what a refused process is told holds it; PID and host are added.
-      refusal: the message where a process holds it alone, with %s for that one.
+      folder: need not exist.
+      who: what other processes name as the holder; PID and host are added.
+      refusal: the message of the TodusError, with %s for the holder.
 
     Raises:
-      TodusError: a process holds it alone.
+      TodusError: another process holds the lock exclusively.
     """
     path = path_of(folder)
     try:
@@ -83,7 +84,7 @@ def shared(folder: files.PathLike, who: str, refusal: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NOT_WRITABLE:
             raise
-        yield  # nobody can hold it alone where nobody can write
+        yield  # where the lock file cannot be created, no process can hold it exclusively
         return
     try:
         _write(handle, "%s (%s)" % (who, this_process()))
@@ -93,7 +94,7 @@ def shared(folder: files.PathLike, who: str, refusal: str) -> Iterator[None]:
 
 
 def holder(folder: files.PathLike) -> Optional[Holder]:
-    """The process that holds the lock of `folder`, alone or beside others; None where it is free."""
+    """A process that holds the lock of `folder`, exclusively or shared; None if it is free."""
     try:
         handle = _open(path_of(folder), os.O_RDONLY)
     except OSError:
@@ -108,7 +109,7 @@ def holder(folder: files.PathLike) -> Optional[Holder]:
 
 
 def _open(path: Path, flags: int) -> int:
-    """A descriptor of a regular file; never of what a symlink names. Raises OSError."""
+    """A descriptor of a regular file. Raises OSError, also for a symlink."""
     handle = os.open(str(path), flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -123,11 +124,11 @@ def _open_or_create(path: Path) -> int:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise TodusError(
-                "%s is not a lock file (a symlink, a FIFO or a device lies there); remove it and run this again"
-                % path
+                "%s is not a lock file (it is a symlink, a FIFO, a device or a folder); "
+                "remove it and run this again" % path
             )
         if error.errno in (errno.EACCES, errno.EPERM) and path.exists():
-            return _open(path, os.O_RDONLY)  # another user's: it can be locked, not written to
+            return _open(path, os.O_RDONLY)  # a file of another user can be locked
         raise
 
 
@@ -148,25 +149,24 @@ def _take(path: Path, kind: int, refusal: str) -> int:
             continue
         if _is_at(handle, path):
             return handle
-        os.close(handle)  # its last holder has removed it meanwhile
+        os.close(handle)  # its last holder has just removed the file
 
 
 def _release(handle: int, path: Path) -> None:
-    """Gives the lock back; the last holder removes the file."""
+    """Releases the lock; the last holder removes the file."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _is_at(handle, path):
             path.unlink()
     except OSError:
-        pass  # others share it, or the folder cannot be written to
+        pass  # others share the lock, or the folder is not writable
     finally:
         os.close(handle)
 
 
 def _write(handle: int, text: str) -> None:
-    with contextlib.suppress(
-        OSError
-    ):  # another user's file, or a full disk: the lock holds all the same
+    # The lock is valid without the text: the file may be another user's, or the disk full.
+    with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, text.encode("utf-8"), 0)
 
@@ -174,11 +174,8 @@ def _write(handle: int, text: str) -> None:
 def _read(handle: int) -> Holder:
     text = os.pread(handle, 200, 0).decode("utf-8", "replace").strip()
     match = re.search(r"PID (\d{1,9}) on ([^\s)]+)", text)
-    return (
-        Holder(text, int(match.group(1)), match.group(2))
-        if match
-        else Holder(text, 0, "an unknown host")
-    )
+    pid, host = match.groups() if match else (0, "an unknown host")
+    return Holder(text, int(pid), host)
 
 
 def _is_at(handle: int, path: Path) -> bool:

@@ -1,13 +1,11 @@
-"""The one place that knows the directory contract (README, "Directory structure").
+"""The paths under TODUS_HOME (README, "Directory structure")."""
 
-Everything lies under TODUS_HOME, by default the repository.
-"""
-
+import contextlib
 import glob
 import os
 import re
 from pathlib import Path
-from typing import List
+from typing import List, Sequence, Union
 
 from todus import forms, sources
 from todus.errors import TodusError, UsageError
@@ -16,12 +14,12 @@ REPO = Path(__file__).resolve().parent.parent
 
 
 def home() -> Path:
-    """TODUS_HOME, absolute, resolved when a command starts."""
+    """TODUS_HOME as an absolute path; the repository by default."""
     return Path(os.path.abspath(os.environ.get("TODUS_HOME") or str(REPO)))
 
 
 class Dataset:
-    """A folder of TFRecord shards with their label map and manifest."""
+    """A dataset's folder: TFRecord shards, label map and manifest."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
@@ -30,12 +28,10 @@ class Dataset:
 
     @property
     def name(self) -> str:
-        """The name to give to -d: limited, voc/raccoon, or a path outside TODUS_HOME."""
+        """The name that -d takes: limited, voc/raccoon, or a path outside TODUS_HOME."""
         for root in (home() / "dataset" / "mscoco", home() / "dataset"):
-            try:
+            with contextlib.suppress(ValueError):
                 return str(self.folder.relative_to(root))
-            except ValueError:
-                continue
         return str(self.folder)
 
     def shard_pattern(self, split: str) -> str:
@@ -46,33 +42,28 @@ class Dataset:
         return [Path(path) for path in sorted(glob.glob(self.shard_pattern(split)))]
 
     def check(self) -> "Dataset":
-        """Raises TodusError when there is no whole dataset here."""
+        """Raises TodusError if the dataset is missing or incomplete."""
         if not self.manifest.exists() or not self.label_map.exists():
-            raise TodusError(
-                "no dataset at %s; make it with %s%s"
-                % (self.folder, sources.maker(self.name), _known_datasets())
-            )
+            hint = sources.maker(self.name) + _listed(datasets())
+            raise TodusError("no dataset at %s; make it with %s" % (self.folder, hint))
         return self
 
 
 def datasets() -> List[Dataset]:
-    root = home() / "dataset"
-    return [
-        Dataset(path.parent)
-        for path in sorted(root.glob("*/*/dataset.json"))
-        if not path.parent.name.startswith(".")
-    ]
+    """The datasets that are complete, by folder."""
+    folders = [path.parent for path in sorted(home().glob("dataset/*/*/dataset.json"))]
+    return [Dataset(folder) for folder in folders if not folder.name.startswith(".")]
 
 
-def _known_datasets() -> str:
-    names = [found.name for found in datasets()]
-    return " (there is: %s)" % ", ".join(names) if names else ""
+def _listed(found: Sequence[Union[Dataset, "Model"]]) -> str:
+    """The end of a message that lists the datasets or models that exist."""
+    return " (existing: %s)" % ", ".join(each.name for each in found) if found else ""
 
 
 def dataset(name: str) -> Dataset:
-    """The dataset that -d names: a name under dataset/mscoco/, KIND/NAME under dataset/, or a path."""
+    """The dataset for a value of -d: NAME in dataset/mscoco/, KIND/NAME in dataset/, or a path."""
     if not name:
-        raise UsageError("-d needs a dataset's name, such as limited")
+        raise UsageError("-d needs the name of a dataset, such as limited")
     if name.startswith((".", "/", "~")):
         return Dataset(Path(os.path.abspath(os.path.expanduser(name))))
     root = home() / "dataset"
@@ -80,9 +71,9 @@ def dataset(name: str) -> Dataset:
 
 
 def mscoco_dataset(name: str) -> Dataset:
-    """dataset/mscoco/NAME. Raises UsageError for a name that is not one folder."""
+    """dataset/mscoco/NAME. Raises UsageError for a name that cannot be a dataset's folder."""
     if name == "raw-data":
-        raise UsageError("NAME=raw-data is where downloads go; choose another name")
+        raise UsageError("NAME=raw-data is the folder for downloads; choose another name")
     return Dataset(home() / "dataset" / "mscoco" / checked_name(name, "NAME"))
 
 
@@ -91,16 +82,20 @@ def raw_data() -> Path:
 
 
 def checked_name(name: str, what: str) -> str:
-    """`name` when it can be one folder's name, else UsageError."""
-    if not re.fullmatch(r"[\w][\w.+-]*", name):
-        raise UsageError(
-            "%s=%s cannot be a folder's name; use letters, digits, and . _ + -" % (what, name)
-        )
+    """`name`, a value of `what`. Raises UsageError if it cannot be the name of a folder."""
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        hint = "use letters, digits, and . _ + -"
+        raise UsageError("%s=%s cannot be a folder's name; %s" % (what, name, hint))
     return name
 
 
 class Model:
-    """model/NAME and everything in it."""
+    """A model's folder, model/NAME, and the paths in it.
+
+    Attributes:
+      limited_checkpoint: the slice.
+      features_checkpoint: the zoo model's features, instead of a slice, for a fresh head.
+    """
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
@@ -112,9 +107,7 @@ class Model:
         self.zoo_label_map = self.pretrained / "label_map.pbtxt"
         self.pipeline = self.pretrained / "pipeline.config"
         self.limited_checkpoint = self.pretrained / "limited" / "model.ckpt"
-        self.features_checkpoint = (
-            self.pretrained / "limited" / "features.ckpt"
-        )  # in its place where the head is fresh
+        self.features_checkpoint = self.pretrained / "limited" / "features.ckpt"
         self.limited_label_map = self.pretrained / "limited" / "label_map.pbtxt"
         self.training = self.folder / "training"
         self.inference_graph = self.folder / "inference-graph"
@@ -126,18 +119,14 @@ class Model:
         self.exported_labels = self.inference_graph / "labels.txt"
 
     def file_of(self, form: str) -> Path:
-        """The file of a form, by its name in todus.forms, whether it is there or not."""
+        """The path of a form's file, by its name in todus.forms; it need not exist."""
         return forms.find(form).path(self.folder)
 
     def check(self) -> "Model":
-        """Raises TodusError when model.py has not prepared this model."""
+        """Raises TodusError unless this is a prepared model."""
         if not self.pipeline.exists():
-            hint = "run: python -m model -m %s -d limited" % self.name
-            names = [found.name for found in models()]
-            raise TodusError(
-                "no model at %s; %s%s"
-                % (self.folder, hint, " (there is: %s)" % ", ".join(names) if names else "")
-            )
+            hint = "python -m model -m %s -d limited%s" % (self.name, _listed(models()))
+            raise TodusError("no model at %s; run: %s" % (self.folder, hint))
         return self
 
 
@@ -147,21 +136,19 @@ def models_folder() -> Path:
 
 def models() -> List[Model]:
     """The prepared models, by name."""
-    return [
-        Model(path.parent.parent)
-        for path in sorted(models_folder().glob("*/pretrained/pipeline.config"))
-    ]
+    found = models_folder().glob("*/pretrained/pipeline.config")
+    return [Model(path.parent.parent) for path in sorted(found)]
 
 
 def model(name: str) -> Model:
-    """model/NAME; also takes what a person's shell completes, model/NAME or a path with slashes."""
+    """The model for a value of -m: NAME in model/, or a path with a slash."""
     if not name:
-        raise UsageError("-m needs a model's name, such as ssd_mobilenet_v1_coco_2018_01_28")
+        raise UsageError("-m needs the name of a model, such as ssd_mobilenet_v1_coco_2018_01_28")
     if "/" in name:
         return Model(Path(os.path.abspath(os.path.expanduser(name))))
     return Model(models_folder() / checked_name(name, "-m"))
 
 
 def beside_json(path: Path) -> Path:
-    """FILE.json: what stands beside a converted model (inputs, outputs, labels)."""
+    """FILE.json, which describes a converted model: inputs, outputs, labels."""
     return path.with_name(path.name + ".json")

@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a bar on a terminal, a line a minute in a log."""
+"""The progress of long work: a bar on a terminal, a line per minute in a log."""
 
 import sys
 import threading
@@ -12,13 +12,13 @@ SECONDS_A_LINE = 60.0
 
 
 class Progress:
-    """Counts what many threads do. A context manager.
+    """Counts the work of several threads, and shows it. A context manager.
 
     Args:
-      label: what it is about.
-      total: how much there is to do, None where nobody knows.
-      done: how much of it is there from before.
-      unit: "B" for bytes, else what is counted, such as "images".
+      label: begins the line.
+      total: how much there is to do; None if unknown.
+      done: how much was already done before.
+      unit: "B" for bytes, otherwise what is counted, such as "images".
     """
 
     def __init__(self, label: str, total: Optional[int], done: int = 0, unit: str = "B"):
@@ -33,15 +33,8 @@ class Progress:
 
         tqdm.tqdm.monitor_interval = 0
         scale = {"unit": "B", "unit_scale": True} if self.unit == "B" else {"unit": " " + self.unit}
-        return tqdm.tqdm(
-            desc=self.label,
-            total=self.total,
-            initial=self.done,
-            dynamic_ncols=True,
-            leave=False,
-            file=sys.stderr,
-            **scale,
-        )
+        place = {"dynamic_ncols": True, "leave": False, "file": sys.stderr}
+        return tqdm.tqdm(desc=self.label, total=self.total, initial=self.done, **scale, **place)
 
     def __enter__(self) -> "Progress":
         return self
@@ -51,7 +44,7 @@ class Progress:
             self._bar.close()
 
     def add(self, number: int) -> int:
-        """Counts `number` more, and returns it."""
+        """Adds `number` to the count, and returns it."""
         with self._mutex:
             self.done += number
             if self._bar is not None:
@@ -62,7 +55,7 @@ class Progress:
         return number
 
     def set(self, done: int, total: Optional[int]) -> None:
-        """What is there and to do turned out differently: a download starts again, or its size is known now."""
+        """Sets both counts, as when a download restarts or its size becomes known."""
         with self._mutex:
             self._from += done - self.done
             self.done, self.total = done, total
@@ -71,26 +64,23 @@ class Progress:
                 self._bar.refresh()
 
     def note(self, text: str) -> None:
-        """Says something without breaking the bar."""
+        """Prints a message above the bar."""
         if self._bar is not None:
             self._bar.clear()
-            say(text)
+        say(text)
+        if self._bar is not None:
             self._bar.refresh()
-        else:
-            say(text)
 
     def line(self) -> str:
+        """The counts, rate per second and remaining time, as one line of a log."""
         rate = (self.done - self._from) / max(time.monotonic() - self._start, 1e-9)
         show = megabytes if self.unit == "B" else lambda number: "%d %s" % (number, self.unit)
         if not self.total:
             return "%s: %s, %s/s" % (self.label, show(self.done), show(rate))
-        left = (self.total - self.done) / rate if rate > 0 else 0
-        share = 100 * self.done // self.total
-        return "%s: %s of %s, %d%%, %s/s, %s left" % (
-            self.label,
+        left = duration((self.total - self.done) / rate if rate > 0 else 0)
+        counts = "%s of %s, %d%%" % (
             show(self.done),
             show(self.total),
-            share,
-            show(rate),
-            duration(left),
+            100 * self.done // self.total,
         )
+        return "%s: %s, %s/s, %s left" % (self.label, counts, show(rate), left)

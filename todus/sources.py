@@ -1,6 +1,6 @@
-"""The sources of datasets, a row each, of plain strings that are resolved on use.
+"""The table of dataset sources.
 
-A new source is one file in todus/dataset/sources/, one script, and one row here.
+A new source is a module in todus/dataset/sources/, a script, and a row here.
 """
 
 import importlib
@@ -14,11 +14,12 @@ class Source(NamedTuple):
     """Where a dataset comes from.
 
     Attributes:
-      name: what python -m todus.commands.dataset takes.
-      folder: below dataset/, where its datasets lie.
-      script: the script at the top that a person types.
+      name: the argument of python -m todus.commands.dataset.
+      folder: the folder of its datasets, below dataset/.
+      script: the script at the top of the repository.
       module: has main(argv), which builds a dataset and returns an exit code.
-      group: which variables its script obeys (todus.variables): coco, folder (a folder of a person's own images), openimages or merge.
+      group: selects its script's variables in todus.variables: coco, folder (a folder of the
+        user's images), openimages or merge.
     """
 
     name: str
@@ -29,53 +30,49 @@ class Source(NamedTuple):
 
     @property
     def command(self) -> str:
-        """What messages and todus.variables call its script."""
+        """The script's name without .sh."""
         return self.script[: -len(".sh")]
 
 
+_MODULE = "todus.dataset.sources.%s"
+
 SOURCES = (
-    Source("coco", "mscoco", "dataset-limited.sh", "todus.dataset.sources.coco", "coco"),
-    Source("voc", "voc", "dataset-voc.sh", "todus.dataset.sources.voc", "folder"),
-    Source("csv", "csv", "dataset-csv.sh", "todus.dataset.sources.csv", "folder"),
+    Source("coco", "mscoco", "dataset-limited.sh", _MODULE % "coco", "coco"),
+    Source("voc", "voc", "dataset-voc.sh", _MODULE % "voc", "folder"),
+    Source("csv", "csv", "dataset-csv.sh", _MODULE % "csv", "folder"),
     Source(
-        "openimages",
-        "openimages",
-        "dataset-openimages.sh",
-        "todus.dataset.sources.openimages",
-        "openimages",
+        "openimages", "openimages", "dataset-openimages.sh", _MODULE % "openimages", "openimages"
     ),
-    Source("cloud", "cloud", "dataset-cloud.sh", "todus.dataset.sources.cloud", "folder"),
-    Source("merge", "merged", "dataset-merge.sh", "todus.dataset.sources.merge", "merge"),
+    Source("cloud", "cloud", "dataset-cloud.sh", _MODULE % "cloud", "folder"),
+    Source("merge", "merged", "dataset-merge.sh", _MODULE % "merge", "merge"),
 )
 
 
 def commands(*groups: str) -> Tuple[str, ...]:
-    """What the scripts of the sources of these groups are called."""
+    """The names of the scripts of these groups, without .sh."""
     return tuple(source.command for source in SOURCES if source.group in groups)
 
 
 def find(name: str) -> Source:
-    """The source of that name. Raises UsageError, with the names there are, for an unknown one."""
-    for source in SOURCES:
-        if source.name == name:
-            return source
-    raise UsageError(
-        "no source %s; there is: %s" % (name, ", ".join(source.name for source in SOURCES))
-    )
+    """The source with this name. Raises UsageError, which lists the names, for an unknown one."""
+    by_name = {source.name: source for source in SOURCES}
+    if name not in by_name:
+        raise UsageError("unknown source %s; choose from %s" % (name, ", ".join(by_name)))
+    return by_name[name]
 
 
 def of_folder(folder: str) -> Optional[Source]:
-    """The source whose datasets lie in dataset/FOLDER, None where there is none."""
+    """The source whose datasets are in dataset/FOLDER; None if there is none."""
     return next((source for source in SOURCES if source.folder == folder), None)
 
 
 def module_of(source: Source) -> ModuleType:
-    """The module that reads a source."""
+    """The imported module of a source."""
     return importlib.import_module(source.module)
 
 
 def maker(name: str) -> str:
-    """The command that makes the dataset of a name as -d takes it: limited, voc/raccoon."""
+    """The command to type to make a dataset, from its name as in -d: limited, voc/raccoon."""
     folder, _, rest = name.partition("/")
     source = of_folder(folder) if rest else None
     if source:

@@ -1,4 +1,4 @@
-"""Text for a person: one line, sizes, durations, lists."""
+"""Formats text for the user: single lines, sizes, durations, lists, tables."""
 
 import re
 from typing import Iterable, List, Sequence
@@ -7,7 +7,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 def one_line(text: str) -> str:
-    """`text` without newlines, control characters or terminal escapes (class and file names come from strangers)."""
+    """`text` without newlines, control characters or terminal escapes."""
     return _CONTROL.sub(" ", text).strip()
 
 
@@ -16,12 +16,12 @@ def has_control_characters(text: str) -> bool:
 
 
 def first_line(error: object, most: int = 200) -> str:
-    """The first line of an error's text, at most `most` characters: TensorFlow's errors have pages."""
+    """The first line of an error's text, at most `most` characters."""
     return (str(error).strip().split("\n") or [""])[0][:most]
 
 
 def megabytes(number: float) -> str:
-    """Bytes as 412 MB, 18.1 GB (powers of ten, as disks and networks count)."""
+    """A number of bytes as 412 MB or 18.1 GB (powers of ten)."""
     for size, unit, digits in ((1e12, "TB", 1), (1e9, "GB", 1), (1e6, "MB", 0), (1e3, "kB", 0)):
         if number >= size:
             return "%.*f %s" % (digits, number / size, unit)
@@ -29,7 +29,7 @@ def megabytes(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as 40 s, 12 min, 3 h 05 min."""
+    """A number of seconds as 40 s, 12 min or 3 h 05 min."""
     if seconds < 100:
         return "%d s" % seconds
     if seconds < 6000:
@@ -38,18 +38,18 @@ def duration(seconds: float) -> str:
 
 
 def shortened(names: Iterable[str], most: int = 12) -> str:
-    """Names with commas; of a long list the first, and how many more there are."""
+    """The first `most` names, separated by commas, and the number of the others."""
     names = list(names)
     rest = len(names) - most
     return ", ".join(names[:most]) + (" and %d more" % rest if rest > 0 else "")
 
 
 def table(rows: Sequence[Sequence[object]], left: int = 1) -> List[str]:
-    """Rows of cells as lines with aligned columns, two spaces between them.
+    """Rows of cells as lines with aligned columns.
 
     Args:
-      rows: the first holds the headings; all have as many cells.
-      left: how many columns, from the first, are aligned to the left; the others to the right.
+      rows: the first row holds the headings; all have the same number of cells.
+      left: number of leading columns that are aligned to the left; the others to the right.
     """
     from tabulate import tabulate
 

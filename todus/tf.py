@@ -1,4 +1,7 @@
-"""TensorFlow 1.15, imported quietly: `from todus.tf import tf`, inside functions that touch a graph, since the import takes seconds."""
+"""Imports TensorFlow 1.15 without its warnings.
+
+Use `from todus.tf import tf` inside functions that need a graph: the import takes seconds.
+"""
 
 import atexit
 import contextlib
@@ -14,9 +17,8 @@ def _load():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for category in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
         warnings.simplefilter("ignore", category)
-    logging.basicConfig(
-        level=logging.ERROR, format="%(message)s"
-    )  # else lvis, which the OD API imports, lets every warning through
+    # Otherwise lvis, which the OD API imports, configures logging to print every warning.
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
     try:
         import tensorflow.compat.v1 as tf
     except ImportError as error:
@@ -38,31 +40,39 @@ def _load():
             % (sys.executable, error)
         )
     _tolerate_missing_sources()
+    _skip_deprecation_checks()
     return tf
 
 
 def _tolerate_missing_sources() -> None:
-    """AutoGraph removes the temporary files that it wrote when the process ends, and complains where their folder went before."""
+    """Makes AutoGraph ignore, when the process ends, temporary files that are already removed."""
     try:
         from tensorflow.python.autograph.pyct import compiler
-    except ImportError:  # another 1.x has it elsewhere
+    except ImportError:  # other versions have no such module
         return
 
     class AtExit:
         @staticmethod
         def register(function) -> None:
-            atexit.register(_unless_gone, function)
+            atexit.register(_call_unless_removed, function)
 
     compiler.atexit = AtExit
 
 
-def _unless_gone(function) -> None:
+def _skip_deprecation_checks() -> None:
+    """Turns off deprecation warnings: they are hidden already, and finding them takes seconds."""
+    from tensorflow.python.util import deprecation
+
+    deprecation._PRINT_DEPRECATION_WARNINGS = False
+
+
+def _call_unless_removed(function) -> None:
     with contextlib.suppress(FileNotFoundError):
         function()
 
 
 def __getattr__(name: str):
-    """The module's `tf`, loaded when it is first asked for (PEP 562)."""
+    """Loads `tf` on first use (PEP 562)."""
     if name != "tf":
         raise AttributeError("module %s has no attribute %s" % (__name__, name))
     globals()["tf"] = loaded = _load()

@@ -1,7 +1,7 @@
-"""Every environment variable that a person may set: how it is read, its range, its default, and the commands that obey it.
+"""The table of environment variables: kind, range, default, and the commands that read them.
 
-The headers of the scripts say in words what each does; tests/commands/test_interface.py compares them with this table. A script checks
-its variables before anything else (`check`), and what runs below it reads them by `value`.
+A script first checks its variables (`check`); the commands that it runs read them with `value`. The
+script headers explain each; tests/commands/test_interface.py compares them with this table.
 """
 
 import os
@@ -14,16 +14,16 @@ from todus.text import one_line
 
 
 class Text:
-    """Any text. The other kinds derive from this.
+    """Any text; the base class of the other kinds.
 
     Attributes:
-      range: completes "give ...".
+      range: the valid values, as in the message "give ...".
     """
 
     range = "a text"
 
     def read(self, text: str) -> Any:
-        """The value that a text means. Raises ValueError for one that means nothing."""
+        """The value of a text. Raises ValueError if it is not valid."""
         return text
 
 
@@ -41,33 +41,26 @@ class Whole(Text):
 
 
 class Decimal(Text):
-    """A number from `least` to `most`; `above`: more than `least`; `below`: less than `most`."""
+    """A number from `least` to `most`; `above` and `below` exclude the bounds."""
 
     def __init__(self, least: float, most: float, above: bool = False, below: bool = False):
         self.least, self.most, self.above, self.below = least, most, above, below
         if above and below:
             self.range = "a number between %g and %g" % (least, most)
         else:
-            self.range = "a number %s %g%s %.10g" % (
-                "above" if above else "from",
-                least,
-                ", up to" if above else " to",
-                most,
-            )
+            words = "a number above %g, up to %.10g" if above else "a number from %g to %.10g"
+            self.range = words % (least, most)
 
     def read(self, text: str) -> float:
         value = float(text) if re.fullmatch(r"[0-9.eE+-]{1,40}", text) else float("nan")
-        if (
-            not self.least <= value <= self.most
-            or (self.above and value == self.least)
-            or (self.below and value == self.most)
-        ):
+        excluded = (self.above and value == self.least) or (self.below and value == self.most)
+        if excluded or not self.least <= value <= self.most:
             raise ValueError
         return value
 
 
 class Percent(Text):
-    """A share: 0.05 of "5%" or "5"."""
+    """A percentage as a fraction: 0.05 for "5%" or "5"."""
 
     range = "a percentage from 0 to 100"
 
@@ -78,21 +71,27 @@ class Percent(Text):
         return float(match.group(1)) / 100
 
 
-class OneOf(Text):
-    """One of a few words."""
+class Like(Text):
+    """A text that matches a regular expression."""
 
-    def __init__(self, *words: str):
-        self.words = words
-        self.range = " or ".join(words)
+    def __init__(self, pattern: str, range_: str):
+        self.pattern, self.range = pattern, range_
 
     def read(self, text: str) -> str:
-        if text not in self.words:
+        if not re.fullmatch(self.pattern, text):
             raise ValueError
         return text
 
 
+class OneOf(Like):
+    """One of several words."""
+
+    def __init__(self, *words: str):
+        super().__init__("|".join(map(re.escape, words)), " or ".join(words))
+
+
 class Switch(OneOf):
-    """0 or 1, as a truth value."""
+    """0 or 1, as a bool."""
 
     def __init__(self) -> None:
         super().__init__("0", "1")
@@ -102,11 +101,11 @@ class Switch(OneOf):
 
 
 class Some(Text):
-    """Some of a few words, with spaces or commas; the value has them in the order of `words`.
+    """Several of `words`, separated by spaces or commas; the value is in the order of `words`.
 
     Args:
-      words: what there is.
-      other: other spellings: word -> one of `words`.
+      words: the valid words.
+      other: other spelling -> one of `words`.
     """
 
     def __init__(self, words: Iterable[str], other: Optional[Mapping[str, str]] = None):
@@ -121,61 +120,50 @@ class Some(Text):
 
 
 class PerSplit(Text):
-    """A number for every split, as "500", or one a split, as "train=500 val=100": a list of (split or "", number).
+    """A number for all splits ("500") or one per split ("train=500 val=100").
+
+    The value is a list of (split or "", number).
 
     Args:
-      splits: their names.
-      word: what may stand in the place of a number, "" for nothing.
+      splits: the names of the splits.
+      word: a word that is valid instead of a number; "" for none.
     """
 
     def __init__(self, splits: Iterable[str], word: str = ""):
         self.splits, self.word = tuple(splits), word
-        self.range = 'a number%s, or one a split such as "train=500 val=100"' % (
-            " or " + word if word else ""
-        )
+        number = "a number or %s" % word if word else "a number"
+        self.range = '%s, or one per split such as "train=500 val=100"' % number
 
     def read(self, text: str) -> List[Tuple[str, Any]]:
         found: List[Tuple[str, Any]] = []
         for part in text.replace(",", " ").split():
             split, equals, number = part.rpartition("=")
-            if (equals and split not in self.splits) or not (
-                number == self.word != "" or re.fullmatch(r"[0-9]{1,9}", number)
-            ):
+            is_word = number == self.word != ""
+            if equals and split not in self.splits:
                 raise ValueError
-            found.append((split, number if number == self.word else int(number)))
+            if not is_word and not re.fullmatch(r"[0-9]{1,9}", number):
+                raise ValueError
+            found.append((split, number if is_word else int(number)))
         return found
 
 
 class Pairs(Text):
-    """old=new pairs with commas: a list of (old, new)."""
+    """old=new pairs, separated by commas; the value is a list of (old, new)."""
 
-    range = 'old=new, several with commas, such as "license plate=plate, auto=car"'
+    range = 'old=new pairs, separated by commas, such as "license plate=plate, auto=car"'
 
     def read(self, text: str) -> List[Tuple[str, str]]:
-        pairs = [
-            tuple(side.strip() for side in part.split("=", 1))
-            for part in text.replace("\n", ",").split(",")
-            if part.strip()
-        ]
-        if any(len(pair) != 2 or not all(pair) for pair in pairs):
-            raise ValueError
-        return pairs  # type: ignore[return-value]
-
-
-class Like(Text):
-    """A text of a form."""
-
-    def __init__(self, pattern: str, range_: str):
-        self.pattern, self.range = pattern, range_
-
-    def read(self, text: str) -> str:
-        if not re.fullmatch(self.pattern, text):
-            raise ValueError
-        return text
+        pairs = []
+        for part in filter(str.strip, re.split(r"[\n,]", text)):
+            old, _, new = part.partition("=")
+            if not old.strip() or not new.strip():
+                raise ValueError
+            pairs.append((old.strip(), new.strip()))
+        return pairs
 
 
 class ExistingFile(Text):
-    """The path of a file that is there."""
+    """The path of an existing file."""
 
     range = "the path of a file"
 
@@ -200,13 +188,13 @@ class Variable(NamedTuple):
     """A row of the table.
 
     Attributes:
-      name: in the environment.
-      kind: how it is read.
-      default: as it would be typed; "" where there is none, and then the value is None.
-      commands: those that obey it: scripts without .sh, and the names after python -m.
-      aliases: names that people type by mistake.
-      old: its name of earlier versions, which still works.
-      old_values: what the old name's values are called now, where they differ.
+      name: its name in the environment.
+      kind: how its value is read.
+      default: as typed; "" if there is none, and then the value is None.
+      commands: the commands that read it: scripts without .sh, and names after python -m.
+      aliases: names that users type by mistake.
+      old: its name in earlier versions, which still works.
+      old_values: value of the old name -> value of the new one, where they differ.
     """
 
     name: str
@@ -219,57 +207,50 @@ class Variable(NamedTuple):
 
 
 _COCO = ("dataset-complete", "dataset-limited")
+_OPENIMAGES = ("dataset-openimages",)
 _FOLDERS = sources.commands("folder")
 _OWN = sources.commands("folder", "openimages")
 _DATASETS = _COCO + sources.commands("folder", "openimages", "merge")
-_FETCHING = _COCO + ("dataset-openimages", "model", "limited")
-_OF_MODEL = (
-    "train",
-    "eval",
-    "export",
-    "export-tflite",
-    "benchmark",
-    "sync",
-    "tensorboard",
-) + forms.converters()
+_FETCHING = _COCO + _OPENIMAGES + ("model", "limited")
+_OF_MODEL = ("train", "eval", "export", "export-tflite", "benchmark", "sync", "tensorboard")
+_OF_MODEL += forms.converters()
 _PYTHON = ("model", "eval", "detect", "convert_uff")
 _MAKE = ("limited", "bench", "doctor", "report", "history", "demo")
 
 _COUNT = Whole(1)
+_INPUT_TYPES = ("image_tensor", "encoded_image_string_tensor", "tf_example")
+_SHAPE = r"free|fixed|[1-9]\d{0,4}x[1-9]\d{0,4}"
+_INPUT_SHAPE = Like(_SHAPE, "free, fixed or HEIGHTxWIDTH, such as 480x640")
+_LAYOUT = OneOf("todus", "tensorrt")
 _URL = Like(r"https?://[^/\s]\S*", "a web address such as http://images.cocodataset.org")
 
-# Of "python bus car train" and the like, see todus.categories.choose.
-_NAMES_CLASSES = ("CATEGORY", "CLASSES", "CLASS")
+_STEPS_ALIASES = ("NUM_STEPS", "STEPS", "TRAIN_STEPS")
+_CLASS_ALIASES = ("CATEGORY", "CLASSES", "CLASS")
+_DEFAULT_CLASSES = "person bicycle car motorcycle airplane bus train truck boat"
+_SPLITS = ("train", "val", "testdev")
+_OPENIMAGES_FLAGS = ("occluded", "truncated", "group", "depiction", "inside")
+_OPENIMAGES_SPLITS = Some(("train", "validation", "test"), {"val": "validation"})
+_ZOO_URL = Like(r"(https?|file)://\S+", "a web address")
+_ZOO = "https://storage.googleapis.com/download.tensorflow.org/models/object_detection"
 
 TABLE = (
     # datasets
-    Variable(
-        "CATEGORIES",
-        Text(),
-        "person bicycle car motorcycle airplane bus train truck boat",
-        ("dataset-limited",),
-        _NAMES_CLASSES,
-    ),
-    Variable("CATEGORIES", Text(), "", _OWN + ("dataset-merge", "limited", "demo"), _NAMES_CLASSES),
+    Variable("CATEGORIES", Text(), _DEFAULT_CLASSES, ("dataset-limited",), _CLASS_ALIASES),
+    Variable("CATEGORIES", Text(), "", _OWN + ("dataset-merge", "limited", "demo"), _CLASS_ALIASES),
     Variable("NAME", Text(), "complete", ("dataset-complete",)),
     Variable("NAME", Text(), "limited", ("dataset-limited",)),
     Variable("NAME", Text(), "", _OWN + ("dataset-merge",)),
     Variable("DATA_DIR", Text(), "", ("dataset-cloud",)),
-    Variable("STATS_ONLY", Switch(), "0", _COCO + ("dataset-openimages",)),
-    Variable("SPLITS", Some(("train", "val", "testdev")), "train val", _COCO),
-    Variable(
-        "SPLITS",
-        Some(("train", "validation", "test"), {"val": "validation"}),
-        "train,validation",
-        ("dataset-openimages",),
-    ),
-    Variable("MAX_IMAGES", PerSplit(("train", "val", "testdev")), "0", _COCO),
-    Variable("MAX_IMAGES", Whole(0), "0", ("dataset-openimages",)),
-    Variable("NEGATIVES", PerSplit(("train", "val", "testdev"), "all"), "0", ("dataset-limited",)),
+    Variable("STATS_ONLY", Switch(), "0", _COCO + _OPENIMAGES),
+    Variable("SPLITS", Some(_SPLITS), "train val", _COCO),
+    Variable("SPLITS", _OPENIMAGES_SPLITS, "train,validation", _OPENIMAGES),
+    Variable("MAX_IMAGES", PerSplit(_SPLITS), "0", _COCO),
+    Variable("MAX_IMAGES", Whole(0), "0", _OPENIMAGES),
+    Variable("NEGATIVES", PerSplit(_SPLITS, "all"), "0", ("dataset-limited",)),
     Variable("SEED", Whole(0), "0", _DATASETS + ("torture",)),
     Variable("SHARDS", Whole(0, 99999), "0", _COCO),
     Variable("INCLUDE_MASKS", Switch(), "0", _COCO),
-    Variable("VERIFY", OneOf("structure", "decode"), "structure", _COCO + ("dataset-openimages",)),
+    Variable("VERIFY", OneOf("structure", "decode"), "structure", _COCO + _OPENIMAGES),
     Variable("RENAME", Pairs(), "", _OWN + ("dataset-merge",)),
     Variable("LABEL_MAP", ExistingFile(), "", _OWN + ("dataset-merge",)),
     Variable("KEEP_EMPTY", Switch(), "0", _FOLDERS),
@@ -278,27 +259,17 @@ TABLE = (
     Variable("MAX_DROPPED", Percent(), "1%", _COCO),
     Variable("MAX_DROPPED", Percent(), "5%", _OWN),
     Variable("JOBS", Whole(0, 4096), "0", _DATASETS),
-    Variable("EXPAND", OneOf("0", "1", "classes"), "0", ("dataset-openimages",)),
-    Variable(
-        "EXCLUDE",
-        Some(("occluded", "truncated", "group", "depiction", "inside")),
-        "",
-        ("dataset-openimages",),
-    ),
+    Variable("EXPAND", OneOf("0", "1", "classes"), "0", _OPENIMAGES),
+    Variable("EXCLUDE", Some(_OPENIMAGES_FLAGS), "", _OPENIMAGES),
     # servers
     Variable("COCO_URL", _URL, "http://images.cocodataset.org", _COCO + ("doctor",)),
-    Variable(
-        "ZOO_URL",
-        Like(r"(https?|file)://\S+", "a web address"),
-        "https://storage.googleapis.com/download.tensorflow.org/models/object_detection",
-        ("model", "limited", "doctor"),
-    ),
+    Variable("ZOO_URL", _ZOO_URL, _ZOO, ("model", "limited", "doctor")),
     Variable("OPENIMAGES_URL", Text(), "", ("dataset-openimages", "doctor")),
-    Variable("OPENIMAGES_VERSION", OneOf("4", "5", "6", "7"), "7", ("dataset-openimages",)),
+    Variable("OPENIMAGES_VERSION", OneOf("4", "5", "6", "7"), "7", _OPENIMAGES),
     Variable("KEEP_RAW", Switch(), "1", _COCO),
     Variable("MAX_MISSING", Percent(), "0.1%", _COCO),
-    Variable("MAX_MISSING", Percent(), "1%", ("dataset-openimages",)),
-    Variable("CONNECTIONS", Whole(1, 128), "16", _COCO + ("dataset-openimages",)),
+    Variable("MAX_MISSING", Percent(), "1%", _OPENIMAGES),
+    Variable("CONNECTIONS", Whole(1, 128), "16", _COCO + _OPENIMAGES),
     Variable("TIMEOUT", Decimal(0.001, 86400), "60", _FETCHING),
     Variable("RETRIES", Whole(1, 999999), "10", _FETCHING),
     Variable("RETRY_WAIT", Decimal(0, 3600), "1", _FETCHING),
@@ -309,9 +280,7 @@ TABLE = (
     Variable("MODEL", Text(), "", ("report",)),
     Variable("AS", Text(), "", ("limited",)),
     # training
-    Variable(
-        "NUM_TRAIN_STEPS", _COUNT, "", ("train", "demo"), ("NUM_STEPS", "STEPS", "TRAIN_STEPS")
-    ),
+    Variable("NUM_TRAIN_STEPS", _COUNT, "", ("train", "demo"), _STEPS_ALIASES),
     Variable("BATCH_SIZE", Whole(1, 65536), "", ("train",)),
     Variable("LEARNING_RATE", Decimal(0, 1000000, above=True), "", ("train",), ("LR",)),
     Variable("SAVE_STEPS", _COUNT, "500", ("train",)),
@@ -328,35 +297,15 @@ TABLE = (
     Variable("METRICS", OneOf("coco", "pascal", "openimages"), "coco", ("eval",)),
     Variable("PRECISION", Decimal(0, 1, above=True), "", ("eval",)),
     # export and conversion
-    Variable(
-        "INPUT_TYPE",
-        OneOf("image_tensor", "encoded_image_string_tensor", "tf_example"),
-        "image_tensor",
-        ("export",),
-    ),
-    Variable(
-        "INPUT_SHAPE",
-        Like(
-            r"free|fixed|[1-9]\d{0,4}x[1-9]\d{0,4}", "free, fixed or HEIGHTxWIDTH, such as 480x640"
-        ),
-        "free",
-        ("export",),
-    ),
+    Variable("INPUT_TYPE", OneOf(*_INPUT_TYPES), "image_tensor", ("export",)),
+    Variable("INPUT_SHAPE", _INPUT_SHAPE, "free", ("export",)),
     Variable("BATCH", Whole(1, 65536), "", ("export",)),
     Variable("SCORE_THRESHOLD", Decimal(0, 1), "", ("export", "export-tflite")),
     Variable("MAX_DETECTIONS", Whole(1, 100000), "100", ("export-tflite",)),
     Variable("TFLITE_NMS", OneOf("regular", "fast"), "regular", ("export-tflite",), (), "NMS"),
     Variable("FORMAT", OneOf(*forms.TFLITE_FORMATS), "", ("convert-tflite",)),
     Variable("CALIBRATION", Whole(1, 1000000), "100", ("convert-tflite",)),
-    Variable(
-        "LAYOUT",
-        OneOf("todus", "tensorrt"),
-        "todus",
-        ("convert-onnx",),
-        (),
-        "NMS",
-        {"graph": "todus"},
-    ),
+    Variable("LAYOUT", _LAYOUT, "todus", ("convert-onnx",), (), "NMS", {"graph": "todus"}),
     Variable("OPSET", Whole(11, 99), "11", ("convert-onnx",)),
     # the rest
     Variable("ROUNDS", Whole(1, 1000000), "50", ("benchmark",)),
@@ -377,31 +326,30 @@ TABLE = (
     Variable("TODUS_HOME", Text(), "", _DATASETS + _OF_MODEL + _PYTHON + _MAKE),
 )
 
-# Names that are like a variable's and are other programs' own.
-OTHERS = frozenset(
-    ("USERNAME", "HOSTNAME", "LOGNAME", "JOB", "MODE", "INCLUDE", "NTHREADS", "MODULE_DIR")
-)
+# Variables of other programs whose names are similar to Todus's.
+OTHERS = {"USERNAME", "HOSTNAME", "LOGNAME", "JOB", "MODE", "INCLUDE", "NTHREADS", "MODULE_DIR"}
 
-LONG_ENOUGH = 7  # letters of a name from which two wrong ones are taken for a slip
+# In names with at least this many letters, up to two wrong letters are reported as a typing error.
+LONG_NAME = 7
 
 
 def find(name: str, command: str) -> Variable:
-    """The row of a variable for a command. Raises KeyError where there is none: the command does not obey it."""
-    for row in TABLE:
-        if row.name == name and command in row.commands:
+    """The row of a variable for a command. Raises KeyError if the command does not read it."""
+    for row in of_command(command):
+        if row.name == name:
             return row
-    raise KeyError("%s does not obey %s" % (command, name))
+    raise KeyError("%s does not read %s" % (command, name))
 
 
 def of_command(command: str) -> List[Variable]:
-    """The rows that a command obeys."""
+    """The rows of the variables that a command reads."""
     return [row for row in TABLE if command in row.commands]
 
 
 def value(name: str, command: str, environment: Optional[Mapping[str, str]] = None) -> Any:
-    """What a variable is set to, read as its kind says; its default where it is unset or empty, None where it has none.
+    """A variable's value, or its default if it is unset or empty; None if it has no default.
 
-    Raises UsageError, with the range, for a value outside it.
+    Raises UsageError, which gives the valid range, for a value outside it.
     """
     row = find(name, command)
     text = _given(row, os.environ if environment is None else environment) or row.default
@@ -409,67 +357,54 @@ def value(name: str, command: str, environment: Optional[Mapping[str, str]] = No
 
 
 def check(command: str, environment: Mapping[str, str]) -> List[str]:
-    """Lines on old names, where the variables of a command are right.
+    """Checks the environment of a command, and returns a line for each old name in use.
 
-    Raises UsageError for a value outside its range, and for a variable that is nearly one that the command obeys.
+    Raises UsageError for a value outside its range, and for a misspelled variable.
     """
-    rows, said = of_command(command), []
+    rows, lines = of_command(command), []
     known = {row.name for row in TABLE} | {row.old for row in TABLE}
     for name in sorted(set(environment) - known - OTHERS):
-        meant = _meant(name, rows)
-        if meant and environment[name]:
-            raise UsageError(
-                "%s is not a variable; did you mean %s? Rename it, or unset %s"
-                % (one_line(name), meant, one_line(name))
-            )
+        similar = _similar(name, rows)
+        if similar and environment[name]:
+            message = "%s is not a variable; did you mean %s? Rename it, or unset %s"
+            raise UsageError(message % (one_line(name), similar, one_line(name)))
     for row in rows:
         text = _given(row, environment)
         if text:
             _read(row, text)
         if row.old and not environment.get(row.name) and environment.get(row.old):
-            said.append(
-                "%s is called %s now; %s=%s means the same"
-                % (row.old, row.name, row.name, one_line(text))
-            )
-    return said
+            new = "%s=%s" % (row.name, one_line(text))
+            lines.append("%s is now called %s; use %s" % (row.old, row.name, new))
+    return lines
 
 
 def _given(row: Variable, environment: Mapping[str, str]) -> str:
-    """The text that a variable is set to, under its name or its old one."""
-    text = environment.get(row.name, "").strip()
-    if not text and row.old:
-        old = environment.get(row.old, "").strip()
-        text = row.old_values.get(old, old)
-    return text
+    """The text of a variable, under its name or its old name."""
+    old = environment.get(row.old, "").strip()
+    return environment.get(row.name, "").strip() or row.old_values.get(old, old)
 
 
 def _read(row: Variable, text: str) -> Any:
     try:
         return row.kind.read(text)
     except ValueError:
-        example = (
-            ", such as %s" % row.default
-            if row.default and isinstance(row.kind, (Decimal, Percent))
-            else ""
-        )
-        raise UsageError("%s=%s: give %s%s" % (row.name, one_line(text), row.kind.range, example))
+        message = "%s=%s: give %s" % (row.name, one_line(text), row.kind.range)
+        if row.default and isinstance(row.kind, (Decimal, Percent)):
+            message += ", such as %s" % row.default
+        raise UsageError(message)
 
 
-def _meant(name: str, rows: List[Variable]) -> str:
-    """The variable that somebody meant who typed `name`, "" for none."""
+def _similar(name: str, rows: List[Variable]) -> str:
+    """The variable of which `name` is an alias or a misspelling; "" if there is none."""
     plain = _plain(name)
+    endings = (plain + "S", plain + "ES", re.sub("S$", "", plain), re.sub("ES$", "", plain))
     for row in rows:
         wanted = _plain(row.name)
-        long_enough = min(len(plain), len(wanted)) >= LONG_ENOUGH
-        if name in row.aliases or (name.isupper() or long_enough) and plain == wanted:
+        length = min(len(plain), len(wanted))
+        if name in row.aliases or plain == wanted and (name.isupper() or length >= LONG_NAME):
             return row.name
-        if (
-            name.isupper()
-            and min(len(plain), len(wanted)) > 3
-            and wanted in _singular_and_plural(plain)
-        ):
-            return row.name
-        if name.isupper() and long_enough and distance(plain, wanted) <= 2:
+        is_number = length > 3 and wanted in endings
+        if name.isupper() and (is_number or length >= LONG_NAME and distance(plain, wanted) <= 2):
             return row.name
     return ""
 
@@ -478,25 +413,19 @@ def _plain(name: str) -> str:
     return name.replace("_", "").upper()
 
 
-def _singular_and_plural(name: str) -> Tuple[str, ...]:
-    return (name + "S", name + "ES", re.sub("S$", "", name), re.sub("ES$", "", name))
-
-
 def distance(one: str, other: str) -> int:
-    """How many letters must be put in, left out or changed to make one word the other (Levenshtein)."""
+    """The Levenshtein distance of two words."""
     row = list(range(len(other) + 1))
     for place, letter in enumerate(one, start=1):
         before, row[0] = row[0], place
         for at, wanted in enumerate(other, start=1):
-            before, row[at] = (
-                row[at],
-                min(row[at] + 1, row[at - 1] + 1, before + (letter != wanted)),
-            )
+            change = before + (letter != wanted)
+            before, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, change)
     return row[-1]
 
 
 def defaults(command: str) -> Dict[str, str]:
-    """Name -> default, as typed, of the variables that a command obeys. Raises KeyError for a command that is in no row."""
+    """Name -> default, as typed, for a command. Raises KeyError for an unknown command."""
     found = {row.name: row.default for row in of_command(command)}
     if not found:
         raise KeyError("no row of todus.variables names %s" % command)

@@ -1,11 +1,13 @@
-"""Hostile names, archives and annotations: nothing outside is read or written, nothing is run, no page or terminal is taken over.
+"""Hostile names, archives and annotations are harmless to files, shells, HTML pages and terminals.
 
-What archives do is in fetching/test_archives.py, what a shell does in security.bats.
+fetching/test_archives.py has more archives, security.bats the shell.
 """
 
 import io
 import json
 import os
+import re
+import shutil
 import socket
 import stat
 import subprocess
@@ -23,33 +25,26 @@ from todus import categories, files, paths, variables
 from todus.command import run, say
 from todus.commands import model as model_command
 from todus.commands import preview
-from todus.dataset.sources import cloud, openimages, voc
+from todus.dataset.sources import cloud, openimages_site, voc
 from todus.errors import TodusError
 from todus.model import pipeline, zoo
 from todus.report import page
 
-NAMES = [
-    "<script>alert(1)</script>",
-    '" onerror="x',
-    "'; rm -rf ~; '",
-    "$(touch pwned)",
-    "`id`",
+NAMES = ["<script>alert(1)</script>", '" onerror="x', "'; rm -rf ~; '", "$(touch pwned)", "`id`"]
+NAMES += [
     "a\\",
     'b"c',
     "</style>",
     "{{7*7}}",
     "%s%n",
-]
-NAMES += [
     "item { id: 9 }",
-    '"\n}\nitem {\n  id: 99\n  name: "x',
-    "\x1b]0;owned\x07",
-    "\x9b2J",
     "#",
     "=1+1",
     "-rf",
     "../../x",
 ]
+NAMES += ['"\n}\nitem {\n  id: 99\n  name: "x', "\x1b]0;owned\x07", "\x9b2J"]
+ARCHIVE = str(ZOO / (MODEL + ".tar.gz"))
 
 
 def has_escapes(text: str) -> bool:
@@ -58,34 +53,29 @@ def has_escapes(text: str) -> bool:
 
 @pytest.fixture
 def named(tmp_path, monkeypatch, capsys):
-    """cloud/d: a dataset whose classes have hostile names, and what its making said."""
+    """The dataset cloud/d, whose classes have hostile names, and the output of its command."""
     own.clean_environment(monkeypatch, tmp_path / "home", NAME="d")
-    boxes = {}
-    for index in range(2 * len(NAMES)):
-        own.save(tmp_path / "in" / ("i%d.jpg" % index), index)
-        boxes["i%d.jpg" % index] = [
-            {"x": 0.1, "y": 0.2, "x2": 0.6, "y2": 0.7, "label": NAMES[index % len(NAMES)]}
-        ]
-    own.write(
-        tmp_path / "in" / "_annotations.json",
-        json.dumps({"type": "localization", "labels": NAMES, "annotations": boxes}),
-    )
-    assert run("dataset-cloud", cloud.main, [str(tmp_path / "in")]) == 0
+    folder, boxes = tmp_path / "in", {}
+    for index, name in enumerate(NAMES + NAMES):
+        image = own.save(folder / ("i%d.jpg" % index), index)
+        boxes[image.name] = [{"x": 0.1, "y": 0.2, "x2": 0.6, "y2": 0.7, "label": name}]
+    content = {"type": "localization", "labels": NAMES, "annotations": boxes}
+    own.write(folder / "_annotations.json", json.dumps(content))
+    assert run("dataset-cloud", cloud.main, [str(folder)]) == 0
     return paths.dataset("cloud/d"), capsys.readouterr()
 
 
-def test_hostile_class_names_are_names_and_nothing_else(named):
-    dataset, said = named
+def test_hostile_class_names_become_names_without_escapes(named):
+    dataset, output = named
     names = categories.read_label_map(dataset.label_map)
     assert len(names) == len(NAMES) and sorted(names) == list(range(1, len(NAMES) + 1))
     assert not any(has_escapes(name) or "\n" in name for name in names.values())
-    assert not has_escapes(said.out + said.err) and not has_escapes(
-        dataset.manifest.read_text(encoding="utf-8")
-    )
+    assert not has_escapes(output.out + output.err)
+    assert not has_escapes(dataset.manifest.read_text(encoding="utf-8"))
 
 
 class Tags(HTMLParser):
-    """Which tags and attributes a page has."""
+    """The tags and attributes of a page."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -113,57 +103,34 @@ def test_the_preview_page_escapes_names(named, capsys):
     assert not has_escapes(capsys.readouterr().out)
 
 
-def test_the_report_escapes_what_it_quotes(limited_home, tmp_path, monkeypatch):
-    import shutil
-
+def test_the_report_escapes_names(limited_home, tmp_path, monkeypatch):
     monkeypatch.setenv("TODUS_HOME", str(tmp_path))
-    shutil.copytree(
-        str(limited_home / "model" / MODEL / "pretrained"),
-        str(tmp_path / "model" / MODEL / "pretrained"),
-    )
-    figures = dict.fromkeys(
-        ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop", "images_per_second"),
-        0.5,
-    )
+    model = paths.model(MODEL)
+    shutil.copytree(str(limited_home / "model" / MODEL / "pretrained"), str(model.pretrained))
     picked = {"threshold": 0.5, "precision": 0.5, "recall": 0.5, "f1": 0.5}
-    entry = dict(
-        figures,
-        title=NAMES[0],
-        bytes=1,
-        score_threshold=0.1,
-        protocol=NAMES[0],
-        per_class=dict.fromkeys(NAMES, 0.5),
-    )
-    entry["thresholds"] = dict.fromkeys(NAMES, picked)
-    files.write_json(tmp_path / "model" / MODEL / "eval.json", [entry])
-    categories.write_label_map(
-        tmp_path / "model" / MODEL / "pretrained/limited/label_map.pbtxt",
-        dict(enumerate(NAMES[:3], 1)),
-    )
-    html = page.write(paths.model(MODEL)).read_text(encoding="utf-8")
+    entry = dict.fromkeys(("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop"), 0.5)
+    entry.update(title=NAMES[0], protocol=NAMES[0], bytes=1, images_per_second=0.5)
+    entry.update(per_class=dict.fromkeys(NAMES, 0.5), thresholds=dict.fromkeys(NAMES, picked))
+    files.write_json(model.folder / "eval.json", [dict(entry, score_threshold=0.1)])
+    categories.write_label_map(model.limited_label_map, dict(enumerate(NAMES[:3], 1)))
+    html = page.write(model).read_text(encoding="utf-8")
     assert_harmless(html)
     assert "&lt;script&gt;" in html
 
 
-def test_a_model_takes_hostile_class_names(named, capsys):
-    assert (
-        run(
-            "model",
-            model_command.main,
-            ["-m", "m", "-d", "cloud/d", "--archive", str(ZOO / (MODEL + ".tar.gz"))],
-        )
-        == 0
-    )
-    said = capsys.readouterr()
-    assert not has_escapes(said.out + said.err)
-    config = pipeline.read(paths.model("m").pipeline)
-    assert pipeline.meta(config).num_classes == len(NAMES)
-    assert len(categories.read_label_map(paths.model("m").limited_label_map)) == len(NAMES)
+def test_a_model_can_be_prepared_for_hostile_class_names(named, capsys):
+    argv = ["-m", "m", "-d", "cloud/d", "--archive", ARCHIVE]
+    assert run("model", model_command.main, argv) == 0
+    output = capsys.readouterr()
+    assert not has_escapes(output.out + output.err)
+    model = paths.model("m")
+    assert pipeline.meta(pipeline.read(model.pipeline)).num_classes == len(NAMES)
+    assert len(categories.read_label_map(model.limited_label_map)) == len(NAMES)
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=5, unique=True))
 @settings(max_examples=80, deadline=None, derandomize=True)
-def test_any_name_is_one_name_in_a_label_map(texts):
+def test_every_class_name_is_read_back_from_a_label_map(texts):
     from object_detection.protos import string_int_label_map_pb2
 
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
@@ -174,7 +141,7 @@ def test_any_name_is_one_name_in_a_label_map(texts):
 
 @given(st.text(max_size=60))
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_any_path_is_one_value_in_a_pipeline_config(text):
+def test_every_path_is_read_back_from_a_pipeline_config(text):
     text = text.encode("utf-8", "replace").decode()
     config = pipeline.Config()
     config.train_input_reader.label_map_path = text
@@ -183,7 +150,7 @@ def test_any_path_is_one_value_in_a_pipeline_config(text):
     assert again == config
 
 
-def test_control_characters_in_a_label_map_do_not_reach_names(tmp_path):
+def test_control_characters_in_a_label_map_are_replaced(tmp_path):
     path = own.write(tmp_path / "map.pbtxt", 'item {\n  id: 1\n  name: "a\\nb\\x1b[2J"\n}\n')
     assert categories.read_label_map(path) == {1: "a b [2J"}
 
@@ -206,70 +173,45 @@ def test_xml_with_entities_is_left_out(kind, tmp_path, monkeypatch, capsys):
     own.write(tmp_path / "in" / "i03.xml", '<?xml version="1.0"?>' + ENTITIES[kind] + text)
     assert run("dataset-voc", voc.main, [str(tmp_path / "in")]) == 0
     assert "XML with entities" in capsys.readouterr().out
-    assert list(categories.read_label_map(paths.dataset("voc/d").label_map).values()) == [
-        "cat",
-        "dog",
-    ]
+    assert list(own.label_map("voc/d").values()) == ["cat", "dog"]
 
 
-def test_an_archives_hostile_member_name_does_not_reach_the_terminal(home, capsys):
+def test_an_archive_with_a_hostile_member_is_refused_without_escapes(home, capsys):
     path = home / "a.tar.gz"
     with tarfile.open(str(path), "w:gz") as tar:
         member = tarfile.TarInfo("../\x1b[2J\nmodel: all is well")
         member.size = 1
         tar.addfile(member, io.BytesIO(b"x"))
-    assert (
-        run(
-            "model",
-            model_command.main,
-            ["-m", "m", "--archive", str(path), "--categories", "circle"],
-        )
-        == 1
-    )
-    said = capsys.readouterr().err
-    assert not has_escapes(said) and said.count("\n") == 1 and "outside" in said
+    argv = ["-m", "m", "--archive", str(path), "--categories", "circle"]
+    assert run("model", model_command.main, argv) == 1
+    error = capsys.readouterr().err
+    assert not has_escapes(error) and error.count("\n") == 1 and "outside" in error
 
 
-def test_talk_is_free_of_terminal_escapes(capsys):
+def test_messages_have_no_terminal_escapes(capsys):
     say("one \x1b[31mred\x9b\ntwo")
     assert capsys.readouterr().err == "one  [31mred\ntwo\n"
 
 
-def test_names_for_shells_are_quoted_in_what_to_type_next(home, capsys):
+def test_the_next_command_quotes_paths_for_the_shell(home, monkeypatch, capsys):
     folder = home / "model" / "it's $(x)"
-    argv = [
-        "-m",
-        "m",
-        "--as",
-        "m",
-        "--archive",
-        str(ZOO / (MODEL + ".tar.gz")),
-        "--categories",
-        "circle",
-    ]
-    os.environ["TODUS_HOME"] = str(folder)
+    monkeypatch.setenv("TODUS_HOME", str(folder))
+    argv = ["-m", "m", "--as", "m", "--archive", ARCHIVE, "--categories", "circle"]
     assert run("model", model_command.main, argv) == 0
-    line = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next: ")][0]
-    typed = line[len("next: export ") : line.index(" CHECKPOINT_PREFIX")]
-    done = subprocess.run(
-        ["bash", "-c", 'export %s; printf %%s "$MODEL_DIR"' % typed],
-        stdout=subprocess.PIPE,
-        check=True,
-    )
+    typed = re.search("next: (export .*) CHECKPOINT_PREFIX", capsys.readouterr().out).group(1)
+    command = typed + '; printf %s "$MODEL_DIR"'
+    done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, check=True)
     assert done.stdout.decode() == str(folder / "model" / "m")
 
 
-def test_downloads_are_by_https_where_the_server_has_it():
+def test_downloads_use_https_where_the_server_has_it():
     assert variables.defaults("model")["ZOO_URL"].startswith("https://")
-    addresses = [
-        value
-        for name, value in vars(openimages).items()
-        if isinstance(value, str) and value.startswith("http")
-    ]
-    assert all(value.startswith("https://") for value in addresses)
+    values = [value for value in vars(openimages_site).values() if isinstance(value, str)]
+    addresses = [value for value in values if value.startswith("http")]
+    assert addresses and all(value.startswith("https://") for value in addresses)
 
 
-def test_an_archive_that_is_not_the_published_one_is_refused_and_removed(tmp_path):
+def test_an_archive_with_another_sha256_than_the_zoos_is_refused_and_removed(tmp_path):
     known = next(entry for entry in zoo.table() if entry.sha256)
     path = own.write(tmp_path / "a.tar.gz", "another")
     with pytest.raises(TodusError, match="SHA-256"):
@@ -277,28 +219,26 @@ def test_an_archive_that_is_not_the_published_one_is_refused_and_removed(tmp_pat
     assert not path.exists()
 
 
-def test_pinned_digests_are_digests():
+def test_pinned_digests_are_distinct_sha256_digests():
     pinned = [entry.sha256 for entry in zoo.table() if entry.sha256]
     assert len(set(pinned)) == len(pinned) >= 9
     assert all(len(digest) == 64 and int(digest, 16) for digest in pinned)
 
 
-def test_temporary_files_are_private_and_those_of_the_dead_are_removed(tmp_path):
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    left = [
-        tmp_path / (".x.part-%d" % dead.pid),
-        tmp_path / (".x.scratch-%s-%d" % (socket.gethostname(), dead.pid)),
-    ]
-    left[0].write_bytes(b"half")
-    left[1].mkdir()
-    alive, elsewhere = tmp_path / ".x.part-1", tmp_path / (".x.scratch-elsewhere-%d" % dead.pid)
-    for path in (alive, elsewhere):
-        path.write_bytes(b"another's")
+def test_temporary_files_are_private_and_those_of_ended_processes_are_removed(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = tmp_path / (".x.part-%d" % ended.pid)
+    left_folder = tmp_path / (".x.scratch-%s-%d" % (socket.gethostname(), ended.pid))
+    left_folder.mkdir()
+    running = tmp_path / ".x.part-1"
+    elsewhere = tmp_path / (".x.scratch-elsewhere-%d" % ended.pid)
+    for path in (left, running, elsewhere):
+        path.write_bytes(b"x")
     with files.scratch(tmp_path / "x") as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert not any(path.exists() for path in left)
-    assert sorted(tmp_path.iterdir()) == [alive, elsewhere]
+        assert not left.exists() and not left_folder.exists()
+    assert sorted(tmp_path.iterdir()) == [running, elsewhere]
 
 
 def test_outputs_are_not_writable_by_others(tmp_path, monkeypatch, capsys):
@@ -312,10 +252,10 @@ def test_outputs_are_not_writable_by_others(tmp_path, monkeypatch, capsys):
     assert made and not [path for path in made if path.stat().st_mode & 0o022]
 
 
-def test_a_folders_name_is_never_run_by_the_converters_shell(exported_home, tmp_path, monkeypatch):
-    """TensorFlow pastes the names of its temporary files into a shell's command."""
-    import shutil
-
+def test_the_tflite_converter_does_not_run_the_name_of_a_folder(
+    exported_home, tmp_path, monkeypatch
+):
+    """TensorFlow puts the names of its temporary files into a shell command."""
     from todus.export import tflite
 
     home = tmp_path / "a $(touch pwned);touch pwned 'x"

@@ -1,4 +1,4 @@
-"""A dataset is not rebuilt under its readers."""
+"""The locks of a dataset that is built or read."""
 
 import fcntl
 import os
@@ -14,9 +14,8 @@ from todus.errors import TodusError
 def test_a_dataset_that_is_read_is_not_rebuilt(home):
     dataset = build(home)
     refusal = r"in use by training of .* \(PID %d on .*wait until it ends" % os.getpid()
-    with access.reading(dataset, "training of ssd"), access.reading(
-        dataset, "training of another"
-    ), pytest.raises(TodusError, match=refusal):
+    reader, other = (access.reading(dataset, "training of %s" % name) for name in ("ssd", "other"))
+    with reader, other, pytest.raises(TodusError, match=refusal):
         build(home)
     build(home)
     assert not files.beside(dataset.folder, "lock").exists()
@@ -24,13 +23,12 @@ def test_a_dataset_that_is_read_is_not_rebuilt(home):
 
 def test_a_dataset_that_is_built_is_not_read(home):
     dataset = build(home)
-    with access.building(dataset), pytest.raises(
-        TodusError, match="being built by PID %d" % os.getpid()
-    ), access.reading(dataset):
+    refusal = pytest.raises(TodusError, match="being built by PID %d" % os.getpid())
+    with access.building(dataset), refusal, access.reading(dataset):
         pass
 
 
-def test_the_last_of_several_readers_gives_the_lock_back(home):
+def test_the_lock_is_released_when_the_last_reader_ends(home):
     dataset = build(home)
     with access.reading(dataset):
         with access.reading(dataset):
@@ -41,7 +39,7 @@ def test_the_last_of_several_readers_gives_the_lock_back(home):
         pass
 
 
-def test_a_reader_that_was_killed_holds_nothing(home):
+def test_a_lock_file_that_no_process_locks_is_ignored(home):
     dataset = build(home)
     path = files.beside(dataset.folder, "lock")
     path.write_text("PID 1 on elsewhere")

@@ -1,6 +1,5 @@
-"""Damaged and hostile input to the sources of a person's own images: each is counted or answered with one clear line."""
+"""Damaged and hostile files of the user's own images are counted, or end in a one-line error."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from tests.helpers import own_images as own
 from tests.helpers.damage import ENCODINGS, HOSTILE, SNIPPETS, SOURCES, WHOLES, damaged
 from todus import paths
-from todus.command import run
 from todus.dataset.records import verify
 
 edits = st.lists(
@@ -32,39 +30,24 @@ edits = st.lists(
 @pytest.mark.parametrize("source", sorted(SOURCES))
 @given(changes=edits)
 @settings(max_examples=45, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_damage_is_counted_or_one_clear_line(source, changes, monkeypatch, capsys):
+def test_damage_is_counted_or_ends_in_a_one_line_error(source, changes, monkeypatch, capsys):
     draw, kind, main, arguments = SOURCES[source]
-    top = Path(tempfile.mkdtemp(prefix="todus-test-"))
-    try:
-        victim = draw(top / "in")
-        victim.write_bytes(damaged(victim.read_bytes(), changes))
-        own.clean_environment(
-            monkeypatch, top / "home", NAME="d", MAX_DROPPED="100", OPENIMAGES_URL=str(top / "in")
-        )
-        monkeypatch.setenv("CATEGORIES", "Car" if kind == "openimages" else "")
-        monkeypatch.setenv("SPLITS", "validation")
-        before = own.tree(top / "in")
-        capsys.readouterr()
-        code = run("dataset", main, arguments(top / "in"))
-        captured = capsys.readouterr()
-        assert own.tree(top / "in") == before
-        assert (
-            "\x1b" not in captured.out + captured.err and "\x9b" not in captured.out + captured.err
-        )
-        written = {
-            path.relative_to(top).parts[:4]
-            for path in top.rglob("*")
-            if path.is_file() and path.relative_to(top).parts[0] != "in"
-        }
+    with tempfile.TemporaryDirectory(prefix="todus-test-") as name:
+        top, root = Path(name), Path(name) / "in"
+        path = draw(root)
+        path.write_bytes(damaged(path.read_bytes(), changes))
+        before = own.tree(root)
+        variables = {"NAME": "d", "MAX_DROPPED": "100", "SPLITS": "validation"}
+        variables["CATEGORIES"] = "Car" if kind == "openimages" else ""
+        build = own.runner(main, top / "home", monkeypatch, capsys)
+        code, out, err = build(*arguments(root), OPENIMAGES_URL=str(root), **variables)
+        assert own.tree(root) == before
+        assert "\x1b" not in out + err and "\x9b" not in out + err
+        written = {Path(each).parts[:4] for each in own.tree(top) if Path(each).parts[0] != "in"}
         if code == 0:
-            assert written and all(parts[:4] == ("home", "dataset", kind, "d") for parts in written)
+            assert written == {("home", "dataset", kind, "d")}
             counts, problems = verify.dataset(paths.dataset("%s/d" % kind))
             assert not problems and sum(found.boxes for found in counts.values()) >= 1
         else:
-            assert (
-                code in (1, 2)
-                and captured.err.splitlines()[-1].startswith("dataset: ")
-                and not written
-            )
-    finally:
-        shutil.rmtree(str(top))
+            assert code in (1, 2) and not written
+            assert err.splitlines()[-1].startswith("dataset: ")

@@ -1,4 +1,4 @@
-"""Image files by content: what is stored as it is, what is converted, what is refused."""
+"""Image files by content: which are stored unchanged, converted or refused."""
 
 import io
 import zlib
@@ -22,56 +22,44 @@ def exif(value):
 
 
 def decode(data):
-    return np.asarray(Image.open(io.BytesIO(data)))
+    return np.asarray(Image.open(io.BytesIO(data))).astype(int)
 
 
 @pytest.mark.parametrize("kind, name", [("JPEG", "a.png"), ("PNG", "a.jpg"), ("JPEG", "a.bmp")])
-def test_wrongly_named_files_are_told_by_content_and_kept(tmp_path, kind, name):
+def test_a_file_with_a_wrong_suffix_is_read_by_its_content_and_not_converted(tmp_path, kind, name):
     picture = image_conversion.read_header(own.save(tmp_path / name, 1, format=kind))
     assert (picture.format, picture.width, picture.height) == (kind.lower(), 40, 30)
     assert image_conversion.needed_conversion(picture, upright=True) == ""
 
 
-@pytest.mark.parametrize(
-    "kind, stored", [("BMP", "jpeg"), ("GIF", "jpeg"), ("TIFF", "jpeg"), ("WEBP", "jpeg")]
-)
-def test_other_formats_become_jpeg_with_a_note(tmp_path, kind, stored):
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF", "WEBP"])
+def test_other_formats_are_converted_to_jpeg_with_a_note(tmp_path, kind):
     path = own.save(tmp_path / "a.jpg", 1, format=kind)
     note = image_conversion.needed_conversion(image_conversion.read_header(path), upright=True)
     assert note.startswith("%s to JPEG" % kind)
     data, found = image_conversion.convert(path, upright=True)
-    assert found == stored and inspect(data) == (stored, 30, 40)
+    assert found == "jpeg" and inspect(data) == ("jpeg", 30, 40)
 
 
 @pytest.mark.parametrize(
     "mode, kind",
-    [
-        ("L", "JPEG"),
-        ("CMYK", "JPEG"),
-        ("L", "PNG"),
-        ("LA", "PNG"),
-        ("P", "PNG"),
-        ("RGBA", "PNG"),
-        ("1", "PNG"),
-    ],
+    [("L", "JPEG"), ("CMYK", "JPEG")] + [(mode, "PNG") for mode in ("L", "LA", "P", "RGBA", "1")],
 )
-def test_grey_palette_alpha_and_cmyk_become_rgb(tmp_path, mode, kind):
+def test_grey_palette_alpha_and_cmyk_are_converted_to_rgb(tmp_path, mode, kind):
     smooth = np.linspace(0, 255, 40 * 30 * 3).reshape(30, 40, 3).astype(np.uint8)
-    image = Image.fromarray(smooth).convert(mode)
     path = tmp_path / "a.jpg"
-    image.save(str(path), kind)
-    assert "to RGB" in image_conversion.needed_conversion(
-        image_conversion.read_header(path), upright=False
-    )
+    Image.fromarray(smooth).convert(mode).save(str(path), kind)
+    header = image_conversion.read_header(path)
+    assert "to RGB" in image_conversion.needed_conversion(header, upright=False)
     data, found = image_conversion.convert(path, upright=False)
     pixels = decode(data)
     assert found == kind.lower() and pixels.shape == (30, 40, 3)
-    expected = np.asarray(Image.open(str(path)).convert("RGB")).astype(int)
+    expected = np.asarray(Image.open(str(path)).convert("RGB"))
     assert np.abs(pixels - expected).mean() < (2 if kind == "JPEG" else 0.001)
 
 
 @pytest.mark.parametrize("kind", ["grey", "colour", "tiff"])
-def test_sixteen_bits_are_refused_by_name(tmp_path, kind):
+def test_an_image_of_sixteen_bits_a_channel_is_refused(tmp_path, kind):
     path = tmp_path / ("a.tif" if kind == "tiff" else "a.png")
     if kind == "colour":
         header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x28\0\0\0\x1e\x10\x02\0\0\0"
@@ -82,25 +70,25 @@ def test_sixteen_bits_are_refused_by_name(tmp_path, kind):
         image_conversion.read_header(path)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"not an image",
-        b"<!DOCTYPE html><html></html>",
-        b"%!PS-Adobe-3.0 EPSF-3.0\n",
-        b"\xff\xd8\xff",
-        b"BM" + b"\0" * 60,
-    ],
-)
-def test_what_is_no_image_has_one_reason(tmp_path, data):
+NOT_IMAGES = [
+    b"",
+    b"not an image",
+    b"<!DOCTYPE html><html></html>",
+    b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    b"\xff\xd8\xff",
+    b"BM" + b"\0" * 60,
+]
+
+
+@pytest.mark.parametrize("data", NOT_IMAGES)
+def test_a_file_that_is_not_an_image_is_refused(tmp_path, data):
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
     with pytest.raises(BadImage):
         image_conversion.read_header(path)
 
 
-def test_a_bomb_is_refused_by_its_header(tmp_path):
+def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path):
     path = own.save(tmp_path / "a.png", 1)
     data = bytearray(path.read_bytes())
     data[16:24] = (60000).to_bytes(4, "big") * 2
@@ -110,7 +98,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
         image_conversion.read_header(path)
 
 
-def test_a_file_cut_short_is_refused_when_converted(tmp_path):
+def test_a_truncated_file_is_refused_when_converted(tmp_path):
     path = own.save(tmp_path / "a.bmp", 1)
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(BadImage):
@@ -120,31 +108,24 @@ def test_a_file_cut_short_is_refused_when_converted(tmp_path):
 @pytest.mark.parametrize(
     "value, size", [(1, (40, 30)), (3, (40, 30)), (6, (30, 40)), (8, (30, 40)), (99, (40, 30))]
 )
-def test_exif_orientation_turns_the_pixels_when_asked(tmp_path, value, size):
+def test_the_exif_orientation_is_applied_when_upright_is_requested(tmp_path, value, size):
     path = own.save(tmp_path / "a.jpg", 1, exif=exif(value), quality=95)
     picture = image_conversion.read_header(path)
     assert picture.size(True) == size and picture.size(False) == (40, 30)
-    assert (
-        bool(image_conversion.needed_conversion(picture, True)) == (value in (3, 6, 8))
-        and image_conversion.needed_conversion(picture, False) == ""
-    )
+    assert image_conversion.needed_conversion(picture, False) == ""
+    assert bool(image_conversion.needed_conversion(picture, True)) == (value in (3, 6, 8))
     data, _ = image_conversion.convert(path, upright=True)
     turned = Image.open(io.BytesIO(data))
     assert turned.size == size and turned.getexif().get(ORIENTATION, 1) == 1
     expected = np.rot90(np.asarray(Image.open(str(path))), {3: 2, 6: 3, 8: 1}.get(value, 0))
-    assert np.abs(np.asarray(turned).astype(int) - expected).mean() < 20
+    assert np.abs(decode(data) - expected).mean() < 20
 
 
 @pytest.mark.parametrize(
     "frame, exif_setting, default, upright",
     [
-        (
-            (30, 40),
-            "auto",
-            False,
-            True,
-        ),  # the annotation has the turned size: its tool showed the image upright
-        ((40, 30), "auto", True, False),  # the stored size: its tool did not turn it
+        ((30, 40), "auto", False, True),  # the size of the upright image
+        ((40, 30), "auto", True, False),  # the stored size
         ((60, 80), "auto", False, True),
         (UNKNOWN, "auto", True, True),
         (UNKNOWN, "auto", False, False),
@@ -154,16 +135,17 @@ def test_exif_orientation_turns_the_pixels_when_asked(tmp_path, value, size):
         ((40, 30), "stored", True, False),
     ],
 )
-def test_the_annotations_size_tells_what_its_tool_showed(frame, exif_setting, default, upright):
+def test_the_annotation_s_size_decides_whether_the_image_is_rotated(
+    frame, exif_setting, default, upright
+):
     picture = image_conversion.ImageInfo(40, 30, "jpeg", "RGB", 6)
     found = fit(frame, picture, exif_setting, default)
-    assert found.upright == upright and (found.width, found.height) == (
-        (30, 40) if upright else (40, 30)
-    )
+    size = (30, 40) if upright else (40, 30)
+    assert found.upright == upright and (found.width, found.height) == size
 
 
-def test_a_size_of_another_picture_is_refused():
+@pytest.mark.parametrize("orientation, exif_setting", [(1, "auto"), (6, "stored")])
+def test_an_annotation_with_the_size_of_another_picture_is_refused(orientation, exif_setting):
+    picture = image_conversion.ImageInfo(40, 30, "jpeg", "RGB", orientation)
     with pytest.raises(BadImage):
-        fit((30, 40), image_conversion.ImageInfo(40, 30, "jpeg", "RGB", 1), "auto", True)
-    with pytest.raises(BadImage):
-        fit((30, 40), image_conversion.ImageInfo(40, 30, "jpeg", "RGB", 6), "stored", True)
+        fit((30, 40), picture, exif_setting, True)

@@ -1,6 +1,7 @@
-"""dataset-openimages.sh: classes of Open Images from a server, a folder, or an OIDv4_ToolKit tree."""
+"""dataset-openimages.sh: classes of Open Images from a server, a folder, or a downloaded tree."""
 
 import csv
+import functools
 import json
 
 import pytest
@@ -8,26 +9,18 @@ import pytest
 from demo.server import Fault, Server
 from tests.helpers import own_images as own
 from tests.helpers.places import REAL
-from todus import categories, paths
-from todus.command import run
+from todus import paths
 from todus.dataset.sources import openimages, openimages_classes, openimages_rows, openimages_site
 from todus.errors import TodusError, UsageError
 
-HEADER = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+HEADER = (
+    "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,"
+    "IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+)
 CAR, BUS, VEHICLE, BEAR, CAT = "/m/0k4j", "/m/01bjv", "/m/07yv9", "/m/0633h", "/m/01yrx"
-TREE = {
-    "LabelName": "/m/0bl9f",
-    "Subcategory": [
-        {
-            "LabelName": VEHICLE,
-            "Subcategory": [
-                {"LabelName": CAR, "Part": [{"LabelName": "/m/083wq"}]},
-                {"LabelName": BUS},
-            ],
-        },
-        {"LabelName": CAT},
-    ],
-}
+CARS = {"LabelName": CAR, "Part": [{"LabelName": "/m/083wq"}]}
+VEHICLES = {"LabelName": VEHICLE, "Subcategory": [CARS, {"LabelName": BUS}]}
+HIERARCHY = {"LabelName": "/m/0bl9f", "Subcategory": [VEHICLES, {"LabelName": CAT}]}
 BOXES = {
     "train": "v6/oidv6-train-annotations-bbox.csv",
     "validation": "v5/validation-annotations-bbox.csv",
@@ -35,58 +28,38 @@ BOXES = {
 }
 
 
-def row(image, label, corners=(0.25, 0.75, 0.2, 0.8), flags="0,0,0,0,0"):
-    return "%s,xclick,%s,1,%s,%s" % (
-        image,
-        label,
-        ",".join(str(corner) for corner in corners),
-        flags,
-    )
-
-
-def draw(root, split, rows, table=None):
-    """A box file, and an image for every id in it."""
-    own.write(root / (table or BOXES[split]), "\n".join([HEADER] + rows) + "\n")
-    for image in {line.split(",")[0] for line in rows}:
-        own.save(root / split / (image + ".jpg"), int(image[-4:], 16))
+def row(number, label, flags="0,0,0,0,0"):
+    """A row of a box file, for the image whose id is the number in hexadecimal."""
+    return "%016x,xclick,%s,1,0.25,0.75,0.2,0.8,%s" % (number, label, flags)
 
 
 @pytest.fixture
 def mini(tmp_path):
-    """A drawn Open Images: train ids 0001.., validation 1001.., test 2001.."""
+    """A drawn Open Images: train ids 1.., validation 1001.., test 2001.., each with an image."""
     root = tmp_path / "served"
     labels = [CAR, BUS, VEHICLE, BEAR, CAT]
-    draw(
-        root,
-        "train",
-        [row("%016x" % (n + 1), labels[n % 5]) for n in range(20)]
-        + [row("%016x" % 1, BEAR, flags="0,1,1,0,0")],
-    )
-    draw(root, "validation", [row("%016x" % (n + 0x1001), labels[n % 5]) for n in range(10)])
-    draw(
-        root,
-        "test",
-        [row("%016x" % (n + 0x2001), labels[n % 5], flags="0,0,0,1,0") for n in range(5)],
-    )
-    own.write(root / openimages_site.HIERARCHY, json.dumps(TREE))
+    rows = {
+        "train": [row(n + 1, labels[n % 5]) for n in range(20)] + [row(1, BEAR, "0,1,1,0,0")],
+        "validation": [row(n + 0x1001, labels[n % 5]) for n in range(10)],
+        "test": [row(n + 0x2001, labels[n % 5], "0,0,0,1,0") for n in range(5)],
+    }
+    for split, listed in rows.items():
+        own.write(root / BOXES[split], "\n".join([HEADER, *listed]) + "\n")
+        for image in {line.split(",")[0] for line in listed}:
+            own.save(root / split / (image + ".jpg"), int(image, 16))
+    own.write(root / openimages_site.HIERARCHY, json.dumps(HIERARCHY))
     return root
 
 
 @pytest.fixture
 def build(tmp_path, monkeypatch, capsys):
-    def call(*arguments, **variables):
-        own.clean_environment(monkeypatch, tmp_path / "home", **variables)
-        monkeypatch.setenv("RETRY_WAIT", "0.01")
-        monkeypatch.setenv("RETRIES", "3")
-        code = run("dataset-openimages", openimages.main, [str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    call = own.runner(openimages.main, tmp_path / "home", monkeypatch, capsys)
+    return functools.partial(call, RETRY_WAIT="0.01", RETRIES="3")
 
 
-def names(dataset):
-    return categories.read_label_map(paths.dataset(dataset).label_map)
+def counts(name):
+    """split -> number of images of a dataset."""
+    return {split: len(found) for split, found in own.examples(name).items()}
 
 
 def test_only_the_images_with_a_wanted_class_are_fetched(build, mini):
@@ -95,25 +68,19 @@ def test_only_the_images_with_a_wanted_class_are_fetched(build, mini):
         fetched = {path for path in server.requests if path.endswith(".jpg")}
     assert code == 0 and out.splitlines()[-1].endswith("-d openimages/polar-bear-car")
     splits = own.examples("openimages/polar-bear-car")
-    assert set(splits["train"]) == {"train/%016x" % (n + 1) for n in range(20) if n % 5 in (0, 3)}
-    assert set(splits["val"]) == {
-        "validation/%016x" % (n + 0x1001) for n in range(10) if n % 5 in (0, 3)
-    }
+    numbers = [n for n in range(20) if n % 5 in (0, 3)]
+    assert set(splits["train"]) == {"train/%016x" % (n + 1) for n in numbers}
+    assert set(splits["val"]) == {"validation/%016x" % (n + 0x1001) for n in numbers if n < 10}
     assert fetched == {"/%s.jpg" % name for split in splits.values() for name in split}
-    assert names("openimages/polar-bear-car") == {1: "Polar bear", 2: "Car"}
+    assert own.label_map("openimages/polar-bear-car") == {1: "Polar bear", 2: "Car"}
 
 
 def test_a_group_becomes_a_crowd_and_corners_are_fractions(build, mini):
     build(CATEGORIES="Car,Polar bear", NAME="g", OPENIMAGES_URL=str(mini))
     found = own.every("openimages/g")["train/%016x" % 1]
-    assert dict(zip(found.class_texts, found.is_crowd.tolist())) == {
-        "Car": False,
-        "Polar bear": True,
-    }
-    assert dict(zip(found.class_texts, found.truncated.tolist())) == {
-        "Car": False,
-        "Polar bear": True,
-    }
+    expected = {"Car": False, "Polar bear": True}
+    assert dict(zip(found.class_texts, found.is_crowd.tolist())) == expected
+    assert dict(zip(found.class_texts, found.truncated.tolist())) == expected
     assert found.boxes[0].tolist() == pytest.approx([0.2, 0.25, 0.8, 0.75])
 
 
@@ -132,85 +99,71 @@ def test_stats_only_fetches_no_image(build, mini):
     assert not list(paths.home().rglob("dataset.json"))
 
 
-def test_a_second_run_fetches_nothing_and_a_cut_one_goes_on(build, mini):
-    with Server(mini, [Fault("/train/%016x.jpg" % 6, status=503)]) as server:
-        assert build(CATEGORIES="Car", NAME="r", OPENIMAGES_URL=server.url)[0] == 1
+def test_a_second_run_fetches_nothing_and_a_failed_one_is_resumed(build, mini):
+    failing = "/train/%016x.jpg" % 6
+    with Server(mini, [Fault(failing, status=503)]) as server:
+        variables = {"CATEGORIES": "Car", "NAME": "r", "OPENIMAGES_URL": server.url}
+        assert build(**variables)[0] == 1
         assert not paths.dataset("openimages/r").folder.exists()
         server.faults.clear()
-        assert build(CATEGORIES="Car", NAME="r", OPENIMAGES_URL=server.url)[0] == 0
-        assert all(
-            count == 1
-            for path, count in server.requests.items()
-            if not path.endswith("%016x.jpg" % 6)
-        )
+        assert build(**variables)[0] == 0
+        assert {count for path, count in server.requests.items() if path != failing} == {1}
         before = len(server.log)
-        assert (
-            "is up to date" in build(CATEGORIES="Car", NAME="r", OPENIMAGES_URL=server.url)[1]
-            and len(server.log) == before
-        )
+        assert "is up to date" in build(**variables)[1]
+        assert len(server.log) == before
 
 
 def test_missing_images_are_listed_and_too_many_fail(build, mini):
     with Server(mini, [Fault("/train/%016x.jpg" % 1, status=404)]) as server:
-        code, _, err = build(CATEGORIES="Car", NAME="m", OPENIMAGES_URL=server.url)
+        variables = {"CATEGORIES": "Car", "NAME": "m", "OPENIMAGES_URL": server.url}
+        code, _, err = build(**variables)
         assert code == 1 and "MAX_MISSING" in err
-        code, out, err = build(
-            CATEGORIES="Car", NAME="m", OPENIMAGES_URL=server.url, MAX_MISSING="20%"
-        )
+        code, out, err = build(**variables, MAX_MISSING="20%")
     assert code == 0, err
-    assert "not to be had: the server does not have it: train/%016x" % 1 in out
+    assert "image not downloaded: the server does not have it: train/%016x" % 1 in out
 
 
-def test_max_images_keeps_the_classes_shares_and_depends_on_the_seed_alone(build, mini):
-    boxes = {
-        "%04x" % n: openimages_rows._BOX.pack(0 if n < 80 else 1, 0, 0, 1, 0, 1) for n in range(100)
-    }
+def test_max_images_keeps_the_classes_shares_and_depends_on_the_seed_alone(build, mini, tmp_path):
+    rows = [row(n, CAR if n < 80 else CAT) for n in range(100)]
+    path = own.write(tmp_path / "rows.csv", "\n".join([HEADER, *rows]))
+    boxes = openimages_rows.read(path, {CAR: 0, CAT: 1}).boxes
     chosen = openimages.sample(boxes, 10, seed=1)
     assert sum(int(image, 16) < 80 for image in chosen) in (7, 8) and len(chosen) == 10
     assert chosen == openimages.sample(boxes, 10, seed=1) != openimages.sample(boxes, 10, seed=2)
     build(CATEGORIES="Car Cat", NAME="s", MAX_IMAGES="2", OPENIMAGES_URL=str(mini))
-    assert {split: len(found) for split, found in own.examples("openimages/s").items()} == {
-        "train": 2,
-        "val": 2,
-    }
+    assert counts("openimages/s") == {"train": 2, "val": 2}
 
 
-def test_expand_brings_the_classes_below(build, mini):
+def test_expand_adds_the_subclasses(build, mini):
     build(CATEGORIES="Vehicle", NAME="one", EXPAND="1", OPENIMAGES_URL=str(mini))
-    assert names("openimages/one") == {1: "Vehicle"} and len(own.every("openimages/one")) == 18
+    assert (
+        own.label_map("openimages/one") == {1: "Vehicle"} and len(own.every("openimages/one")) == 18
+    )
     build(CATEGORIES="Vehicle", NAME="own", EXPAND="classes", OPENIMAGES_URL=str(mini))
-    assert sorted(names("openimages/own").values()) == ["Bus", "Car", "Vehicle"]
+    assert sorted(own.label_map("openimages/own").values()) == ["Bus", "Car", "Vehicle"]
     build(CATEGORIES="Vehicle Bus", NAME="two", EXPAND="1", OPENIMAGES_URL=str(mini))
     texts = [found.class_texts for found in own.every("openimages/two").values()]
     assert texts.count(["Bus"]) == 6 and texts.count(["Vehicle"]) == 12
 
 
 def test_exclude_leaves_out_flagged_boxes(build, mini):
-    code, out, _ = build(
-        CATEGORIES="Car",
-        NAME="e",
-        EXCLUDE="depiction",
-        SPLITS="train,test",
-        OPENIMAGES_URL=str(mini),
-    )
+    variables = {"CATEGORIES": "Car", "NAME": "e", "OPENIMAGES_URL": str(mini)}
+    code, out, _ = build(EXCLUDE="depiction", SPLITS="train,test", **variables)
     assert code == 0 and "test: 1 box left out for EXCLUDE" in out
     assert len(own.every("openimages/e")) == 4
 
 
 def test_one_split_alone_is_divided_by_val(build, mini):
     build(CATEGORIES="all", NAME="v", SPLITS="validation", OPENIMAGES_URL=str(mini))
-    assert {split: len(found) for split, found in own.examples("openimages/v").items()} == {
-        "train": 8,
-        "val": 2,
-    }
+    assert counts("openimages/v") == {"train": 8, "val": 2}
 
 
 @pytest.mark.parametrize(
-    "variables, says",
+    "variables, message",
     [
         ({}, "set CATEGORIES"),
         ({"CATEGORIES": "Polr_bear"}, "did you mean Polar bear"),
-        ({"CATEGORIES": "/m/nothing"}, "no class with the label /m/nothing"),
+        ({"CATEGORIES": "/m/nothing"}, "no class of Open Images has the label /m/nothing"),
         ({"CATEGORIES": "Car", "SPLITS": "dev"}, "SPLITS=dev: give some of train validation test"),
         ({"CATEGORIES": "Car", "EXCLUDE": "ugly"}, "EXCLUDE=ugly: give some of occluded"),
         (
@@ -219,9 +172,9 @@ def test_one_split_alone_is_divided_by_val(build, mini):
         ),
     ],
 )
-def test_wrong_variables_are_usage_errors(build, variables, says):
+def test_wrong_variables_are_usage_errors(build, variables, message):
     code, _, err = build(**variables)
-    assert code == 2 and says in err and err.count("\n") == 1
+    assert code == 2 and message in err and err.count("\n") == 1
 
 
 def test_a_web_page_in_place_of_the_box_file_never_becomes_a_dataset(build, mini):
@@ -230,14 +183,11 @@ def test_a_web_page_in_place_of_the_box_file_never_becomes_a_dataset(build, mini
     assert code == 1 and "web page" in err and not list(paths.home().rglob("*.csv"))
 
 
-def test_names_underscores_and_labels_are_one():
-    assert openimages_classes.choose(
-        'Polar_bear "Polar bear" polar-bear /m/0633h'
-    ) == openimages_classes.choose("/m/0633h")
-    assert list(openimages_classes.choose("Traffic light, Person").values()) == [
-        "Traffic light",
-        "Person",
-    ]
+def test_a_class_is_chosen_by_its_name_in_any_spelling_or_its_label():
+    bear = openimages_classes.choose("/m/0633h")
+    assert openimages_classes.choose('Polar_bear "Polar bear" polar-bear /m/0633h') == bear
+    two = openimages_classes.choose("Traffic light, Person")
+    assert list(two.values()) == ["Traffic light", "Person"]
     with pytest.raises(UsageError, match="Dog"):
         openimages_classes.choose("Dgo")
 
@@ -245,62 +195,56 @@ def test_names_underscores_and_labels_are_one():
 def test_damaged_rows_are_counted_and_columns_are_found_by_name(tmp_path):
     lines = [
         "XMax,XMin,YMin,YMax,LabelName,ImageID,IsGroupOf",
-        "0.5,0.1,0.2,0.9,%s,aa,1" % CAR,
-        "x,0.1,0.2,0.9,%s,aa,0" % CAR,
-    ]
-    lines += [
-        "0.5,0.1,0.2,nan,%s,aa,0" % CAR,
+        "0.5,0.1,0.2,0.9,CAR,aa,1",
+        "x,0.1,0.2,0.9,CAR,aa,0",
+        "0.5,0.1,0.2,nan,CAR,aa,0",
         "0.5,0.1",
-        "0.5,0.1,0.2,0.9,%s" % CAR,
-        "1e300,0.1,0.2,0.9,%s,bb,0" % CAR,
-        "0.5,0.1,0.2,0.9,%s,../x,0" % CAR,
+        "0.5,0.1,0.2,0.9,CAR",
+        "1e300,0.1,0.2,0.9,CAR,bb,0",
+        "0.5,0.1,0.2,0.9,CAR,../x,0",
         "",
         "\xff\xfe,,,,,",
     ]
-    path = own.write(tmp_path / "rows.csv", "\n".join(lines))
+    path = own.write(tmp_path / "rows.csv", "\n".join(lines).replace("CAR", CAR))
     found = openimages_rows.read(path, {CAR: 3})
-    assert (
-        list(found.boxes) == ["aa"]
-        and len(found.boxes["aa"]) == 19
-        and sum(found.dropped.values()) == 5
-    )
-    box = openimages_rows.named_boxes(found.boxes["aa"], {3: "Car"})[0]
-    assert (
-        box[:5]
-        == ("Car", pytest.approx(0.1), pytest.approx(0.2), pytest.approx(0.5), pytest.approx(0.9))
-        and box.is_crowd
-    )
+    assert list(found.boxes) == ["aa"] and sum(found.dropped.values()) == 5
+    (box,) = openimages_rows.named_boxes(found.boxes["aa"], {3: "Car"})
+    assert box.name == "Car" and box.is_crowd
+    assert box[1:5] == pytest.approx((0.1, 0.2, 0.5, 0.9))
 
 
 @pytest.mark.parametrize(
     "data",
     [b"", b"a,b\n", b"\0" * 100000, b"ImageID,LabelName,XMin,XMax,YMin,YMax\n" + b"x" * 200000],
+    ids=["empty", "other columns", "binary", "long line"],
 )
-def test_what_is_no_box_file_is_one_error(tmp_path, data):
+def test_a_file_that_is_not_a_box_file_is_an_error(tmp_path, data):
     path = tmp_path / "rows.csv"
     path.write_bytes(data)
-    with pytest.raises(TodusError, match="box file|no text file"):
+    with pytest.raises(TodusError, match="not a (box|text) file"):
         openimages_rows.read(path, {CAR: 1})
 
 
 def toolkit_tree(root, tables=True):
-    """What OIDv4_ToolKit leaves: images by class, labels in pixels (a second run appended them again), and its box files."""
+    """A tree as OIDv4_ToolKit writes it: images by class, labels in pixels, and box files.
+
+    Each label is there twice, as after a second run.
+    """
     images = {"train": range(1, 9), "validation": range(0x11, 0x15)}
     for split, numbers in images.items():
-        lines = []
+        lines = [HEADER]
         for number in numbers:
-            folder = root / "OID" / "Dataset" / split / ("Polar bear" if number % 2 else "Car_Bus")
-            name, label = ("Polar bear", BEAR) if number % 2 else ("Car", CAR)
-            own.save(folder / ("%016x.jpg" % number), number)
-            own.write(
-                folder / "Label" / ("%016x.txt" % number), ("%s 10.0 6.0 30.0 24.0\n" % name) * 2
-            )
-            lines += [row("%016x" % number, label), row("%016x" % number, CAT)]
+            folder, name, label = "Car_Bus", "Car", CAR
+            if number % 2:
+                folder, name, label = "Polar bear", "Polar bear", BEAR
+            image = root / "OID" / "Dataset" / split / folder / ("%016x.jpg" % number)
+            own.save(image, number)
+            text = "%s 10.0 6.0 30.0 24.0\n" % name
+            own.write(image.parent / "Label" / (image.stem + ".txt"), text * 2)
+            lines += [row(number, label), row(number, CAT)]
         if tables:
-            own.write(
-                root / "OID" / "csv_folder" / ("%s-annotations-bbox.csv" % split),
-                "\n".join([HEADER] + lines),
-            )
+            path = root / "OID" / "csv_folder" / ("%s-annotations-bbox.csv" % split)
+            own.write(path, "\n".join(lines))
 
 
 @pytest.mark.parametrize("tables", [True, False])
@@ -308,9 +252,9 @@ def test_an_oidv4_toolkit_tree_is_read(build, tmp_path, tables):
     toolkit_tree(tmp_path, tables)
     code, out, _ = build(tmp_path / "OID", NAME="kit")
     assert code == 0 and "openimages/kit: 12 images, 12 boxes, 2 classes" in out
-    splits = own.examples("openimages/kit")
-    assert len(splits["train"]) == 8 and len(splits["val"]) == 4
-    assert own.boxes_of(splits["train"]["train/%016x" % 1]) == [("Polar bear", 10, 6, 30, 24)]
+    assert counts("openimages/kit") == {"train": 8, "val": 4}
+    first = own.every("openimages/kit")["train/%016x" % 1]
+    assert own.boxes_of(first) == [("Polar bear", 10, 6, 30, 24)]
     code, _, _ = build(tmp_path / "OID", NAME="kit", CATEGORIES="Car")
     assert code == 0 and len(own.every("openimages/kit")) == 6
 
@@ -323,11 +267,7 @@ def test_the_real_class_list_and_rows():
         listed = [tuple(line) for line in csv.reader(file)]
     assert [name for _, name in listed] == list(openimages_classes.known().values())
     assert [label for label, _ in listed] == list(openimages_classes.mids())
-    found = openimages_rows.read(
-        REAL / "openimages" / "train-annotations-bbox.excerpt.csv", openimages_classes.mids()
-    )
-    assert (
-        len(found.boxes) == 121
-        and sum(len(openimages_rows.classes(boxes)) for boxes in found.boxes.values()) == 300
-        and not found.dropped
-    )
+    path = REAL / "openimages" / "train-annotations-bbox.excerpt.csv"
+    found = openimages_rows.read(path, openimages_classes.mids())
+    boxes = sum(len(openimages_rows.class_numbers(packed)) for packed in found.boxes.values())
+    assert len(found.boxes) == 121 and boxes == 300 and not found.dropped

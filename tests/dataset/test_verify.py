@@ -1,4 +1,4 @@
-"""What verify finds in records that were damaged."""
+"""The problems that verify finds in damaged records."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ def run_verify(target, **more):
     return subprocess.run(command, capture_output=True, text=True, **more)
 
 
-def test_verify_prints_counts_a_class(home):
+def test_verify_prints_the_counts_of_each_class(home):
     dataset = build(home)
     result = run_verify(dataset.folder)
     assert result.returncode == 0, result.stderr
@@ -36,133 +36,93 @@ def test_verify_takes_a_relative_folder_and_a_name(home):
     assert "no dataset at" in missing.stderr and "Traceback" not in missing.stderr
 
 
-def problems_of(dataset):
-    return verify.dataset(dataset)[1]
-
-
-def test_verify_names_shard_offset_and_image_of_a_flipped_bit(home):
+def shard_of(home):
+    """A new dataset and its only train shard."""
     dataset = build(home)
-    path = dataset.shards("train")[0]
+    return dataset, dataset.shards("train")[0]
+
+
+def test_a_flipped_bit_is_reported_with_shard_offset_and_image(home):
+    dataset, path = shard_of(home)
     data = bytearray(path.read_bytes())
     second = list(tfrecord.scan(path))[1]
-    name = example.decode(second.data).file_name
-    at = data.index(example.decode(second.data).encoded) + 200
-    data[at] ^= 1
+    found = example.decode(second.data)
+    data[data.index(found.encoded) + 200] ^= 1
     path.write_bytes(bytes(data))
-    assert any(
-        "%s, offset %d, image %d (%s): its CRC is wrong"
-        % (path.name, second.offset, int(name[:3]), name)
-        in each
-        for each in problems_of(dataset)
-    )
+    place = (path.name, second.offset, found.source_id, found.file_name)
+    problem = "%s, offset %d, image %s (%s): its CRC is wrong" % place
+    assert any(problem in each for each in verify.dataset(dataset)[1])
     assert run_verify(dataset.folder).returncode == 1
-    with pytest.raises(
-        TodusError,
-        match="offset %d: its CRC is wrong; see python -m todus.commands.verify" % second.offset,
-    ):
+    text = "offset %d: its CRC is wrong; see python -m todus.commands.verify" % second.offset
+    with pytest.raises(TodusError, match=text):
         list(reader.read_examples(dataset, "train"))
 
 
-def test_verify_says_where_a_file_is_cut(home):
-    dataset = build(home)
-    path = dataset.shards("train")[0]
+def test_a_truncated_shard_is_reported_with_its_offset(home):
+    dataset, path = shard_of(home)
     last = list(tfrecord.scan(path))[-1]
     path.write_bytes(path.read_bytes()[: last.offset + 20])
-    assert "%s, offset %d: the file ends inside a record" % (path.name, last.offset) in problems_of(
-        dataset
-    )
+    problem = "%s, offset %d: the file ends inside a record" % (path.name, last.offset)
+    assert problem in verify.dataset(dataset)[1]
 
 
-def test_verify_says_where_a_length_is_damaged(home):
-    dataset = build(home)
-    path = dataset.shards("train")[0]
+def test_a_damaged_length_is_reported_with_its_offset(home):
+    dataset, path = shard_of(home)
     path.write_bytes(b"\xff" + path.read_bytes()[1:])
-    assert "%s, offset 0: the CRC of its length is wrong" % path.name in problems_of(dataset)
+    problem = "%s, offset 0: the CRC of its length is wrong" % path.name
+    assert problem in verify.dataset(dataset)[1]
 
 
-def test_verify_finds_an_image_that_is_there_twice(home):
-    dataset = build(home)
-    path = dataset.shards("train")[0]
+def test_an_image_that_occurs_twice_is_reported(home):
+    dataset, path = shard_of(home)
     first = list(tfrecord.scan(path))[0]
     with path.open("ab") as file:
         tfrecord.Writer(file).write(first.data)
-    found = problems_of(dataset)
-    assert any(each.endswith("this image/source_id is there twice") for each in found)
+    problems = verify.dataset(dataset)[1]
+    assert any(each.endswith("its image/source_id occurs twice") for each in problems)
 
 
-def test_verify_misses_a_shard_and_finds_a_strange_one(home):
+def test_a_missing_shard_and_an_unknown_one_are_reported(home):
     dataset = build(home, options=shards.Options(shards=2))
     first = dataset.shards("train")[0]
     first.rename(first.with_name("train.record-00007-of-00009"))
-    found = problems_of(dataset)
+    found = verify.dataset(dataset)[1]
     assert "%s is missing" % first.name in found
     assert "train.record-00007-of-00009 does not belong to this dataset" in found
 
 
-def features(home):
-    data = next(iter(tfrecord.scan(build(home).shards("train")[0]))).data
-    message = example.ExampleMessage()
-    message.ParseFromString(data)
-    return message
-
-
-def change(message, key, kind, values):
-    feature = message.features.feature[key]
-    feature.Clear()
-    getattr(feature, kind).value.extend(values)
+@pytest.fixture(scope="module")
+def one_box(tmp_path_factory):
+    """The serialised tf.train.Example of an image with one box."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("one-box")
+        patch.setenv("TODUS_HOME", str(home))
+        records = tfrecord.scan(shard_of(home)[1])
+        return next(each.data for each in records if len(example.decode(each.data).boxes) == 1)
 
 
 @pytest.mark.parametrize(
-    "key, kind, values, words",
+    "key, kind, values, problem",
     [
-        ("image/object/class/label", "int64_list", [7], "class id 7 is not in the label map"),
-        (
-            "image/object/class/text",
-            "bytes_list",
-            [b"dog"],
-            'class/text "dog" is not the label map\'s "cat" for id 1',
-        ),
-        ("image/object/bbox/ymax", "float_list", [1.5], "a box lies outside the image"),
-        ("image/object/bbox/ymax", "float_list", [0.01], "a box has its sides exchanged"),
-        (
-            "image/object/bbox/ymax",
-            "float_list",
-            [float("nan")],
-            "a box has a side that is no number",
-        ),
-        (
-            "image/object/bbox/ymax",
-            "float_list",
-            [0.5, 0.6],
-            "image/object/bbox/ymax has 2 values for 1 boxes",
-        ),
-        ("image/object/area", "int64_list", [5], "image/object/area is a int64_list, not a float"),
-        (
-            "image/key/sha256",
-            "bytes_list",
-            [b"0"],
-            "image/encoded has another SHA-256 than image/key/sha256",
-        ),
-        (
-            "image/height",
-            "int64_list",
-            [49],
-            "the image is a jpeg of 64 x 48, the record says jpeg of 64 x 49",
-        ),
-        ("image/source_id", "bytes_list", [], "has no image/source_id"),
+        ("object/class/label", "int64", [7], "class id 7 is not in the label map"),
+        ("object/class/text", "bytes", [b"dog"], '"dog" is not the label map\'s "cat" for id 1'),
+        ("object/bbox/ymax", "float", [1.5], "a box lies outside the image"),
+        ("object/bbox/ymax", "float", [0.01], "a box has its minimum and maximum exchanged"),
+        ("object/bbox/ymax", "float", [float("nan")], "a box coordinate is not a number"),
+        ("object/bbox/ymax", "float", [0.5, 0.6], "bbox/ymax has 2 values for 1 boxes"),
+        ("object/area", "int64", [5], "image/object/area is a int64_list, not a float"),
+        ("key/sha256", "bytes", [b"0"], "SHA-256 of image/encoded is not image/key/sha256"),
+        ("height", "int64", [49], "is a jpeg of 64 x 48, the record has jpeg of 64 x 49"),
+        ("source_id", "bytes", [], "has no image/source_id"),
     ],
 )
-def test_verify_knows_every_field(home, key, kind, values, words):
-    message = features(home)
-    while len(message.features.feature["image/object/class/label"].int64_list.value) != 1:
-        for each in tfrecord.scan(paths.mscoco_dataset("few").shards("train")[0]):
-            message.ParseFromString(each.data)
-            if len(message.features.feature["image/object/class/label"].int64_list.value) == 1:
-                break
-    change(message, key, kind, values)
-    path = home / "one.record"
+def test_a_wrong_value_of_a_feature_is_reported(one_box, tmp_path, key, kind, values, problem):
+    message = example.ExampleMessage.FromString(one_box)
+    feature = message.features.feature["image/" + key]
+    feature.Clear()
+    getattr(feature, kind + "_list").value.extend(values)
+    path = tmp_path / "one.record"
     with path.open("wb") as file:
         tfrecord.Writer(file).write(message.SerializeToString())
-    found = verify.check_shard(path, NAMES).problems
-    assert len(found) == 1, found
-    assert words in found[0] and found[0].startswith("one.record, offset 0")
+    (found,) = verify.check_shard(path, NAMES)[1]
+    assert problem in found and found.startswith("one.record, offset 0")

@@ -1,47 +1,32 @@
-"""The server that puts the drawn COCO up."""
+"""demo.server: HTTP ranges, request counts and faults."""
 
 import http.client
 import threading
 import time
+from collections import namedtuple
 
 import pytest
 
-from demo import shapes
 from demo.server import HTML, Fault, Server, byte_range
 
 FILE = "/zips/val2017.zip"
 
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shapes")
-    shapes.write(folder, train=24, val=12)
-    return folder
-
-
-class Answer:
-    def __init__(self, status, headers, body, whole=True):
-        self.status, self.headers, self.body, self.whole = status, headers, body, whole
-
-
-def ask(server, path=FILE, method="GET", timeout=5, **headers):
-    connection = http.client.HTTPConnection(server.url[len("http://") :], timeout=timeout)
-    try:
-        connection.request(
-            method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}
-        )
-        response = connection.getresponse()
-        try:
-            return Answer(response.status, response.headers, response.read())
-        except http.client.IncompleteRead as error:
-            return Answer(response.status, response.headers, error.partial, whole=False)
-    finally:
-        connection.close()
+# body: as far as it arrived; whole: whether that is Content-Length bytes.
+Answer = namedtuple("Answer", "status headers body whole")
 
 
 @pytest.fixture
-def content(root):
-    return (root / FILE.strip("/")).read_bytes()
+def content():
+    return bytes(range(256)) * 40
+
+
+@pytest.fixture
+def root(tmp_path, content):
+    folder = tmp_path / "root"
+    (folder / "zips").mkdir(parents=True)
+    (folder / FILE.strip("/")).write_bytes(content)
+    (folder / "other").write_bytes(b"other")
+    return folder
 
 
 @pytest.fixture
@@ -50,8 +35,26 @@ def server(root):
         yield running
 
 
-def test_a_file_comes_with_what_a_resume_needs(server, content):
-    answer = ask(server)
+def connect(server, timeout=5):
+    return http.client.HTTPConnection(server.url[len("http://") :], timeout=timeout)
+
+
+def request(server, path=FILE, method="GET", timeout=5, **headers):
+    connection = connect(server, timeout)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, headers=named)
+        response = connection.getresponse()
+        try:
+            return Answer(response.status, response.headers, response.read(), True)
+        except http.client.IncompleteRead as error:
+            return Answer(response.status, response.headers, error.partial, False)
+    finally:
+        connection.close()
+
+
+def test_a_file_is_served_with_the_headers_that_a_resume_needs(server, content):
+    answer = request(server)
     assert (answer.status, answer.body) == (200, content)
     assert answer.headers["Content-Length"] == str(len(content))
     assert answer.headers["Accept-Ranges"] == "bytes"
@@ -59,59 +62,45 @@ def test_a_file_comes_with_what_a_resume_needs(server, content):
     assert server.url + "/models/object_detection" == server.zoo_url
 
 
-def test_head_has_the_headers_alone(server, content):
-    answer = ask(server, method="HEAD")
-    assert (answer.status, answer.headers["Content-Length"], answer.body) == (
-        200,
-        str(len(content)),
-        b"",
-    )
+def test_head_sends_no_body(server, content):
+    answer = request(server, method="HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["Content-Length"] == str(len(content))
     assert server.bytes_sent[FILE] == 0
 
 
-@pytest.mark.parametrize(
-    "header, start, stop",
-    [
-        ("bytes=10-19", 10, 20),
-        ("bytes=100-", 100, None),
-        ("bytes=-7", -7, None),
-        ("bytes=5-999999999", 5, None),
-    ],
-)
-def test_a_range_is_answered_with_206(server, content, header, start, stop):
-    answer = ask(server, Range=header)
+RANGES = [("10-19", 10, 20), ("100-", 100, None), ("-7", -7, None), ("5-999999999", 5, None)]
+
+
+@pytest.mark.parametrize("span, start, stop", RANGES)
+def test_a_range_is_answered_with_206(server, content, span, start, stop):
+    answer = request(server, Range="bytes=" + span)
     assert (answer.status, answer.body) == (206, content[start:stop])
     first = start % len(content)
-    assert answer.headers["Content-Range"] == "bytes %d-%d/%d" % (
-        first,
-        first + len(answer.body) - 1,
-        len(content),
-    )
+    facts = (first, first + len(answer.body) - 1, len(content))
+    assert answer.headers["Content-Range"] == "bytes %d-%d/%d" % facts
 
 
 def test_a_range_past_the_end_is_answered_with_416(server, content):
-    answer = ask(server, Range="bytes=%d-" % len(content))
-    assert (answer.status, answer.headers["Content-Range"], answer.body) == (
-        416,
-        "bytes */%d" % len(content),
-        b"",
-    )
+    answer = request(server, Range="bytes=%d-" % len(content))
+    assert (answer.status, answer.body) == (416, b"")
+    assert answer.headers["Content-Range"] == "bytes */%d" % len(content)
 
 
 @pytest.mark.parametrize("header", ["bytes=5-3", "bytes=1-2,4-5", "lines=1-2", "bytes=-"])
-def test_a_range_that_is_not_one_is_ignored(header):
+def test_an_invalid_range_is_ignored(header):
     assert byte_range(header, 100) is None
 
 
-def test_if_range_gives_the_rest_of_the_same_file_and_the_whole_of_another(server, content):
-    facts = ask(server, method="HEAD").headers
-    assert ask(server, Range="bytes=10-", If_Range=facts["ETag"]).body == content[10:]
-    assert ask(server, Range="bytes=10-", If_Range=facts["Last-Modified"]).body == content[10:]
-    assert ask(server, Range="bytes=10-", If_Range='"another"').body == content
+def test_if_range_sends_the_rest_of_the_same_file_and_the_whole_of_a_changed_one(server, content):
+    facts = request(server, method="HEAD").headers
+    assert request(server, Range="bytes=10-", If_Range=facts["ETag"]).body == content[10:]
+    assert request(server, Range="bytes=10-", If_Range=facts["Last-Modified"]).body == content[10:]
+    assert request(server, Range="bytes=10-", If_Range='"another"').body == content
 
 
 def test_a_connection_is_kept_alive(server, content):
-    connection = http.client.HTTPConnection(server.url[len("http://") :], timeout=5)
+    connection = connect(server)
     connection.request("GET", FILE)
     connection.getresponse().read()
     first = connection.sock
@@ -122,45 +111,37 @@ def test_a_connection_is_kept_alive(server, content):
 
 
 def test_requests_and_bytes_are_counted_by_path(server, content):
-    ask(server)
-    ask(server, Range="bytes=0-9")
-    ask(server, "/nothing")
+    request(server)
+    request(server, Range="bytes=0-9")
+    request(server, "/nothing")
     assert server.requests == {FILE: 2, "/nothing": 1}
     assert server.bytes_sent[FILE] == len(content) + 10
-    assert [(each.range, each.status) for each in server.log] == [
-        (None, 200),
-        ("bytes=0-9", 206),
-        (None, 404),
-    ]
+    answers = [(each.range, each.status) for each in server.log]
+    assert answers == [(None, 200), ("bytes=0-9", 206), (None, 404)]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/../secret",
-        "/%2e%2e/secret",
-        "/zips/../../secret",
-        "/zips",
-        "/",
-        "/models/object_detection/../../secret",
-    ],
-)
+OUTSIDE = ["/../secret", "/%2e%2e/secret", "/zips/../../secret"]
+OUTSIDE += ["/models/object_detection/../../secret"]
+
+
+@pytest.mark.parametrize("path", OUTSIDE + ["/zips", "/"])
 def test_nothing_outside_the_root_is_served(root, server, path):
     (root.parent / "secret").write_text("secret")
-    assert ask(server, path).status == 404
+    assert request(server, path).status == 404
 
 
-def test_zoo_archives_of_the_root_come_before_the_repo_s(tmp_path):
-    folder = tmp_path / "models" / "object_detection"
-    folder.mkdir(parents=True)
-    (folder / "one.tar.gz").write_bytes(b"one")
-    with Server(tmp_path) as server:
-        assert ask(server, "/models/object_detection/one.tar.gz").body == b"one"
+def test_zoo_archives_of_the_root_replace_those_of_the_repo(root, server):
+    name = "/models/object_detection/ssd_mobilenet_v1_shapes.tar.gz"
+    assert request(server, name, method="HEAD").status == 200
+    (root / name[1:]).parent.mkdir(parents=True)
+    (root / name[1:]).write_bytes(b"one")
+    with Server(root) as server:
+        assert request(server, name).body == b"one"
 
 
-def test_cut_ends_the_body_early_as_often_as_asked(root, content):
+def test_cut_ends_the_body_early_for_the_given_number_of_requests(root, content):
     with Server(root, [Fault(FILE, cut=1000, times=2)]) as server:
-        answers = [ask(server) for _ in range(3)]
+        answers = [request(server) for _ in range(3)]
     assert [each.whole for each in answers] == [False, False, True]
     assert answers[0].body == content[:1000]
     assert answers[0].headers["Content-Length"] == str(len(content))
@@ -168,61 +149,61 @@ def test_cut_ends_the_body_early_as_often_as_asked(root, content):
 
 def test_cut_counts_from_the_start_of_a_range(root, content):
     with Server(root, [Fault(FILE, cut=10)]) as server:
-        assert ask(server, Range="bytes=50-").body == content[50:60]
+        assert request(server, Range="bytes=50-").body == content[50:60]
 
 
-def test_a_wrong_content_length_is_claimed(root, content):
+def test_length_sends_a_wrong_content_length(root, content):
     with Server(root, [Fault(FILE, length=len(content) + 5)]) as server:
-        answer = ask(server)
+        answer = request(server)
     assert (answer.whole, answer.body) == (False, content)
     with Server(root, [Fault(FILE, length=5)]) as server:
-        answer = ask(server)
+        answer = request(server)
     assert (answer.whole, answer.body) == (True, content[:5])
 
 
-def test_status_strikes_the_first_requests(root):
+def test_status_applies_to_the_first_requests_of_matching_paths(root):
     with Server(root, [Fault("/zips/*", status=503, times=2)]) as server:
-        assert [ask(server).status for _ in range(3)] == [503, 503, 200]
-        assert ask(server, "/annotations/annotations_trainval2017.zip").status == 200
+        assert [request(server).status for _ in range(3)] == [503, 503, 200]
+        assert request(server, "/other").status == 200
 
 
-def test_status_strikes_after_some_requests(root):
+def test_skip_lets_the_first_requests_succeed(root):
     with Server(root, [Fault(FILE, status=404, skip=1)]) as server:
-        assert [ask(server).status for _ in range(3)] == [200, 404, 404]
+        assert [request(server).status for _ in range(3)] == [200, 404, 404]
 
 
-def test_a_page_comes_in_place_of_the_file(root):
+def test_page_sends_html_instead_of_the_file(root):
     with Server(root, [Fault(FILE, page=True)]) as server:
-        answer = ask(server)
+        answer = request(server)
     assert (answer.status, answer.headers["Content-Type"], answer.body) == (200, "text/html", HTML)
 
 
-def test_the_file_changes_between_requests(root, content):
+def test_content_replaces_the_file_and_its_etag(root, content):
     with Server(root, [Fault(FILE, content=b"another file", skip=1)]) as server:
-        before, after = ask(server), ask(server)
-        resumed = ask(server, Range="bytes=8-", If_Range=before.headers["ETag"])
+        before, after = request(server), request(server)
+        resumed = request(server, Range="bytes=8-", If_Range=before.headers["ETag"])
     assert (before.body, after.body) == (content, b"another file")
     assert before.headers["ETag"] != after.headers["ETag"]
     assert (resumed.status, resumed.body) == (200, b"another file")
 
 
-def test_a_server_may_not_know_ranges(root, content):
+def test_ignore_range_sends_the_whole_file(root, content):
     with Server(root, [Fault(FILE, ignore_range=True)]) as server:
-        answer = ask(server, Range="bytes=10-")
+        answer = request(server, Range="bytes=10-")
     assert (answer.status, answer.body) == (200, content)
 
 
-def test_stall_keeps_the_client_waiting(root):
+def test_stall_makes_the_client_wait_and_ends_with_the_server(root):
     with Server(root, [Fault(FILE, stall=60, cut=10)]) as server:
         with pytest.raises(OSError):
-            ask(server, timeout=0.3)
+            request(server, timeout=0.3)
         begun = time.monotonic()
     assert time.monotonic() - begun < 5
 
 
-def test_leaving_the_server_hangs_up_on_clients(root):
+def test_stopping_the_server_closes_connections(root):
     with Server(root) as server:
-        connection = http.client.HTTPConnection(server.url[len("http://") :], timeout=5)
+        connection = connect(server)
         connection.request("GET", FILE)
         connection.getresponse().read()
     with pytest.raises((OSError, http.client.HTTPException)):
@@ -231,9 +212,13 @@ def test_leaving_the_server_hangs_up_on_clients(root):
     connection.close()
 
 
-def test_requests_at_once_are_all_answered(server, content):
+def test_simultaneous_requests_are_all_answered(server, content):
     bodies = []
-    threads = [threading.Thread(target=lambda: bodies.append(ask(server).body)) for _ in range(16)]
+
+    def get():
+        bodies.append(request(server).body)
+
+    threads = [threading.Thread(target=get) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:

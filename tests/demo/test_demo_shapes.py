@@ -1,7 +1,6 @@
-"""The drawn COCO."""
+"""demo.shapes: the layout, schema and pixels of the drawn COCO."""
 
 import contextlib
-import hashlib
 import io
 import json
 import re
@@ -13,6 +12,7 @@ import pytest
 from PIL import Image
 
 from demo import shapes
+from tests.torture import tree
 from todus.errors import UsageError
 
 
@@ -32,14 +32,6 @@ def instances(root):
         }
 
 
-def digests(folder):
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 def loaded(document):
     from pycocotools.coco import COCO
 
@@ -52,31 +44,30 @@ def loaded(document):
 
 def test_the_same_arguments_give_the_same_bytes(root, tmp_path):
     shapes.write(tmp_path, train=24, val=12)
-    assert digests(tmp_path) == digests(root)
+    assert tree.contents(tmp_path) == tree.contents(root)
 
 
 def test_another_seed_gives_other_images(root, tmp_path):
     shapes.write(tmp_path, train=2, val=1, seed=2)
-    assert (tmp_path / "val2017" / "000000000002.jpg").read_bytes() != (
-        root / "val2017" / "000000000002.jpg"
-    ).read_bytes()
+    image = "val2017/000000000002.jpg"
+    assert (tmp_path / image).read_bytes() != (root / image).read_bytes()
 
 
-def test_an_image_does_not_depend_on_how_many_are_drawn(root, tmp_path):
+def test_an_image_does_not_depend_on_the_number_of_images(root, tmp_path):
     shapes.write(tmp_path, train=3, val=3)
-    few = digests(tmp_path / "train2017")
+    few = tree.contents(tmp_path / "train2017")
     assert len(few) == 3
-    assert few.items() <= digests(root / "train2017").items()
+    assert few.items() <= tree.contents(root / "train2017").items()
 
 
-def test_a_second_run_leaves_nothing_of_the_first(tmp_path):
+def test_a_second_run_removes_the_files_of_the_first(tmp_path):
     shapes.write(tmp_path, train=5, val=4)
     shapes.write(tmp_path, train=2, val=1)
     assert len(list((tmp_path / "train2017").iterdir())) == 2
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_layout_is_that_of_coco(root):
+def test_zips_have_the_layout_of_coco_and_the_same_images_as_the_folders(root):
     for split, count in (("train2017", 24), ("val2017", 12)):
         with zipfile.ZipFile(str(root / "zips" / (split + ".zip"))) as archive:
             names = archive.namelist()
@@ -87,13 +78,16 @@ def test_layout_is_that_of_coco(root):
                 assert archive.read(name) == (root / name).read_bytes()
 
 
-def test_no_entry_of_a_zip_carries_the_time_of_its_making(root):
-    for path in root.glob("*/*.zip"):
+def test_every_zip_entry_has_the_same_fixed_time(root):
+    paths = list(root.glob("*/*.zip"))
+    assert len(paths) == 3
+    for path in paths:
         with zipfile.ZipFile(str(path)) as archive:
             assert {entry.date_time for entry in archive.infolist()} == {(2017, 9, 1, 0, 0, 0)}
 
 
 def test_annotations_have_the_schema_of_coco(instances):
+    fields = {"segmentation", "area", "iscrowd", "image_id", "bbox", "category_id", "id"}
     for split, document in instances.items():
         assert set(document) == {"info", "licenses", "images", "annotations", "categories"}
         licenses = {each["id"] for each in document["licenses"]}
@@ -103,15 +97,7 @@ def test_annotations_have_the_schema_of_coco(instances):
             assert image["file_name"] == "%012d.jpg" % image["id"]
             assert image["coco_url"].endswith("/%s/%s" % (split, image["file_name"]))
         for annotation in document["annotations"]:
-            assert set(annotation) == {
-                "segmentation",
-                "area",
-                "iscrowd",
-                "image_id",
-                "bbox",
-                "category_id",
-                "id",
-            }
+            assert set(annotation) == fields
 
 
 def test_pycocotools_reads_the_annotations(instances):
@@ -120,9 +106,8 @@ def test_pycocotools_reads_the_annotations(instances):
         assert len(coco.imgs) == len(document["images"])
         assert len(coco.anns) == len(document["annotations"])
         for annotation in document["annotations"]:
-            assert coco.annToMask(annotation).sum() == pytest.approx(
-                annotation["area"], rel=0.12, abs=12
-            )
+            area = pytest.approx(annotation["area"], rel=0.12, abs=12)
+            assert coco.annToMask(annotation).sum() == area
 
 
 def test_no_image_is_in_both_splits(instances):
@@ -130,7 +115,7 @@ def test_no_image_is_in_both_splits(instances):
     assert not train & val
 
 
-def test_images_are_what_the_annotations_say(root, instances):
+def test_images_are_jpegs_of_the_annotated_size(root, instances):
     for split, document in instances.items():
         for image in document["images"]:
             with Image.open(str(root / split / image["file_name"])) as picture:
@@ -142,9 +127,7 @@ def test_ids_have_gaps_and_every_class_is_drawn(instances):
     assert len(listed) == len(set(listed.values())) == 18
     assert max(listed) > len(listed)
     assert {"four point star", "bow tie"} <= set(listed.values())
-    assert {
-        annotation["category_id"] for annotation in instances["train2017"]["annotations"]
-    } == set(listed)
+    assert {each["category_id"] for each in instances["train2017"]["annotations"]} == set(listed)
 
 
 def test_boxes_lie_in_their_images_and_bound_their_polygons(instances):
@@ -153,34 +136,26 @@ def test_boxes_lie_in_their_images_and_bound_their_polygons(instances):
         for annotation in document["annotations"]:
             x, y, width, height = annotation["bbox"]
             assert x >= 0 and y >= 0 and width > 5 and height > 3
-            assert (
-                x + width <= sizes[annotation["image_id"]][0]
-                and y + height <= sizes[annotation["image_id"]][1]
-            )
+            right, bottom = x + width, y + height
+            assert right <= sizes[annotation["image_id"]][0]
+            assert bottom <= sizes[annotation["image_id"]][1]
             if not annotation["iscrowd"]:
-                points = np.concatenate(
-                    [np.reshape(polygon, (-1, 2)) for polygon in annotation["segmentation"]]
-                )
-                assert np.allclose(
-                    np.concatenate([points.min(0), points.max(0)]),
-                    [x, y, x + width, y + height],
-                    atol=0.011,
-                )
+                polygons = [np.reshape(polygon, (-1, 2)) for polygon in annotation["segmentation"]]
+                points = np.concatenate(polygons)
+                bounds = np.concatenate([points.min(0), points.max(0)])
+                assert np.allclose(bounds, [x, y, right, bottom], atol=0.011)
 
 
 def test_area_is_that_of_the_polygons(instances):
-    for document in instances.values():
-        for annotation in document["annotations"]:
-            if annotation["iscrowd"]:
-                continue
-            area = 0.0
-            for polygon in annotation["segmentation"]:
-                points = list(zip(polygon[::2], polygon[1::2]))
-                crossed = sum(
-                    a[0] * b[1] - b[0] * a[1] for a, b in zip(points, points[1:] + points[:1])
-                )
-                area += abs(crossed) / 2
-            assert annotation["area"] == pytest.approx(area, abs=1e-3)
+    objects = [each for each in instances["train2017"]["annotations"] if not each["iscrowd"]]
+    assert objects
+    for annotation in objects:
+        area = 0.0
+        for polygon in annotation["segmentation"]:
+            points = list(zip(polygon[::2], polygon[1::2]))
+            sides = zip(points, points[1:] + points[:1])
+            area += abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in sides)) / 2
+        assert annotation["area"] == pytest.approx(area, abs=1e-3)
 
 
 def test_pixels_inside_a_polygon_have_the_colour_of_its_class(root, instances):
@@ -194,41 +169,30 @@ def test_pixels_inside_a_polygon_have_the_colour_of_its_class(root, instances):
             pixels = np.asarray(picture.convert("HSV"), int)
         for annotation in coco.imgToAnns[image["id"]]:
             if not annotation["iscrowd"] and annotation["area"] > 300:
-                hue = np.median(
-                    (
-                        pixels[coco.annToMask(annotation).astype(bool)][:, 0] * 360 / 256
-                        - hues[annotation["category_id"]]
-                        + 180
-                    )
-                    % 360
-                    - 180
-                )
-                assert abs(hue) < 25
+                found = pixels[coco.annToMask(annotation).astype(bool)][:, 0] * 360 / 256
+                difference = (found - hues[annotation["category_id"]] + 180) % 360 - 180
+                assert abs(np.median(difference)) < 25
                 checked += 1
     assert checked > 20
 
 
 @pytest.mark.parametrize("shape", shapes.SHAPES, ids=[shape.name for shape in shapes.SHAPES])
-def test_what_is_painted_covers_the_area_of_the_polygons(shape):
+def test_the_painted_pixels_match_area_and_box(shape):
     picture = Image.new("RGB", (120 * shapes.FINENESS, 100 * shapes.FINENESS))
     (annotation,) = shapes.draw_object(picture, shape, [], np.random.RandomState(3))
     painted = np.asarray(picture.reduce(shapes.FINENESS)).max(2) > 60
     rows, columns = np.nonzero(painted)
     assert painted.sum() == pytest.approx(annotation["area"], rel=0.08, abs=8)
     x, y, width, height = annotation["bbox"]
-    assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == pytest.approx(
-        [x, y, x + width, y + height], abs=1.6
-    )
+    bounds = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert bounds == pytest.approx([x, y, x + width, y + height], abs=1.6)
 
 
-def test_each_split_has_a_crowd_an_image_without_boxes_and_a_grey_jpeg(root, instances):
+def test_each_split_has_a_crowd_an_image_without_boxes_and_a_greyscale_jpeg(root, instances):
     for split, document in instances.items():
-        crowds = [each for each in document["annotations"] if each["iscrowd"]]
-        assert len(crowds) == 1
-        assert sum(crowds[0]["segmentation"]["counts"]) == np.prod(
-            crowds[0]["segmentation"]["size"]
-        )
-        assert loaded(document).annToMask(crowds[0]).sum() == crowds[0]["area"]
+        (crowd,) = [each for each in document["annotations"] if each["iscrowd"]]
+        assert sum(crowd["segmentation"]["counts"]) == np.prod(crowd["segmentation"]["size"])
+        assert loaded(document).annToMask(crowd).sum() == crowd["area"]
         with_boxes = {each["image_id"] for each in document["annotations"]}
         assert len({image["id"] for image in document["images"]} - with_boxes) == 1
         modes = [Image.open(str(path)).mode for path in (root / split).iterdir()]
@@ -239,17 +203,16 @@ def test_each_split_has_a_crowd_an_image_without_boxes_and_a_grey_jpeg(root, ins
     "mask",
     [[[0, 1, 1], [0, 0, 1]], [[1, 0], [0, 0]], [[0, 0], [0, 0]], [[1, 1], [1, 1]], [[0], [1], [0]]],
 )
-def test_run_lengths_are_those_of_pycocotools(mask):
+def test_pycocotools_decodes_run_lengths_to_the_same_mask(mask):
     from pycocotools import mask as coco_mask
 
     mask = np.array(mask, bool)
-    encoded = coco_mask.frPyObjects(
-        {"counts": shapes.run_lengths(mask), "size": list(mask.shape)}, *mask.shape
-    )
+    lengths = {"counts": shapes.run_lengths(mask), "size": list(mask.shape)}
+    encoded = coco_mask.frPyObjects(lengths, *mask.shape)
     assert (coco_mask.decode(encoded).astype(bool) == mask).all()
 
 
-def test_a_demo_sized_set_is_drawn_in_seconds(tmp_path):
+def test_drawing_140_images_takes_at_most_5_seconds(tmp_path):
     begun = time.process_time()
     shapes.write(tmp_path, train=100, val=40)
     assert time.process_time() - begun < 5
@@ -258,7 +221,7 @@ def test_a_demo_sized_set_is_drawn_in_seconds(tmp_path):
 @pytest.mark.parametrize(
     "arguments", [["--size", "3x3"], ["--size", "big"], ["--train", "0"], ["--seed", "-1"]]
 )
-def test_wrong_usage_is_refused(tmp_path, arguments):
+def test_an_invalid_option_is_a_usage_error_and_draws_nothing(tmp_path, arguments):
     with pytest.raises(UsageError):
         shapes.main([str(tmp_path / "out")] + arguments)
     assert not (tmp_path / "out").exists()

@@ -15,84 +15,64 @@ from todus.evaluation import average_precision
 
 @pytest.fixture
 def photos(exported, tmp_path):
+    """A folder of three images, two of them with one name."""
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
-    examples = list(average_precision.examples_of(paths.dataset("limited"), "val", 3))
-    for place, each in enumerate(examples):
-        (folder / ("more" if place == 2 else ".") / ("photo %d.jpg" % min(place, 1))).write_bytes(
-            each.encoded
-        )
+    examples = average_precision.examples_of(paths.dataset("limited"), "val", 3)
+    for name, example in zip(("photo 0.jpg", "photo 1.jpg", "more/photo 1.jpg"), examples):
+        (folder / name).write_bytes(example.encoded)
     return folder
 
 
 def test_a_folder_gives_pictures_and_a_contact_sheet(photos, tmp_path, capsys):
     (photos / "broken.jpg").write_bytes(b"no image")
-    assert (
-        detect.main(
-            [
-                "-m",
-                MODEL,
-                "--format",
-                "tflite",
-                "--json",
-                "--out",
-                str(tmp_path / "out"),
-                str(photos),
-            ]
-        )
-        == 0
-    )
+    out = tmp_path / "out"
+    arguments = ["-m", MODEL, "--format", "tflite", "--json", "--out", str(out), str(photos)]
+    assert detect.main(arguments) == 0
     captured = capsys.readouterr()
     lines = [json.loads(line) for line in captured.out.splitlines()]
-    assert len(lines) == 3 and any(line["detections"] for line in lines)
-    first = next(line for line in lines if line["detections"])["detections"][0]
-    assert (
-        first["class"] in ("circle", "four point star")
-        and 0.5 <= first["score"] <= 1
-        and len(first["box"]) == 4
-    )
+    assert len(lines) == 3
+    first = [each for line in lines for each in line["detections"]][0]
+    assert first["class"] in ("circle", "four point star")
+    assert 0.5 <= first["score"] <= 1 and len(first["box"]) == 4
     assert "broken.jpg" in captured.err
-    assert len(list((tmp_path / "out").glob("*.png"))) == 4
-    assert Image.open(str(tmp_path / "out" / "sheet.png")).size[0] > 300
+    assert len(list(out.glob("*.png"))) == 4
+    assert Image.open(str(out / "sheet.png")).size[0] > 300
 
 
-def test_lines_are_tab_separated(photos, tmp_path, capsys):
-    path = sorted(photos.glob("*.jpg"))[0]
-    assert detect.main(["-m", MODEL, "--threshold", "0.3", "--out", str(tmp_path), str(path)]) == 0
-    for line in capsys.readouterr().out.splitlines():
-        assert len(line.split("\t")) == 7
+def test_a_line_has_seven_fields_with_tabs(photos, tmp_path, capsys):
+    path = str(photos / "photo 0.jpg")
+    assert detect.main(["-m", MODEL, "--threshold", "0.01", "--out", str(tmp_path), path]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert {(len(line), line[0]) for line in lines} == {(7, path)}
 
 
-def test_a_video_is_drawn_frame_by_frame(photos, tmp_path, capsys):
+def test_a_video_is_drawn_frame_by_frame(exported, tmp_path, capsys):
     cv2 = pytest.importorskip("cv2")
-    path = tmp_path / "street.avi"
+    path, out = tmp_path / "street.avi", tmp_path / "out"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (160, 120))
     for _ in range(4):
         writer.write(np.full((120, 160, 3), 90, np.uint8))
     writer.release()
-    assert (
-        detect.main(
-            ["-m", MODEL, "--json", "--frames", "3", "--out", str(tmp_path / "out"), str(path)]
-        )
-        == 0
-    )
+    arguments = ["-m", MODEL, "--json", "--frames", "3", "--out", str(out), str(path)]
+    assert detect.main(arguments) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["image"].rsplit("#")[1] for line in lines] == ["0", "1", "2"]
-    capture = cv2.VideoCapture(str(tmp_path / "out" / "street.avi"))
+    capture = cv2.VideoCapture(str(out / "street.avi"))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 3
 
 
-def test_what_cannot_be_read_is_refused_by_name(exported, tmp_path):
+def test_wrong_input_is_an_error_that_names_it(exported, tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.mp4").write_bytes(b"not a video")
-    with pytest.raises(UsageError, match="none.jpg: no such image"):
-        detect.main(["-m", MODEL, str(tmp_path / "none.jpg")])
-    with pytest.raises(UsageError, match="no images in this folder"):
-        detect.main(["-m", MODEL, str(tmp_path / "empty")])
-    with pytest.raises(TodusError, match="text.jpg is not an image"):
-        detect.main(["-m", MODEL, str(tmp_path / "text.jpg")])
-    with pytest.raises(TodusError, match="bad.mp4"):
-        detect.main(["-m", MODEL, "--out", str(tmp_path / "out"), str(tmp_path / "bad.mp4")])
+    for name, error, words in (
+        ("none.jpg", UsageError, "none.jpg: no such image"),
+        ("empty", UsageError, "empty: no images in this folder"),
+        ("text.jpg", TodusError, "text.jpg is not an image"),
+        ("bad.mp4", TodusError, "bad.mp4: no frame can be read"),
+    ):
+        with pytest.raises(error, match=words):
+            detect.main(["-m", MODEL, "--out", str(tmp_path / "out"), str(tmp_path / name)])
     with pytest.raises(UsageError, match="--threshold"):
         detect.main(["-m", MODEL, "--threshold", "2", str(tmp_path / "text.jpg")])

@@ -1,10 +1,10 @@
-"""Every form of a model detects the same."""
+"""The detectors of all forms of a model give the same detections."""
 
 import numpy as np
 import pytest
 
 from tests.helpers.places import MODEL, QUANTIZED
-from todus import paths
+from todus import forms, paths
 from todus.dataset import image_files
 from todus.detection import catalogue
 from todus.errors import TodusError, UsageError
@@ -12,88 +12,72 @@ from todus.evaluation import average_precision
 
 
 def val_images(count):
-    return [
-        image_files.decode(each.encoded)
-        for each in average_precision.examples_of(paths.dataset("limited"), "val", count)
-    ]
+    examples = average_precision.examples_of(paths.dataset("limited"), "val", count)
+    return [image_files.decode(each.encoded) for each in examples]
 
 
-def worst_difference(first, second):
-    """The largest difference of score and box between detections matched by class and place; 1 where one has no partner."""
-    worst = 0.0
+def opened(name, threads=None):
+    model = paths.model(MODEL)
+    return catalogue.open_form(model, catalogue.find(model, name), threads)
+
+
+def largest_difference(first, second):
+    """The largest difference in score or box from the nearest detection of the class, else 1."""
+    largest = 0.0
     for box, kind, score in zip(*first):
         same = [max(abs(score - s), np.abs(box - b).max()) for b, k, s in zip(*second) if k == kind]
-        worst = max(worst, min(same or [1.0]))
-    return worst
+        largest = max(largest, min(same or [1.0]))
+    return largest
 
 
-def test_every_float_form_detects_what_the_frozen_graph_does(exported):
-    model, images = paths.model(MODEL), val_images(24)
-    expected = [
-        each
-        for image in images
-        for each in catalogue.open_form(model, catalogue.find(model, "frozen_graph")).detect(
-            [image]
-        )
-    ]
-    assert sum(len(each.scores) for each in expected) > 20
-    for name in ("saved_model", "tflite", "onnx"):
-        detector = catalogue.open_form(model, catalogue.find(model, name))
-        got = [each for image in images for each in detector.detect([image])]
-        assert sum(len(each.scores) for each in got) == sum(
-            len(each.scores) for each in expected
-        ), name
-        assert max(worst_difference(a, b) for a, b in zip(expected, got)) < 1e-3, name
+def test_every_float_form_detects_the_same_as_the_frozen_graph(exported):
+    images = val_images(24)
+    found = {}
+    for name in ("frozen_graph", "saved_model", "tflite", "onnx"):
+        detector = opened(name)
+        found[name] = [detector.detect([image])[0] for image in images]
+    expected = found.pop("frozen_graph")
+    counts = [len(each.scores) for each in expected]
+    assert sum(counts) > 20
+    for name, got in found.items():
+        assert sum(len(each.scores) for each in got) == sum(counts), name
+        assert max(map(largest_difference, expected, got)) < 1e-3, name
 
 
-def test_an_image_resized_beforehand_gives_what_the_whole_graph_gives(exported):
-    model = paths.model(MODEL)
-    detector = catalogue.open_form(model, catalogue.find(model, "frozen_graph"))
+def test_a_prepared_image_gives_the_same_outputs_as_the_image_at_the_graphs_input(exported):
+    detector = opened("frozen_graph")
     image = np.random.RandomState(0).randint(0, 256, (97, 211, 3)).astype(np.uint8)
     image[20:80, 60:140] = (200, 30, 30)
-    outputs = detector._session.run(detector._outputs, {"image_tensor:0": image[np.newaxis]})
-    got = detector._session.run(
-        detector._outputs, {detector._input: detector.prepare(image)[np.newaxis]}
-    )
-    for whole, ahead in zip(outputs, got):
-        np.testing.assert_allclose(whole, ahead, atol=1e-5)
+    expected = detector.session.run(detector.outputs, {"image_tensor:0": image[np.newaxis]})
+    for whole, prepared in zip(expected, detector.fetch(detector.outputs, image)):
+        np.testing.assert_allclose(whole, prepared, atol=1e-5)
 
 
-def test_a_batch_and_one_at_a_time_agree(exported):
-    model, images = paths.model(MODEL), val_images(5)
-    for name in ("frozen_graph", "onnx"):
-        detector = catalogue.open_form(model, catalogue.find(model, name), 1)
-        prepared = [detector.prepare(image) for image in images]
-        same = [each for each in prepared if each.shape == prepared[0].shape]
-        for alone, together in zip(
-            [detector.detect_prepared([each])[0] for each in same], detector.detect_prepared(same)
-        ):
-            assert len(alone.scores) == len(together.scores)
-            np.testing.assert_allclose(alone.scores, together.scores, atol=1e-4)
+@pytest.mark.parametrize("name", ["frozen_graph", "onnx"])
+def test_a_batch_gives_the_same_detections_as_single_images(exported, name):
+    detector = opened(name, 1)
+    images = val_images(5)
+    height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
+    batch = [detector.prepare(image[:height, :width]) for image in images]
+    together = detector.detect_prepared(batch)
+    assert len(together) == 5 and sum(len(found.scores) for found in together)
+    for image, found in zip(batch, together):
+        alone = detector.detect_prepared([image])[0]
+        assert len(alone.scores) == len(found.scores)
+        np.testing.assert_allclose(alone.scores, found.scores, atol=1e-4)
 
 
-def test_every_form_present_is_listed_with_its_size(exported):
-    model = paths.model(MODEL)
-    listed = {form.name: catalogue.bytes_of(form) for form in catalogue.present(model)}
-    names = [
-        "checkpoint",
-        "frozen_graph",
-        "saved_model",
-        "tflite",
-        "tflite-float16",
-        "tflite-dynamic",
-        "tflite-int8",
-        "onnx",
-    ]
-    assert list(listed) == names
+def test_every_form_that_exists_is_listed_with_its_size(exported):
+    listed = {form.name: catalogue.bytes_of(form) for form in catalogue.present(paths.model(MODEL))}
+    tflite = ["tflite", "tflite-float16", "tflite-dynamic", "tflite-int8"]
+    assert list(listed) == ["checkpoint", "frozen_graph", "saved_model", *tflite, "onnx"]
     assert listed["tflite-float16"] < 0.65 * listed["tflite"]
     assert listed["tflite-int8"] < 0.45 * listed["tflite"]
-    assert [
-        form.title for form in catalogue.present(paths.model(QUANTIZED)) if form.name == "tflite"
-    ] == ["TFLite uint8"]
+    titles = {form.name: form.title for form in catalogue.present(paths.model(QUANTIZED))}
+    assert titles["tflite"] == "TFLite uint8"
 
 
-def test_a_form_that_is_missing_names_its_command(exported):
+def test_the_error_for_a_missing_form_has_the_command_that_makes_it(exported):
     with pytest.raises(TodusError, match="convert-onnx.sh"):
         catalogue.find(paths.model(QUANTIZED), "onnx")
     with pytest.raises(TodusError, match="FORMAT=float16 ./convert-tflite.sh"):
@@ -103,25 +87,12 @@ def test_a_form_that_is_missing_names_its_command(exported):
 
 
 @pytest.mark.parametrize("name", ["frozen_graph", "saved_model", "tflite", "onnx"])
-def test_a_damaged_file_is_one_line(exported, tmp_path, name):
-    from todus.detection import frozen_graph, onnx, saved_model, tflite
-
-    kinds = {
-        "frozen_graph": frozen_graph.FrozenGraph,
-        "saved_model": saved_model.SavedModel,
-        "tflite": tflite.TFLite,
-    }
-    path = tmp_path / "damaged"
+def test_a_damaged_file_is_an_error_of_one_line(tmp_path, name):
+    path = tmp_path / "broken"
     if name == "saved_model":
         path.mkdir()
-    (path / "saved_model.pb" if name == "saved_model" else path).write_bytes(
-        b"\x0a\xffno model at all" * 50
-    )
-    with pytest.raises(TodusError) as caught:
-        kinds.get(name, onnx.Onnx)(path, {1: "circle"})
-    assert (
-        "damaged" in str(caught.value)
-        and ".sh" in str(caught.value)
-        or "export" in str(caught.value)
-    )
+    damaged = path / "saved_model.pb" if name == "saved_model" else path
+    damaged.write_bytes(b"\x0a\xffno model at all" * 50)
+    with pytest.raises(TodusError, match=r"broken .*run \./(export|convert-\w+)\.sh") as caught:
+        forms.loaded(forms.find(name).detector)(path, {1: "circle"})
     assert "\n" not in str(caught.value)

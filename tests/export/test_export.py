@@ -1,12 +1,18 @@
-"""What an export holds, whatever its input, and that it can be repeated."""
+"""Exports of checkpoints: their files, their input types and shapes, and what they refuse."""
+
+import os
+import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.helpers.places import MODEL, QUANTIZED
 from todus import categories, files, paths
+from todus.commands.export import input_shape
 from todus.dataset import image_files
 from todus.detection import catalogue
+from todus.detection.frozen_graph import read_graph
 from todus.errors import TodusError, UsageError
 from todus.evaluation import average_precision
 from todus.export import inference_graph, tflite_graph
@@ -15,18 +21,11 @@ from todus.model import checkpoints, pipeline
 
 def test_an_export_has_all_its_files(exported):
     model = paths.model(MODEL)
-    there = {path.name for path in model.inference_graph.iterdir()}
-    assert there >= {
-        "frozen_inference_graph.pb",
-        "saved_model",
-        "model.ckpt.index",
-        "pipeline.config",
-        "labels.txt",
-        "label_map.pbtxt",
-        "export.json",
-        "tflite_graph.pb",
-        "tflite_graph.pbtxt",
-    }
+    expected = (
+        "frozen_inference_graph.pb saved_model model.ckpt.index pipeline.config labels.txt "
+        "label_map.pbtxt export.json tflite_graph.pb tflite_graph.pbtxt"
+    )
+    assert set(expected.split()) <= {path.name for path in model.inference_graph.iterdir()}
     assert model.exported_labels.read_text() == "circle\nfour point star\n"
 
 
@@ -40,107 +39,86 @@ def test_labels_have_a_line_for_each_id():
 
 
 @pytest.fixture
-def scratch(exported, tmp_path, monkeypatch):
-    """A model of its own to export again and again."""
-    import shutil
-
+def unexported(exported, tmp_path, monkeypatch):
+    """The prepared model and its dataset in a TODUS_HOME of the test's own."""
     monkeypatch.setenv("TODUS_HOME", str(tmp_path))
-    shutil.copytree(str(exported / "dataset"), str(tmp_path / "dataset"))
-    shutil.copytree(
-        str(exported / "model" / MODEL / "pretrained"),
-        str(tmp_path / "model" / MODEL / "pretrained"),
-    )
+    for folder in ("dataset", "model/%s/pretrained" % MODEL):
+        shutil.copytree(str(exported / folder), str(tmp_path / folder), copy_function=os.link)
     return paths.model(MODEL)
 
 
-def test_every_input_type_detects_the_same_and_an_export_replaces_the_last(
-    scratch, exported, monkeypatch
+def frozen_graph_of(model):
+    return catalogue.open_form(model, catalogue.find(model, "frozen_graph"))
+
+
+@pytest.mark.parametrize(
+    "kind, shape",
+    [
+        ("image_tensor", [2, 128, 128, 3]),
+        ("encoded_image_string_tensor", None),
+        ("tf_example", None),
+    ],
+)
+def test_an_export_of_every_input_type_replaces_the_last_and_detects_the_same(
+    unexported, exported, kind, shape
 ):
-    prefix = checkpoints.choose(scratch, "pretrained")
-    dataset = paths.dataset("limited")
-    images = [
-        image_files.decode(each.encoded)
-        for each in average_precision.examples_of(dataset, "val", 4)
-    ]
-    reference = paths.Model(exported / "model" / MODEL)
-    expected = [
-        catalogue.open_form(reference, catalogue.find(reference, "frozen_graph")).detect([image])[0]
-        for image in images
-    ]
-    assert sum(len(each.scores) for each in expected)
-    shapes = {
-        "image_tensor": [1, 128, 128, 3],
-        "encoded_image_string_tensor": None,
-        "tf_example": None,
-    }
-    for kind, shape in shapes.items():
-        inference_graph.export(scratch, prefix, kind, shape)
-        detector = catalogue.open_form(scratch, catalogue.find(scratch, "frozen_graph"))
-        assert detector._input.op.name == kind or shape
-        for image, wanted in zip(images, expected):
-            got = detector.detect([image])[0]
-            if image.shape[:2] == (128, 128) or not shape:
-                np.testing.assert_allclose(got.scores, wanted.scores, atol=1e-4)
-        assert (
-            files.read_json(scratch.inference_graph / "export.json")["inference_graph"][
-                "input_type"
-            ]
-            == kind
-        )
-    assert not list(scratch.folder.glob(".inference-graph*"))
+    examples = average_precision.examples_of(paths.dataset("limited"), "val", 3)
+    images = [image_files.decode(each.encoded) for each in examples]
+    if shape:
+        images = [np.array(Image.fromarray(image).resize((128, 128))) for image in images]
+    reference = frozen_graph_of(paths.Model(exported / "model" / MODEL))
+    expected = [reference.detect([image])[0].scores for image in images]
+    assert sum(map(len, expected)) > 0
+    stale = unexported.inference_graph / "stale"
+    stale.mkdir(parents=True)
+    prefix = checkpoints.choose(unexported, "pretrained")
+    inference_graph.export(unexported, prefix, kind, shape)
+    assert not stale.exists() and not list(unexported.folder.glob(".inference-graph*"))
+    detector = frozen_graph_of(unexported)
+    # The last fixed batch of two has one image. Encoded images of one batch must have one size.
+    batches = [images] if shape else [[image] for image in images]
+    found = [detections for batch in batches for detections in detector.detect(batch)]
+    for detections, scores in zip(found, expected):
+        np.testing.assert_allclose(detections.scores, scores, atol=1e-4)
+    assert len(found) == len(expected)
+    assert kind in {node.name for node in read_graph(unexported.frozen_graph).node}
+    origin = files.read_json(unexported.inference_graph / "export.json")["inference_graph"]
+    assert origin["input_type"] == kind
 
 
-def test_a_fixed_batch_is_filled_up(scratch):
-    inference_graph.export(
-        scratch, checkpoints.choose(scratch, "pretrained"), input_shape=[2, None, None, 3]
-    )
-    detector = catalogue.open_form(scratch, catalogue.find(scratch, "frozen_graph"))
-    images = [
-        image_files.decode(each.encoded)
-        for each in average_precision.examples_of(paths.dataset("limited"), "val", 3)
-    ]
-    assert len(detector.detect(images)) == 3
-
-
-def test_a_shape_is_for_image_tensor_alone(scratch):
+def test_an_unknown_input_type_or_a_shape_for_another_type_is_refused(unexported):
+    prefix = checkpoints.choose(unexported, "pretrained")
     with pytest.raises(UsageError, match="INPUT_SHAPE"):
-        inference_graph.export(
-            scratch, checkpoints.choose(scratch, "pretrained"), "tf_example", [1, 128, 128, 3]
-        )
+        inference_graph.export(unexported, prefix, "tf_example", [1, 128, 128, 3])
     with pytest.raises(UsageError, match="INPUT_TYPE=jpeg"):
-        inference_graph.export(scratch, checkpoints.choose(scratch, "pretrained"), "jpeg")
+        inference_graph.export(unexported, prefix, "jpeg")
 
 
 @pytest.mark.parametrize(
     "text, shape", [("", None), ("free", None), ("fixed", "own"), ("480x640", [None, 480, 640, 3])]
 )
-def test_the_shape_in_the_environment(scratch, monkeypatch, text, shape):
-    from todus.commands.export import input_shape
-
+def test_input_shape_and_batch_set_the_exported_shape(unexported, monkeypatch, text, shape):
     monkeypatch.setenv("INPUT_SHAPE", text)
-    own = [None] + list(pipeline.input_size(pipeline.read(scratch.pipeline))) + [3]
-    assert input_shape(scratch) == (own if shape == "own" else shape)
+    own = [None] + list(pipeline.input_size(pipeline.read(unexported.pipeline))) + [3]
+    assert input_shape(unexported) == (own if shape == "own" else shape)
     monkeypatch.setenv("BATCH", "4")
-    assert input_shape(scratch)[0] == 4
+    assert input_shape(unexported)[0] == 4
     monkeypatch.setenv("INPUT_SHAPE", "480,640")
     with pytest.raises(UsageError, match="480x640"):
-        input_shape(scratch)
+        input_shape(unexported)
 
 
-def test_faster_rcnn_is_refused_for_tflite_with_the_reason(scratch):
-    config = pipeline.read(scratch.pipeline)
+def test_faster_rcnn_is_refused_for_tflite_with_the_reason(unexported):
+    config = pipeline.read(unexported.pipeline)
     config.model.faster_rcnn.num_classes = 2
     config.model.faster_rcnn.feature_extractor.type = "faster_rcnn_resnet50"
     config.model.faster_rcnn.image_resizer.fixed_shape_resizer.height = 300
-    pipeline.write(scratch.pipeline, config)
+    pipeline.write(unexported.pipeline, config)
     with pytest.raises(TodusError, match="second stage.*convert-onnx.sh"):
-        tflite_graph.export(scratch, checkpoints.choose(scratch, "pretrained"))
+        tflite_graph.export(unexported, checkpoints.choose(unexported, "pretrained"))
 
 
-def test_a_quantized_export_says_so(exported):
+def test_a_quantized_export_records_its_quantization_and_nms(exported):
     origin = files.read_json(paths.model(QUANTIZED).inference_graph / "export.json")["tflite_graph"]
-    assert (
-        origin["quantized"]
-        and origin["not_quantized_because"] is None
-        and origin["nms"] == "regular"
-    )
+    recorded = [origin[key] for key in ("quantized", "not_quantized_because", "nms")]
+    assert recorded == [True, None, "regular"]

@@ -1,4 +1,4 @@
-"""The bytes of exported graphs depend on what they hold alone."""
+"""The bytes of exported graphs and TFLite files depend on their content alone."""
 
 import io
 import zipfile
@@ -17,9 +17,8 @@ def graph_with_a_loop():
     with tf.Graph().as_default() as graph:
         start = tf.constant(np.float32([1, 2, 3]))
         tf.while_loop(lambda i, _: i < 3, lambda i, x: (i + 1, x * 2), (tf.constant(0), start))
-        return tf.train.export_meta_graph(
-            graph=graph, collection_list=["while_context"]
-        ), graph.as_graph_def()
+        meta_graph = tf.train.export_meta_graph(graph=graph, collection_list=["while_context"])
+        return meta_graph, graph.as_graph_def()
 
 
 def write(folder, name):
@@ -31,31 +30,30 @@ def write(folder, name):
     (folder / "saved_model").mkdir(parents=True)
     (folder / "frozen_inference_graph.pb").write_bytes(graph_def.SerializeToString())
     (folder / "model.ckpt.meta").write_bytes(meta_graph.SerializeToString())
-    (folder / "saved_model" / "saved_model.pb").write_bytes(
-        saved_model_pb2.SavedModel(meta_graphs=[meta_graph]).SerializeToString()
-    )
+    saved_model = saved_model_pb2.SavedModel(meta_graphs=[meta_graph])
+    (folder / "saved_model" / "saved_model.pb").write_bytes(saved_model.SerializeToString())
     return folder
 
 
-def test_two_exports_of_one_model_are_the_same_bytes(tmp_path):
+def test_two_exports_of_one_model_have_the_same_bytes(tmp_path):
     folders = [write(tmp_path / name, name) for name in ("a", "b")]
     before = [frozen_graph.read_graph(folder / "frozen_inference_graph.pb") for folder in folders]
     for folder in folders:
-        reproducible.settle(folder)
+        reproducible.rewrite_graphs(folder)
     for name in ("frozen_inference_graph.pb", "model.ckpt.meta", "saved_model/saved_model.pb"):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
     assert frozen_graph.read_graph(folders[0] / "frozen_inference_graph.pb") == before[0]
 
 
-def test_a_settled_graph_computes_and_its_loop_is_still_a_loop(tmp_path):
-    reproducible.settle(write(tmp_path / "a", "a"))
+def test_a_rewritten_graph_keeps_its_loop_and_its_results(tmp_path):
+    reproducible.rewrite_graphs(write(tmp_path / "a", "a"))
     with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
         tf.train.import_meta_graph(str(tmp_path / "a" / "model.ckpt.meta"))
         assert len(graph.get_collection("while_context")) == 1
         assert session.run("while/Exit_1:0").tolist() == [8, 16, 24]
 
 
-def test_labels_packed_at_another_time_are_the_same_bytes():
+def test_labels_packed_at_two_times_have_the_same_bytes():
     def packed(year):
         data = io.BytesIO(b"a flatbuffer")
         data.seek(0, io.SEEK_END)
@@ -65,12 +63,13 @@ def test_labels_packed_at_another_time_are_the_same_bytes():
         return data.getvalue()
 
     assert packed(2020) != packed(2021)
-    assert tflite_metadata._undated(packed(2020)) == tflite_metadata._undated(packed(2021))
-    with zipfile.ZipFile(io.BytesIO(tflite_metadata._undated(packed(2020)))) as archive:
+    undated = tflite_metadata.without_time(packed(2020))
+    assert undated == tflite_metadata.without_time(packed(2021))
+    with zipfile.ZipFile(io.BytesIO(undated)) as archive:
         assert archive.testzip() is None and archive.read("other.txt") == b"cat\n" * 9
 
 
-def test_a_graph_cut_short_is_damaged_even_where_protobuf_reads_a_part(tmp_path):
+def test_a_truncated_graph_is_refused_where_protobuf_reads_a_part(tmp_path):
     data = graph_with_a_loop()[1].SerializeToString()
     refused = 0
     for cut in range(1, len(data), 7):
@@ -82,6 +81,6 @@ def test_a_graph_cut_short_is_damaged_even_where_protobuf_reads_a_part(tmp_path)
     assert refused > len(data) // 7 * 0.8
 
 
-def test_a_graph_that_is_not_there_is_left_alone(tmp_path):
-    reproducible.settle(tmp_path)
+def test_missing_graphs_are_not_made(tmp_path):
+    reproducible.rewrite_graphs(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,12 +1,16 @@
-"""TFLite: formats, refusals, metadata, operators, and the EdgeTPU compiler's log."""
+"""TFLite: formats, refusals, metadata, operators, and the EdgeTPU compiler."""
 
 import os
-import stat
+import shutil
 
+from todus.tf import tf
+
+import flatbuffers
 import pytest
 
 from tests.helpers.places import MODEL, QUANTIZED
 from todus import files, paths
+from todus.detection import catalogue
 from todus.errors import TodusError, UsageError
 from todus.export import checkpoint_graph, tflite, tflite_graph, tflite_metadata, tflite_operators
 from todus.model import checkpoints, pipeline
@@ -28,117 +32,105 @@ CONV_2D                        34         Mapped to Edge TPU
 """
 
 
-def test_metadata_and_labels_are_read_back_by_the_librarys_own_reader(exported):
-    model = paths.model(MODEL)
-    packed = tflite_metadata.read(model.file_of("tflite").read_bytes())
+@pytest.fixture
+def own(exported, tmp_path, monkeypatch):
+    """`exported` in a TODUS_HOME of the test's own."""
+    shutil.copytree(str(exported), str(tmp_path / "home"), copy_function=os.link)
+    monkeypatch.setenv("TODUS_HOME", str(tmp_path / "home"))
+
+
+def bytes_of(name, form="tflite"):
+    return paths.model(name).file_of(form).read_bytes()
+
+
+def left_on_cpu(data):
+    operators = tflite_operators.report(data).operators
+    return [operator.name for operator in operators if operator.left_out], len(operators)
+
+
+def test_the_library_reads_the_metadata_and_labels_back(exported):
+    packed = tflite_metadata.read(bytes_of(MODEL))
     assert packed.name == MODEL
     assert packed.labels == ["circle", "four point star"]
-    assert packed.labels == model.exported_labels.read_text().splitlines()
+    assert packed.labels == paths.model(MODEL).exported_labels.read_text().splitlines()
     assert (packed.mean, packed.std) == ([127.5], [127.5])
     assert "counts from 0" in packed.description
-    assert (
-        tflite_metadata.read(paths.model(QUANTIZED).file_of("tflite").read_bytes()).labels
-        == packed.labels
-    )
+    assert tflite_metadata.read(bytes_of(QUANTIZED)).labels == packed.labels
 
 
-def test_a_file_without_metadata_is_one_line(exported, tmp_path):
-    model = paths.model(MODEL)
+def test_a_file_without_metadata_is_refused(exported):
+    content = tflite_operators.model_of(bytes_of(MODEL))
+    content.metadata = None
+    builder = flatbuffers.Builder(0)
+    builder.Finish(content.Pack(builder), b"TFL3")
     with pytest.raises(TodusError, match="no metadata"):
-        tflite_metadata.read(
-            tflite._converted(
-                model.tflite_graph, pipeline.read(model.exported_pipeline), "float", None, tmp_path
-            )
-        )
+        tflite_metadata.read(bytes(builder.Output()))
 
 
-def test_the_json_says_what_a_device_must_know(exported):
-    described = files.read_json(beside_json(paths.model(QUANTIZED).file_of("tflite")))
+def test_the_json_describes_input_outputs_and_labels(exported):
+    path = paths.model(QUANTIZED).file_of("tflite")
+    described = files.read_json(beside_json(path))
     assert described["format"] == "uint8" and described["input"]["dtype"] == "uint8"
-    assert (
-        described["labels"] == ["circle", "four point star"]
-        and "counts from 0" in described["labels_note"]
-    )
+    assert described["labels"] == ["circle", "four point star"]
+    assert "counts from 0" in described["labels_note"]
     assert described["outputs"][0]["shape"] == [1, 100, 4]
-    assert described["bytes"] == paths.model(QUANTIZED).file_of("tflite").stat().st_size
+    assert described["bytes"] == path.stat().st_size
 
 
-def test_a_quantized_graph_goes_to_the_edgetpu_but_for_its_last_operator(exported):
-    report = tflite_operators.report(paths.model(QUANTIZED).file_of("tflite").read_bytes())
-    left = [operator.name for operator in report.operators if operator.left_out]
-    assert left == ["TFLite_Detection_PostProcess"]
-    assert len(report.operators) > 40 and report.types["UINT8"] > 40
+def test_an_edgetpu_maps_all_of_a_quantized_graph_but_the_last_operator(exported):
+    names, operators = left_on_cpu(bytes_of(QUANTIZED))
+    assert names == ["TFLite_Detection_PostProcess"] and operators > 40
+    assert tflite_operators.report(bytes_of(QUANTIZED)).types["UINT8"] > 40
 
 
-def test_a_float_graph_stays_on_the_cpu_and_int8_keeps_only_its_ends_there(exported):
-    model = paths.model(MODEL)
-    assert all(
-        operator.left_out
-        for operator in tflite_operators.report(model.file_of("tflite").read_bytes()).operators
-    )
-    left = {
-        each.name
-        for each in tflite_operators.report(model.file_of("tflite-int8").read_bytes()).operators
-        if each.left_out
-    }
-    assert left <= {"QUANTIZE", "DEQUANTIZE", "TFLite_Detection_PostProcess"}
-    assert (
-        0 < files.read_json(beside_json(model.file_of("tflite-int8")))["calibration_images"] <= 20
-    )
+def test_an_edgetpu_maps_no_float_graph_and_all_of_int8_but_its_ends(exported):
+    names, operators = left_on_cpu(bytes_of(MODEL))
+    assert len(names) == operators > 0
+    names, _ = left_on_cpu(bytes_of(MODEL, "tflite-int8"))
+    assert set(names) <= {"QUANTIZE", "DEQUANTIZE", "TFLite_Detection_PostProcess"}
+    described = files.read_json(beside_json(paths.model(MODEL).file_of("tflite-int8")))
+    assert 0 < described["calibration_images"] <= 20
 
 
-def test_uint8_of_a_float_model_is_refused_with_what_helps(exported):
+def test_uint8_of_a_float_model_and_unknown_formats_are_refused(exported):
     with pytest.raises(TodusError, match="-q and train.*FORMAT=int8"):
         tflite.convert(paths.model(MODEL), "uint8")
     with pytest.raises(UsageError, match="float16"):
         tflite.convert(paths.model(MODEL), "int4")
 
 
-def test_a_checkpoint_younger_than_the_delay_is_refused_with_the_step_it_needs(exported, tmp_path):
+def test_a_checkpoint_before_the_quantization_delay_gets_the_step_that_it_needs(exported, tmp_path):
     model = paths.model(QUANTIZED)
     for path in model.pretrained.glob("limited/model.ckpt.*"):
         os.link(str(path), str(tmp_path / path.name.replace("model.ckpt", "model.ckpt-40")))
     config = pipeline.read(model.pipeline)
     config.graph_rewriter.quantization.delay = 500
     reason = checkpoint_graph.not_quantized_because(model, tmp_path / "model.ckpt-40", config)
-    assert (
-        "step 40" in reason and "begins at step 500" in reason and "NUM_TRAIN_STEPS=1000" in reason
-    )
+    for fact in ("step 40", "begins at step 500", "NUM_TRAIN_STEPS=1000"):
+        assert fact in reason
     assert checkpoint_graph.not_quantized_because(model, model.limited_checkpoint, config) is None
 
 
-def test_a_graph_without_ranges_is_refused_before_the_converter_runs(exported, monkeypatch):
+@pytest.mark.parametrize("wanted", [None, "uint8"])
+def test_a_graph_without_ranges_is_refused_before_the_converter_runs(own, monkeypatch, wanted):
     model = paths.model(QUANTIZED)
     path = model.inference_graph / "export.json"
-    before = files.read_json(path)
-    changed = dict(
-        before,
-        tflite_graph=dict(
-            before["tflite_graph"], quantized=False, not_quantized_because="train beyond step 500"
-        ),
-    )
-    monkeypatch.setattr(tflite, "_converted", lambda *_: pytest.fail("the converter ran"))
-    try:
-        files.write_json(path, changed)
-        for wanted in (None, "uint8"):
-            with pytest.raises(TodusError, match="train beyond step 500"):
-                tflite.convert(model, wanted)
-    finally:
-        files.write_json(path, before)
+    origins = files.read_json(path)
+    reason = "train beyond step 500"
+    origins["tflite_graph"].update(quantized=False, not_quantized_because=reason)
+    files.write_json(path, origins)
+    monkeypatch.setattr(tf.lite, "TFLiteConverter", None)
+    with pytest.raises(TodusError, match=reason):
+        tflite.convert(model, wanted)
 
 
-def test_made_up_ranges_only_by_name_and_with_a_warning(exported):
-    said = []
-    path, described = tflite.convert(paths.model(MODEL), "dummy", say=said.append)
-    try:
-        assert path.name == MODEL + "-dummy.tflite" and described["format"] == "dummy"
-        assert "worthless" in said[0]
-        from todus.detection import catalogue
-
-        assert "tflite-dummy" not in [form.name for form in catalogue.present(paths.model(MODEL))]
-    finally:
-        path.unlink()
-        beside_json(path).unlink()
+def test_a_dummy_file_comes_with_a_warning_and_is_no_form_to_evaluate(own):
+    lines = []
+    model = paths.model(MODEL)
+    path, described = tflite.convert(model, "dummy", say=lines.append)
+    assert path.name == MODEL + "-dummy.tflite" and described["format"] == "dummy"
+    assert "worthless" in lines[0]
+    assert "tflite-dummy" not in [form.name for form in catalogue.present(model)]
 
 
 def test_the_compilers_log_is_read():
@@ -155,15 +147,13 @@ def test_the_compilers_log_is_read():
 def fake_compiler(folder, body):
     program = folder / "edgetpu_compiler"
     program.write_text("#!/bin/sh\n" + body)
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    program.chmod(0o755)
 
 
 def test_an_installed_compiler_is_run_and_its_file_kept(tmp_path, monkeypatch):
     (tmp_path / "log").write_text(LOG)
-    body = (
-        'while [ "$1" != -o ]; do shift; done\ncp "$3" "$2/$(basename "$3" .tflite)_edgetpu.tflite"\ncat %s\n'
-        % (tmp_path / "log")
-    )
+    copy = 'cp "$3" "$2/$(basename "$3" .tflite)_edgetpu.tflite"'
+    body = 'while [ "$1" != -o ]; do shift; done\n%s\ncat %s\n' % (copy, tmp_path / "log")
     fake_compiler(tmp_path, body)
     monkeypatch.setenv("PATH", "%s:%s" % (tmp_path, os.environ["PATH"]))
     (tmp_path / "a.tflite").write_bytes(b"model")
@@ -172,7 +162,7 @@ def test_an_installed_compiler_is_run_and_its_file_kept(tmp_path, monkeypatch):
     assert (tmp_path / "a_edgetpu.tflite").read_bytes() == b"model"
 
 
-def test_a_compiler_that_fails_is_one_line_and_none_is_no_matter(tmp_path, monkeypatch):
+def test_a_compiler_may_be_missing_and_its_failure_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert tflite_operators.compile_for_edgetpu(tmp_path / "a.tflite") is None
     fake_compiler(tmp_path, "echo Internal compiler error. Aborting!\nexit 1\n")
@@ -181,16 +171,10 @@ def test_a_compiler_that_fails_is_one_line_and_none_is_no_matter(tmp_path, monke
         tflite_operators.compile_for_edgetpu(tmp_path / "a.tflite")
 
 
-def test_max_detections_and_fast_nms_are_in_the_file(exported):
+def test_max_detections_and_fast_nms_are_in_the_file(own):
     model = paths.model(QUANTIZED)
-    try:
-        tflite_graph.export(
-            model, checkpoints.choose(model, "pretrained"), max_detections=7, regular_nms=False
-        )
-        path, described = tflite.convert(model)
-        assert path.name == QUANTIZED + "-fast.tflite"
-        assert described["outputs"][0]["shape"] == [1, 7, 4]
-        path.unlink()
-        beside_json(path).unlink()
-    finally:
-        tflite_graph.export(model, checkpoints.choose(model, "pretrained"))
+    prefix = checkpoints.choose(model, "pretrained")
+    tflite_graph.export(model, prefix, max_detections=7, regular_nms=False)
+    path, described = tflite.convert(model)
+    assert path.name == QUANTIZED + "-fast.tflite"
+    assert described["outputs"][0]["shape"] == [1, 7, 4]

@@ -1,9 +1,10 @@
-"""Damages by the hundred: what may happen to a file or a variable, and what is done with each kind of input after it.
+"""Damages files and environment variables, and describes the commands that are run on them.
 
-A kind is a function that lays out a small world below a folder, damages one thing in it by a seed, and says which command is then run.
-The generators of dataset/test_damaged_sources.py and model/test_damaged_models.py do the damage to texts and archives.
+A kind of input is a function that writes a small World, damages one thing in it by a seed, and
+returns the command to run. tests/helpers/damage.py damages texts and archives.
 """
 
+import json
 import random
 import shutil
 from pathlib import Path
@@ -13,20 +14,26 @@ from tests.helpers.damage import ENCODINGS, HOSTILE, SNIPPETS, WHOLES, damaged
 
 RAW = "dataset/mscoco/raw-data"
 LIMITED = "dataset/mscoco/limited"
-NOWHERE = "http://127.0.0.1:9"  # where nobody answers
+NOWHERE = "http://127.0.0.1:9"  # no server
+
+HOSTS = """chief localhost:2222
+worker localhost:2223 CUDA_VISIBLE_DEVICES=1
+ps 'localhost':2224  # a comment
+worker host:2225 DIR="/a b"
+"""
 
 Main = Callable[[List[str]], int]
 
 
 class Struck(NamedTuple):
-    """What is run on a damaged input.
+    """The command to run on a damaged input.
 
     Attributes:
       command: its name, which begins its messages.
-      main, argv: what is called.
-      named: when it fails, one of these is in what it says: a file, a variable.
-      made: paths below the world that it may make or change when it ends well.
-      touched: those that it may change in any case: a damaged download is removed, a trainer keeps its books.
+      main, argv: the function to call and its arguments.
+      named: the error message has one of these: a file or a variable.
+      made: paths below the world that the command may make or change if it succeeds.
+      touched: paths that it may change in any case, such as a damaged download.
     """
 
     command: str
@@ -38,7 +45,13 @@ class Struck(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A kind of input: how many damages of 500 are its, how many of those are in every run of the tests, and what strikes."""
+    """A kind of input.
+
+    Attributes:
+      count: its share of the 500 damages.
+      sample: how many of them every run of the tests has.
+      strike: writes a world, damages it by a seed and returns the command.
+    """
 
     count: int
     sample: int
@@ -46,11 +59,10 @@ class Kind(NamedTuple):
 
 
 class World:
-    """Where one damage happens.
+    """The folders of one test.
 
     Attributes:
-      top: an empty folder; home and given below it are TODUS_HOME and what a person brings.
-      stores: finished homes to take files from, by name.
+      top: the folder of all; `home` below it is TODUS_HOME, `given` has the user's files.
     """
 
     def __init__(self, top: Path, monkeypatch, stores: Callable[[str], Path]):
@@ -67,7 +79,7 @@ class World:
         self._patch.setattr(target, name, value)
 
     def take(self, store: str, *paths: str) -> None:
-        """Copies files and folders of a finished home into this one."""
+        """Copies files and folders of the home named `store` into this one."""
         source = self._stores(store)
         for path in paths:
             target = self.home / path
@@ -79,17 +91,17 @@ class World:
 
 
 def edits(seed: int) -> List[Tuple]:
-    """One to four changes of a text, for test_own_damage.damaged."""
+    """One to four changes of a text, for `damaged`."""
     chance = random.Random(seed)
+
+    def some_bytes() -> bytes:
+        return bytes(chance.randrange(256) for _ in range(chance.randrange(1, 5)))
+
     makers = (
         lambda: ("token", chance.randrange(400), chance.choice(HOSTILE)),
         lambda: ("token", chance.randrange(400), chance.choice(HOSTILE)),
         lambda: ("cut", chance.randrange(4000), ""),
-        lambda: (
-            "byte",
-            chance.randrange(4000),
-            bytes(chance.randrange(256) for _ in range(chance.randrange(1, 5))),
-        ),
+        lambda: ("byte", chance.randrange(4000), some_bytes()),
         lambda: ("insert", chance.randrange(4000), chance.choice(SNIPPETS)),
         lambda: ("repeat", chance.randrange(4000), chance.randrange(1, 300)),
         lambda: ("encode", chance.choice(ENCODINGS), ""),
@@ -110,7 +122,7 @@ def rewritten(path: Path, data: bytes) -> Path:
 
 
 def broken(data: bytes, seed: int) -> bytes:
-    """Binary data after an accident: cut, bits flipped, a hole of zeros, doubled, another file, nothing."""
+    """Damaged binary data: cut, bits flipped, zeros, repeated, or the start of another file."""
     chance = random.Random(seed)
     at = chance.randrange(len(data))
     kind = seed % 8
@@ -129,15 +141,9 @@ def broken(data: bytes, seed: int) -> bytes:
     if kind == 4:
         return data[at:]
     if kind == 5:
-        return chance.choice(
-            WHOLES
-            + [
-                b"PK\x03\x04" + bytes(100),
-                b"\x89PNG\r\n\x1a\n",
-                b"GIF89a" + bytes(20),
-                b"BM" + bytes(60),
-            ]
-        )
+        headers = [b"PK\x03\x04" + bytes(100), b"\x89PNG\r\n\x1a\n"]
+        headers += [b"GIF89a" + bytes(20), b"BM" + bytes(60)]
+        return chance.choice(WHOLES + headers)
     if kind == 6:
         return bytes(chance.randrange(256) for _ in range(min(len(data), 3000)))
     return data[:at] + data[at + chance.randrange(1, 50) :]
@@ -148,7 +154,7 @@ def spoil_bytes(path: Path, seed: int) -> Path:
     return rewritten(path, broken(path.read_bytes(), seed))
 
 
-# A JSON value in the place of another: what a program wrote that is not this one.
+# JSON values that replace another one.
 WRONG = [
     None,
     True,
@@ -160,17 +166,13 @@ WRONG = [
     "x",
     "\x1b[2J\n\u202e",
     "../../etc/passwd",
-    [],
-    {},
-    [None],
-    {"a": None},
-    [[1]],
     "9" * 300,
 ]
+WRONG += [[], {}, [None], {"a": None}, [[1]]]
 
 
 def swapped(value, seed: int):
-    """A JSON value with one value somewhere inside exchanged, a key lost or one renamed."""
+    """A JSON value with one value inside replaced, or one key removed or renamed."""
     chance = random.Random(seed)
     places = list(_places(value))
     holder, key = chance.choice(places) if places else (None, None)
@@ -186,21 +188,22 @@ def swapped(value, seed: int):
 
 
 def _places(value):
-    for key, inside in (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    ):
-        yield value, key
-        yield from _places(inside)
+    if isinstance(value, (dict, list)):
+        for key, inside in value.items() if isinstance(value, dict) else enumerate(value):
+            yield value, key
+            yield from _places(inside)
+
+
+def damaged_json(value, seed: int) -> str:
+    """JSON text: for even seeds of a swapped value, for odd seeds with damaged text."""
+    if seed % 2:
+        data = damaged(json.dumps(value).encode("utf-8"), edits(seed))
+        return data.decode("utf-8", "replace").replace("\0", "")
+    return json.dumps(swapped(value, seed))
 
 
 def spoil_json(path: Path, seed: int) -> Path:
-    """Damages a JSON file in place: every other seed its structure, else its text."""
-    import json
-
+    """Damages a JSON file in place: for even seeds a value, for odd seeds the text."""
     if seed % 2:
         return spoil(path, seed)
     value = swapped(json.loads(path.read_text(encoding="utf-8")), seed)
@@ -208,22 +211,19 @@ def spoil_json(path: Path, seed: int) -> Path:
 
 
 def sampled(kinds: Dict[str, Kind], whole: bool, first: int = 0) -> List[Tuple[str, int]]:
-    """(kind, seed) of every damage, or of the sample that is in every run; `first` is added to the seeds, for other damages."""
+    """(kind, seed) of every damage, or of a sample; `first` is added to the seeds."""
     chosen = []
     for name, kind in kinds.items():
         count = kind.count if whole else kind.sample
-        chosen += (
-            [(name, first + kind.count * number // count) for number in range(count)]
-            if count
-            else []
-        )
+        chosen += [(name, first + kind.count * number // count) for number in range(count)]
     return chosen
 
 
 def outside(tree: Dict[str, bytes], paths: Sequence[str]) -> Dict[str, bytes]:
-    """Of own_images.tree's files those that are not below `paths`."""
+    """The files of own_images.tree that are not below `paths`."""
+    below = tuple(path + "/" for path in paths)
     return {
         name: data
         for name, data in tree.items()
-        if not any(name == path or name.startswith(path + "/") for path in paths)
+        if name not in paths and not name.startswith(below)
     }

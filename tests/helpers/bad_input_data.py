@@ -1,4 +1,4 @@
-"""Damaged inputs of the datasets: what is laid out, what is struck, and what is run."""
+"""Kinds of damaged inputs of the dataset commands."""
 
 import random
 
@@ -13,23 +13,10 @@ from todus.dataset.sources import coco, merge, voc
 
 def limited(world: World, *named: str, touched=()) -> Struck:
     """dataset-limited.sh without a network."""
-    world.variables(
-        CATEGORIES=CLASSES,
-        NAME="it",
-        COCO_URL=NOWHERE,
-        RETRIES="1",
-        RETRY_WAIT="0",
-        TIMEOUT="1",
-        JOBS="1",
-    )
-    return Struck(
-        "dataset-limited",
-        coco.main,
-        ["limited"],
-        named,
-        ("home/dataset/mscoco/it",),
-        tuple(touched),
-    )
+    world.variables(CATEGORIES=CLASSES, NAME="it", COCO_URL=NOWHERE, JOBS="1")
+    world.variables(RETRIES="1", RETRY_WAIT="0", TIMEOUT="1")
+    made = ("home/dataset/mscoco/it",)
+    return Struck("dataset-limited", coco.main, ["limited"], named, made, tuple(touched))
 
 
 def coco_annotations(world: World, seed: int) -> Struck:
@@ -45,17 +32,14 @@ def coco_images(world: World, seed: int) -> Struck:
     world.take("limited", RAW)
     listed = sorted((world.home / RAW / "train2017").iterdir())
     path = bad.spoil_bytes(listed[seed % len(listed)], seed)
-    return limited(world, path.name, touched=("home/" + RAW + "/train2017/" + path.name,))
+    return limited(world, path.name, touched=("home/%s/train2017/%s" % (RAW, path.name),))
 
 
 def coco_archives(world: World, seed: int) -> Struck:
-    world.take(
-        "limited", RAW + "/annotations_trainval2017.zip", RAW + "/train2017", RAW + "/val2017"
-    )
-    path = bad.spoil_bytes(world.home / RAW / "annotations_trainval2017.zip", seed)
-    return limited(
-        world, path.name, touched=("home/" + RAW + "/" + path.name, "home/" + RAW + "/annotations")
-    )
+    name = RAW + "/annotations_trainval2017.zip"
+    world.take("limited", name, RAW + "/train2017", RAW + "/val2017")
+    path = bad.spoil_bytes(world.home / name, seed)
+    return limited(world, path.name, touched=("home/" + name, "home/%s/annotations" % RAW))
 
 
 def class_files(world: World, seed: int) -> Struck:
@@ -70,10 +54,8 @@ def class_files(world: World, seed: int) -> Struck:
 def class_lists(world: World, seed: int) -> Struck:
     world.take("limited", RAW)
     chance = random.Random(seed)
-    words = [
-        chance.choice(HOSTILE + ["circle", "all", "@", "@/", ",", "@/dev/null"])
-        for _ in range(chance.randrange(1, 4))
-    ]
+    listed = HOSTILE + ["circle", "all", "@", "@/", ",", "@/dev/null"]
+    words = [chance.choice(listed) for _ in range(chance.randrange(1, 4))]
     struck = limited(world, "CATEGORIES", "no class", "no image", NOWHERE)
     world.variables(CATEGORIES=chance.choice((" ", ", ", '"')).join(words).replace("\0", ""))
     return struck
@@ -81,42 +63,25 @@ def class_lists(world: World, seed: int) -> Struck:
 
 def own_label_maps(world: World, seed: int) -> Struck:
     own.voc_folder(world.given / "voc", 5)
-    path = own.write(
-        world.given / "labels.pbtxt",
-        'item {\n  id: 3\n  name: "cat"\n}\nitem {\n  id: 1\n  display_name: "dog"\n}\n',
-    )
-    path.write_text(
-        damaged_text(path.read_text(), seed), encoding="utf-8"
-    ) if seed % 2 else bad.spoil(path, seed)
+    text = 'item {\n  id: 3\n  name: "cat"\n}\nitem {\n  id: 1\n  display_name: "dog"\n}\n'
+    path = own.write(world.given / "labels.pbtxt", damaged_text(text, seed) if seed % 2 else text)
+    if not seed % 2:
+        bad.spoil(path, seed)
     world.variables(LABEL_MAP=str(path), NAME="d", JOBS="1")
-    return Struck(
-        "dataset-voc", voc.main, [str(world.given / "voc")], (path.name,), ("home/dataset/voc",)
-    )
+    folder, made = str(world.given / "voc"), ("home/dataset/voc",)
+    return Struck("dataset-voc", voc.main, [folder], (path.name,), made)
 
 
 def source(kind: str):
     def strike(world: World, seed: int) -> Struck:
         draw, folder, main, arguments = SOURCES[kind]
-        victim = draw(world.given)
-        (bad.spoil if kind in ("xml", "json", "csv", "openimages") else bad.spoil_bytes)(
-            victim, seed
-        )
-        categories = "Car" if folder == "openimages" else ""
-        world.variables(
-            NAME="d",
-            JOBS="1",
-            OPENIMAGES_URL=str(world.given),
-            CATEGORIES=categories,
-            SPLITS="validation",
-        )
-        named = (victim.name, victim.stem, "image", "box")
-        return Struck(
-            "dataset-%s" % folder,
-            main,
-            arguments(world.given),
-            named,
-            ("home/dataset/%s" % folder,),
-        )
+        path = draw(world.given)
+        is_text = kind in ("xml", "json", "csv", "openimages")
+        (bad.spoil if is_text else bad.spoil_bytes)(path, seed)
+        world.variables(NAME="d", JOBS="1", CATEGORIES="Car" if folder == "openimages" else "")
+        world.variables(OPENIMAGES_URL=str(world.given), SPLITS="validation")
+        named, made = (path.name, path.stem, "image", "box"), ("home/dataset/%s" % folder,)
+        return Struck("dataset-%s" % folder, main, arguments(world.given), named, made)
 
     return strike
 
@@ -146,7 +111,5 @@ def merged_manifests(world: World, seed: int) -> Struck:
     world.take("limited", LIMITED)
     path = bad.spoil_json(other / "dataset.json", seed)
     world.variables(NAME="both", CATEGORIES="", JOBS="1")
-    named = (path.name, "dataset-merge: ")
-    return Struck(
-        "dataset-merge", merge.main, ["limited", "other"], named, ("home/dataset/merged",)
-    )
+    named, made = (path.name, "dataset-merge: "), ("home/dataset/merged",)
+    return Struck("dataset-merge", merge.main, ["limited", "other"], named, made)

@@ -1,6 +1,5 @@
-"""Every kind of input, and how many of the five hundred damages are its."""
+"""Every kind of input with its number of damages; damaged variables and arguments."""
 
-import json
 import random
 from typing import Dict
 
@@ -14,7 +13,7 @@ from tests.helpers.damage import HOSTILE
 from todus import variables as table
 from todus.commands import convert, export, export_tflite, train
 from todus.commands import model as model_command
-from todus.dataset.sources import voc
+from todus.dataset.sources import coco, voc
 
 TASKS = ["chief", "worker", "ps", "evaluator", "master", "", None, 3, [], {}]
 
@@ -25,53 +24,30 @@ def tf_configs(world: World, seed: int) -> Struck:
         "cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"], "ps": ["d:4"]},
         "task": {"type": chance.choice(TASKS), "index": seed % 4},
     }
-    text = (
-        json.dumps(bad.swapped(config, seed))
-        if seed % 2
-        else bad.damaged(json.dumps(config).encode(), bad.edits(seed)).decode("utf-8", "replace")
-    )
-    world.variables(TF_CONFIG=text.replace("\0", ""))
+    world.variables(TF_CONFIG=bad.damaged_json(config, seed))
     return models.train_up_to_its_steps(world, "TF_CONFIG", "no train records")
 
 
-NONSENSE = [
-    "x",
-    "-1",
-    "0",
-    "1e400",
-    "nan",
-    "9" * 30,
-    " ",
-    "1;rm -rf /",
-    "$(reboot)",
-    "\x1b[2J",
-    "\n1",
-    "½",
-    "\u0661",
-    "true",
-    "../..",
-    "1 2",
-    "0x10",
-    "%s",
-]
-# command -> its variables; those that hold text are struck elsewhere.
-COMMANDS = (
-    "dataset-limited",
-    "dataset-voc",
-    "train",
-    "export",
-    "export-tflite",
-    "convert-tflite",
-    "convert-onnx",
-)
+NONSENSE = ["x", "-1", "0", "1e400", "nan", "9" * 30, " ", "1;rm -rf /", "$(reboot)", "\x1b[2J"]
+NONSENSE += ["\n1", "½", "\u0661", "true", "../..", "1 2", "0x10", "%s"]
+# Commands whose variables are damaged.
+MAINS = {
+    "dataset-limited": coco.main,
+    "dataset-voc": voc.main,
+    "train": train.main,
+    "export": export.main,
+    "export-tflite": export_tflite.main,
+    "convert-tflite": convert.main,
+    "convert-onnx": convert.main,
+}
 
 
 def variables(world: World, seed: int) -> Struck:
-    """One variable of one command with a nonsense value; the world lacks what the command's long work would begin with."""
+    """Gives one variable of one command a nonsense value, in a world without a checkpoint."""
     chance = random.Random(seed)
     pairs = [
         (command, row.name)
-        for command in COMMANDS
+        for command in MAINS
         for row in table.of_command(command)
         if row.name != "TODUS_HOME"
     ]
@@ -79,59 +55,31 @@ def variables(world: World, seed: int) -> Struck:
     named = (name, "no class", "no train records", "is missing", "no model", NOWHERE)
     if command == "dataset-limited":
         world.take("limited", RAW)
-        struck = data.limited(world, *named, touched=("home/" + RAW,))._replace(
-            made=("home/dataset/mscoco",)
-        )
+        struck = data.limited(world, *named, touched=("home/" + RAW,))
+        struck = struck._replace(made=("home/dataset/mscoco",))
     elif command == "dataset-voc":
-        own.voc_folder(world.given / "voc", 5)
+        folder = own.voc_folder(world.given / "voc", 5)
         world.variables(NAME="d", JOBS="1")
-        struck = Struck(command, voc.main, [str(world.given / "voc")], named, ("home/dataset/voc",))
+        struck = Struck(command, voc.main, [str(folder)], named, ("home/dataset/voc",))
     else:
         struck = models.train_up_to_its_steps(world, *named)
         for path in (world.home / FOLDER / "pretrained" / "limited").glob("model.ckpt.*"):
             path.unlink()
-        main = {
-            "export": export,
-            "export-tflite": export_tflite,
-            "convert-tflite": convert,
-            "convert-onnx": convert,
-            "train": train,
-        }
-        struck = struck._replace(
-            command=command,
-            main=main[command].main,
-            argv=[command[len("convert-") :]] if main[command] is convert else [],
-        )
+        argv = [command[len("convert-") :]] if command.startswith("convert-") else []
+        struck = struck._replace(command=command, main=MAINS[command], argv=argv)
     world.variables(**{name: chance.choice(NONSENSE)})
     return struck
 
 
 def model_names(world: World, seed: int) -> Struck:
-    chance = random.Random(seed)
-    name = chance.choice(HOSTILE + NONSENSE).replace("\0", "")
-    arguments = [
-        ["--as", name],
-        ["-m", name],
-        ["-d", name],
-        ["--categories", name],
-        ["--archive", name],
-        ["--config", name],
-    ][seed % 6]
-    given = ["-m", "m", "--archive", str(ARCHIVE)] + (
-        [] if seed % 6 in (2, 3) else ["--categories", "circle"]
-    )
-    made = ("home/model",)
-    named = tuple(HOSTILE) + (
-        "-m",
-        "--as",
-        "-d",
-        "dataset",
-        "class",
-        "CATEGORIES",
-        "archive",
-        "config",
-    )
-    return Struck("model", model_command.main, given + arguments, named, made)
+    name = random.Random(seed).choice(HOSTILE + NONSENSE).replace("\0", "")
+    options = ("--as", "-m", "-d", "--categories", "--archive", "--config")
+    option = options[seed % 6]
+    argv = ["-m", "m", "--archive", str(ARCHIVE)]
+    if option not in ("-d", "--categories"):
+        argv += ["--categories", "circle"]
+    named = (*HOSTILE, "-m", "--as", "-d", "dataset", "class", "CATEGORIES", "archive", "config")
+    return Struck("model", model_command.main, argv + [option, name], named, ("home/model",))
 
 
 KINDS: Dict[str, Kind] = {
@@ -156,9 +104,9 @@ KINDS: Dict[str, Kind] = {
     "dataset.json": Kind(16, 6, data.manifests),
     "dataset.json to merge": Kind(8, 3, data.merged_manifests),
     "dataset.json to prepare for": Kind(6, 1, models.model_manifests),
-    "run.json": Kind(12, 5, models.book("run.json")),
-    "metrics.csv": Kind(10, 4, models.book("metrics.csv")),
-    "status.json": Kind(8, 3, models.book("status.json")),
+    "run.json": Kind(12, 5, models.training_file("run.json")),
+    "metrics.csv": Kind(10, 4, models.training_file("metrics.csv")),
+    "status.json": Kind(8, 3, models.training_file("status.json")),
     "source.json": Kind(8, 1, models.sources),
     "pipeline.config": Kind(10, 1, models.pipelines),
     "checkpoints": Kind(6, 1, models.checkpoints),
@@ -168,7 +116,7 @@ KINDS: Dict[str, Kind] = {
     "photos": Kind(8, 1, models.photos),
     "FILE.json of TFLite": Kind(8, 0, models.tflite_descriptions),
     "TFLite and ONNX files": Kind(4, 0, models.converted),
-    "export.json": Kind(6, 0, models.export_books),
+    "export.json": Kind(6, 0, models.exports),
     "TFLite graphs": Kind(3, 0, models.tflite_graphs),
     "ONNX graphs": Kind(3, 0, models.onnx_graphs),
     "eval.json for the report": Kind(6, 1, models.reports),

@@ -1,4 +1,4 @@
-"""Damaged inputs of the models: what is laid out, what is struck, and what is run."""
+"""Kinds of damaged inputs of the model commands."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,8 @@ from tests.helpers import own_images as own
 from tests.helpers.bad_input import LIMITED, Struck, World
 from tests.helpers.damage import damaged_text, hostile
 from tests.helpers.places import MODEL, ZOO
-from todus.commands import convert, history, train
+from todus.commands import convert, convert_uff, detect, history, train
+from todus.commands import evaluate as eval_command
 from todus.commands import model as model_command
 from todus.commands import report as report_command
 from todus.training import cluster, trainer
@@ -18,8 +19,13 @@ ARCHIVE = ZOO / (MODEL + ".tar.gz")
 
 
 def _model(world: World, *arguments: str, named=()) -> Struck:
-    return Struck(
-        "model", model_command.main, ["-m", "m"] + list(arguments), tuple(named), ("home/model/m",)
+    argv = ["-m", "m", *arguments]
+    return Struck("model", model_command.main, argv, tuple(named), ("home/model/m",))
+
+
+def _limited_model(world: World, *arguments: str, named=()) -> Struck:
+    return _model(
+        world, "--archive", str(ARCHIVE), "--categories", "circle", *arguments, named=named
     )
 
 
@@ -34,37 +40,19 @@ def zoo_archives(world: World, seed: int) -> Struck:
 
 def zoo_configs(world: World, seed: int) -> Struck:
     world.take("limited", FOLDER + "/pretrained/zoo-pipeline.config")
-    text = (world.home / FOLDER / "pretrained" / "zoo-pipeline.config").read_text(encoding="utf-8")
-    (world.home / FOLDER / "pretrained" / "zoo-pipeline.config").unlink()
-    path = own.write(world.given / "my.config", damaged_text(text, seed))
-    return _model(
-        world,
-        "--archive",
-        str(ARCHIVE),
-        "--categories",
-        "circle",
-        "--config",
-        str(path),
-        named=(path.name, "class"),
-    )
+    config = world.home / FOLDER / "pretrained" / "zoo-pipeline.config"
+    text = damaged_text(config.read_text(encoding="utf-8"), seed)
+    config.unlink()
+    path = own.write(world.given / "my.config", text)
+    return _limited_model(world, "--config", str(path), named=(path.name, "class"))
 
 
 def zoo_label_maps(world: World, seed: int) -> Struck:
-    text = "".join(
-        'item {\n  id: %d\n  name: "%s"\n}\n' % pair
-        for pair in enumerate(("circle", "square"), start=1)
-    )
+    item = 'item {\n  id: %d\n  name: "%s"\n}\n'
+    text = item % (1, "circle") + item % (2, "square")
     path = bad.spoil(own.write(world.given / "labels.pbtxt", text), seed)
-    return _model(
-        world,
-        "--archive",
-        str(ARCHIVE),
-        "--categories",
-        "circle",
-        "--label-map",
-        str(path),
-        named=(path.name, "label map", "no class"),
-    )
+    named = (path.name, "label map", "no class")
+    return _limited_model(world, "--label-map", str(path), named=named)
 
 
 def model_manifests(world: World, seed: int) -> Struck:
@@ -73,46 +61,34 @@ def model_manifests(world: World, seed: int) -> Struck:
     return _model(world, "--archive", str(ARCHIVE), "-d", "limited", named=(path.name,))
 
 
-def books(world: World) -> Path:
-    """training/ as a trainer leaves it, without checkpoints."""
+def write_training(world: World) -> Path:
+    """Writes training/ as a trainer does, without checkpoints."""
     folder = world.home / FOLDER / "training"
-    world.take(
-        "limited", FOLDER + "/pretrained/pipeline.config", FOLDER + "/pretrained/source.json"
-    )
-    start = {
-        "started": "2024-01-01T00:00:00+0000",
-        "pid": 1,
-        "host": "h",
-        "step": 0,
-        "num_steps": 40,
-        "batch_size": 8,
-        "learning_rate": 0.01,
-    }
+    for name in ("pipeline.config", "source.json"):
+        world.take("limited", "%s/pretrained/%s" % (FOLDER, name))
+    start = {"started": "2024-01-01T00:00:00+0000", "pid": 1, "host": "h", "step": 0}
+    start.update(num_steps=40, batch_size=8, learning_rate=0.01)
     stop = {"stopped": "2024-01-01T01:00:00+0000", "step": 40, "reason": "reached num_steps"}
-    run = {
-        "todus": "1",
-        "model": MODEL,
-        "classes": ["circle"],
-        "dataset": "limited",
-        "versions": {"python": "3.7"},
-        "events": [start, stop],
-    }
+    run = {"todus": "1", "model": MODEL, "classes": ["circle"], "dataset": "limited"}
+    run.update(versions={"python": "3.7"}, events=[start, stop])
     own.write(folder / "run.json", json.dumps(run))
-    header = "step,time,seconds,images,sample,ap,ap50,ap75,ar100,train_images,train_ap,train_ap50\n"
-    rows = "0,t,1.0,24,1,0.31,0.5,0.3,0.4,,,\n20,t,1.0,24,1,0.35,0.5,0.3,0.4,10,0.4,0.5\n40,t,1.0,24,1,0.30,0.5,0.3,0.4,10,0.5,0.6\n"
-    own.write(folder / "metrics.csv", header + rows)
-    own.write(
-        folder / "status.json",
-        json.dumps({"step": 40, "num_steps": 40, "loss": 1.5, "learning_rate": 0.01, "time": 1.0}),
-    )
+    rows = [
+        "step,time,seconds,images,sample,ap,ap50,ap75,ar100,train_images,train_ap,train_ap50",
+        "0,t,1.0,24,1,0.31,0.5,0.3,0.4,,,",
+        "20,t,1.0,24,1,0.35,0.5,0.3,0.4,10,0.4,0.5",
+        "40,t,1.0,24,1,0.30,0.5,0.3,0.4,10,0.5,0.6",
+    ]
+    own.write(folder / "metrics.csv", "\n".join(rows) + "\n")
+    status = {"step": 40, "num_steps": 40, "loss": 1.5, "learning_rate": 0.01, "time": 1.0}
+    own.write(folder / "status.json", json.dumps(status))
     world.variables(MODEL_DIR=str(world.home / FOLDER))
     return folder
 
 
-def book(name: str):
+def training_file(name: str):
     def strike(world: World, seed: int) -> Struck:
-        path = books(world) / name
-        bad.spoil(path, seed) if name.endswith(".csv") else bad.spoil_json(path, seed)
+        spoil = bad.spoil if name.endswith(".csv") else bad.spoil_json
+        spoil(write_training(world) / name, seed)
         if seed % 4 == 3:
             return Struck("history", history.main, [], (name, FOLDER))
         return Struck("train", train.main, ["--status"], (name, "training"))
@@ -120,187 +96,140 @@ def book(name: str):
     return strike
 
 
-def sources(world: World, seed: int) -> Struck:
+def _pretrained(world: World, name: str) -> Path:
+    """The path of a file in pretrained/ of a prepared model with its dataset."""
     world.take("limited", FOLDER + "/pretrained", LIMITED)
-    path = bad.spoil_json(world.home / FOLDER / "pretrained" / "source.json", seed)
-    return _eval(world, path.name, "dataset", "model")
+    return world.home / FOLDER / "pretrained" / name
 
 
-def _eval(world: World, *named: str, arguments=("--checkpoint", "pretrained")) -> Struck:
-    from todus.commands import evaluate as eval_command
+def _eval(*named: str, arguments=("--checkpoint", "pretrained")) -> Struck:
+    return Struck("eval", eval_command.main, ["-m", MODEL, "--limit", "1", *arguments], named)
 
-    return Struck("eval", eval_command.main, ["-m", MODEL, "--limit", "1"] + list(arguments), named)
+
+def sources(world: World, seed: int) -> Struck:
+    path = bad.spoil_json(_pretrained(world, "source.json"), seed)
+    return _eval(path.name, "dataset", "model")
 
 
 def pipelines(world: World, seed: int) -> Struck:
-    world.take("limited", FOLDER + "/pretrained", LIMITED)
-    path = world.home / FOLDER / "pretrained" / "pipeline.config"
+    path = _pretrained(world, "pipeline.config")
     bad.rewritten(path, damaged_text(path.read_text(encoding="utf-8"), seed).encode("utf-8"))
-    return _eval(world, path.name)
+    return _eval(path.name)
 
 
 def checkpoints(world: World, seed: int) -> Struck:
-    world.take("limited", FOLDER + "/pretrained", LIMITED)
-    listed = sorted((world.home / FOLDER / "pretrained" / "limited").glob("model.ckpt.*"))
+    listed = sorted(_pretrained(world, "limited").glob("model.ckpt.*"))
     bad.spoil_bytes(listed[seed % len(listed)], seed)
-    return _eval(world, "model.ckpt")
+    return _eval("model.ckpt")
 
 
 def eval_shards(world: World, seed: int) -> Struck:
-    world.take("limited", FOLDER + "/pretrained", LIMITED)
+    _pretrained(world, "")
     path = bad.spoil_bytes(next((world.home / LIMITED).glob("val.record-*")), seed)
-    return _eval(world, path.name, arguments=("--checkpoint", "pretrained"))
+    return _eval(path.name)
 
 
 def frozen_graphs(world: World, seed: int) -> Struck:
-    world.take("limited", FOLDER + "/pretrained", LIMITED)
-    path = bad.spoil_bytes(world.home / FOLDER / "pretrained" / "frozen_inference_graph.pb", seed)
-    return _eval(world, path.name, arguments=())
+    path = bad.spoil_bytes(_pretrained(world, "frozen_inference_graph.pb"), seed)
+    return _eval(path.name, arguments=())
 
 
 def uff_graphs(world: World, seed: int) -> Struck:
-    from todus.commands import convert_uff
-
-    world.take("limited", FOLDER + "/pretrained")
-    source = world.home / FOLDER / "pretrained" / "source.json"
-    prepared = dict(
-        json.loads(source.read_text(encoding="utf-8")), zoo="ssd_mobilenet_v1_coco_2018_01_28"
-    )
+    source = _pretrained(world, "source.json")
+    prepared = json.loads(source.read_text(encoding="utf-8"))
+    prepared["zoo"] = "ssd_mobilenet_v1_coco_2018_01_28"
     bad.rewritten(source, json.dumps(prepared).encode("utf-8"))
-    path = bad.spoil_bytes(world.home / FOLDER / "pretrained" / "frozen_inference_graph.pb", seed)
-    made = tuple("home/%s/%s.%s" % (FOLDER, MODEL, end) for end in ("uff", "uff.json", "pbtxt"))
+    path = bad.spoil_bytes(source.parent / "frozen_inference_graph.pb", seed)
+    made = _converted("uff", "uff.json", "pbtxt")
     return Struck("convert_uff", convert_uff.main, ["-m", MODEL], (path.name,), made)
 
 
-def photos(world: World, seed: int) -> Struck:
-    from todus.commands import detect
+def _converted(*endings: str):
+    """The paths of converted models, for Struck.made."""
+    return tuple("home/%s/%s.%s" % (FOLDER, MODEL, end) for end in endings)
 
+
+def _detect(photo: Path, *named: str, arguments=()) -> Struck:
+    argv, made = ["-m", MODEL, *arguments, str(photo)], ("home/%s/detections" % FOLDER,)
+    return Struck("detect", detect.main, argv, named, made)
+
+
+def photos(world: World, seed: int) -> Struck:
     world.take("limited", FOLDER + "/pretrained")
     kind = ("JPEG", "PNG", "GIF", "BMP", "TIFF")[seed // 8 % 5]
     path = bad.spoil_bytes(own.save(world.given / "photo.jpg", seed, format=kind), seed)
-    return Struck(
-        "detect",
-        detect.main,
-        ["-m", MODEL, str(path)],
-        (path.name,),
-        ("home/%s/detections" % FOLDER,),
-    )
+    return _detect(path, path.name)
 
 
 def tflite_descriptions(world: World, seed: int) -> Struck:
-    from todus.commands import detect
-
     world.take("exported", FOLDER)
     path = bad.spoil_json(world.home / FOLDER / (MODEL + ".tflite.json"), seed)
     photo = own.save(world.given / "photo.jpg", seed)
-    return Struck(
-        "detect",
-        detect.main,
-        ["-m", MODEL, "--format", "tflite", str(photo)],
-        (path.name,),
-        ("home/%s/detections" % FOLDER,),
-    )
+    return _detect(photo, path.name, arguments=("--format", "tflite"))
 
 
 def converted(world: World, seed: int) -> Struck:
-    from todus.commands import detect
-
     world.take("exported", FOLDER)
     name = ("tflite", "onnx")[seed % 2]
     path = bad.spoil_bytes(world.home / FOLDER / ("%s.%s" % (MODEL, name)), seed // 2)
     photo = own.save(world.given / "photo.jpg", seed)
-    return Struck(
-        "detect",
-        detect.main,
-        ["-m", MODEL, "--format", name, str(photo)],
-        (path.name,),
-        ("home/%s/detections" % FOLDER,),
-    )
+    return _detect(photo, path.name, arguments=("--format", name))
 
 
-def export_books(world: World, seed: int) -> Struck:
+def _exported(world: World, name: str) -> Path:
+    """The path of a file in inference-graph/ of an exported model, which MODEL_DIR names."""
     world.take("exported", FOLDER)
-    path = bad.spoil_json(world.home / FOLDER / "inference-graph" / "export.json", seed)
     world.variables(MODEL_DIR=str(world.home / FOLDER))
-    made = tuple(
-        "home/%s/%s%s" % (FOLDER, MODEL, end)
-        for end in (".tflite", ".tflite.json", "-fast.tflite", "-fast.tflite.json")
-    )
+    return world.home / FOLDER / "inference-graph" / name
+
+
+def exports(world: World, seed: int) -> Struck:
+    path = bad.spoil_json(_exported(world, "export.json"), seed)
+    made = _converted("tflite", "tflite.json")
+    made += tuple("home/%s/%s-fast.%s" % (FOLDER, MODEL, end) for end in ("tflite", "tflite.json"))
     return Struck("convert-tflite", convert.main, ["tflite"], (path.name, "tflite_graph"), made)
 
 
 def tflite_graphs(world: World, seed: int) -> Struck:
-    world.take("exported", FOLDER)
-    path = bad.spoil_bytes(world.home / FOLDER / "inference-graph" / "tflite_graph.pb", seed)
-    world.variables(MODEL_DIR=str(world.home / FOLDER))
-    made = tuple("home/%s/%s%s" % (FOLDER, MODEL, end) for end in (".tflite", ".tflite.json"))
+    path = bad.spoil_bytes(_exported(world, "tflite_graph.pb"), seed)
+    made = _converted("tflite", "tflite.json")
     return Struck("convert-tflite", convert.main, ["tflite"], (path.name,), made)
 
 
 def onnx_graphs(world: World, seed: int) -> Struck:
-    world.take("exported", FOLDER)
-    path = bad.spoil_bytes(
-        world.home / FOLDER / "inference-graph" / "frozen_inference_graph.pb", seed
-    )
-    world.variables(MODEL_DIR=str(world.home / FOLDER))
-    made = tuple("home/%s/%s%s" % (FOLDER, MODEL, end) for end in (".onnx", ".onnx.json"))
+    path = bad.spoil_bytes(_exported(world, "frozen_inference_graph.pb"), seed)
+    made = _converted("onnx", "onnx.json")
     return Struck("convert-onnx", convert.main, ["onnx"], (path.name, MODEL), made)
 
 
 def reports(world: World, seed: int) -> Struck:
-
     world.take("limited", FOLDER + "/pretrained")
-    figures = {
-        "ap": 0.3,
-        "ap50": 0.5,
-        "ap75": 0.2,
-        "ap_small": None,
-        "ap_medium": 0.1,
-        "ap_large": 0.4,
-        "images": 24,
-        "images_per_second": 9.5,
-    }
-    entry = dict(
-        figures,
-        title="frozen graph",
-        format="frozen_graph",
-        file="f.pb",
-        bytes=1000,
-        drop=0.0,
-        per_class={"circle": 0.3},
-    )
-    entry.update(
-        score_threshold=0.0,
-        protocol="p",
-        thresholds={"circle": {"threshold": 0.4, "precision": 0.9, "recall": 0.5, "f1": 0.6}},
-    )
+    entry = {"ap": 0.3, "ap50": 0.5, "ap75": 0.2, "ap_small": None, "ap_medium": 0.1}
+    entry.update(ap_large=0.4, images=24, images_per_second=9.5, drop=0.0, bytes=1000)
+    entry.update(title="frozen graph", format="frozen_graph", file="f.pb", protocol="p")
+    picked = {"threshold": 0.4, "precision": 0.9, "recall": 0.5, "f1": 0.6}
+    entry.update(per_class={"circle": 0.3}, score_threshold=0.0, thresholds={"circle": picked})
     path = own.write(world.home / FOLDER / "eval.json", json.dumps([entry]))
     bad.spoil_json(path, seed)
-    return Struck(
-        "report",
-        report_command.main,
-        ["-m", MODEL],
-        (path.name,),
-        ("home/%s/report.html" % FOLDER,),
-    )
+    made = ("home/%s/report.html" % FOLDER,)
+    return Struck("report", report_command.main, ["-m", MODEL], (path.name,), made)
 
 
 def train_up_to_its_steps(world: World, *named: str, arguments=()) -> Struck:
-    """train.sh up to the point where it would train."""
-    world.take("limited", FOLDER + "/pretrained", LIMITED)
+    """train.sh with functions that do nothing in place of the training."""
+    _pretrained(world, "")
     world.replace(trainer.Run, "run", lambda self: 0)
-    world.replace(trainer, "take_part", lambda *_: 0)
+    world.replace(trainer, "run_task", lambda *_: 0)
     world.replace(trainer, "score_until_ended", lambda *_: 0)
     world.variables(MODEL_DIR=str(world.home / FOLDER))
     return Struck("train", train.main, list(arguments), named, (), ("home/%s/training" % FOLDER,))
 
 
 def hosts_files(world: World, seed: int) -> Struck:
-    text = "chief localhost:2222\nworker localhost:2223 CUDA_VISIBLE_DEVICES=1\nps 'localhost':2224  # a comment\n"
-    text += 'worker host:2225 DIR="/a b"\n'
-    path = own.write(world.given / "hosts", text)
-    bad.spoil(path, seed) if seed % 3 else path.write_text(
-        damaged_text(text, seed), encoding="utf-8"
-    )
+    path = own.write(world.given / "hosts", bad.HOSTS)
+    if seed % 3:
+        bad.spoil(path, seed)
+    else:
+        path.write_text(damaged_text(bad.HOSTS, seed), encoding="utf-8")
     world.replace(cluster.Launcher, "run", lambda self: 0)
     return train_up_to_its_steps(world, path.name, arguments=("--hosts", str(path)))

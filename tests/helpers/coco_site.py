@@ -1,38 +1,19 @@
-"""Fixtures: a loopback COCO and what is built from it."""
+"""Fixtures: a loopback server of a drawn COCO, and datasets made from it."""
 
 import pytest
 
 from demo.server import Server
 from tests.helpers.datasets import CLASSES
+from tests.helpers.own_images import clean_environment
 from todus import paths
 from todus.dataset.sources import coco
 
 
 @pytest.fixture
 def site(drawn, home, monkeypatch):
-    """A served miniature COCO, and an empty TODUS_HOME to work in."""
-    for name in (
-        "SPLITS",
-        "NEGATIVES",
-        "MAX_IMAGES",
-        "SEED",
-        "SHARDS",
-        "JOBS",
-        "STATS_ONLY",
-        "KEEP_RAW",
-        "MAX_MISSING",
-        "MAX_DROPPED",
-        "VERIFY",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {
-        "CATEGORIES": CLASSES,
-        "RETRIES": "4",
-        "RETRY_WAIT": "0.01",
-        "TIMEOUT": "1",
-        "NAME": "",
-    }.items():
-        monkeypatch.setenv(name, value)
+    """A server of the drawn COCO, an empty TODUS_HOME, and an environment with defaults."""
+    retries = {"RETRIES": "4", "RETRY_WAIT": "0.01", "TIMEOUT": "1"}
+    clean_environment(monkeypatch, home, CATEGORIES=CLASSES, JOBS="0", **retries)
     with Server(drawn) as server:
         monkeypatch.setenv("COCO_URL", server.url)
         yield server
@@ -40,7 +21,7 @@ def site(drawn, home, monkeypatch):
 
 @pytest.fixture
 def make(site, monkeypatch):
-    """make("limited", MAX_IMAGES="3") builds and returns the dataset; the variables are unset again."""
+    """make("limited", MAX_IMAGES="3") makes a dataset with these variables and returns it."""
 
     def build(kind="limited", **variables):
         with monkeypatch.context() as patch:

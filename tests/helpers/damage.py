@@ -1,9 +1,10 @@
-"""Ways to damage the files of a source, a config and an archive."""
+"""Damages the files of a source, texts and archives."""
 
 import io
 import json
 import os
 import random
+import re
 import tarfile
 from pathlib import Path
 
@@ -23,82 +24,36 @@ HOSTILE = [
     "\u0661",
     "null",
     "true",
-    "[[[[",
-    "{}",
 ]
+HOSTILE += ["[[[[", "{}", "..", "../../../../../tmp/escaped", "/etc/passwd", "C:\\x\\y.jpg", "CON"]
+HOSTILE += ["label_map.pbtxt", "'; drop", "$(reboot)", "%s%n", "\x1b[31m", "\u202e", "\U0001f600"]
+HOSTILE += ["a" * 5000, "\n\n", "\r", "\t", "<b>", "&amp;", "]]>", '"']
 
-
-HOSTILE += [
-    "..",
-    "../../../../../tmp/escaped",
-    "/etc/passwd",
-    "C:\\x\\y.jpg",
-    "CON",
-    "label_map.pbtxt",
-    "'; drop",
-    "$(reboot)",
-    "%s%n",
-]
-
-
-HOSTILE += [
-    "\x1b[31m",
-    "\u202e",
-    "\U0001f600",
-    "a" * 5000,
-    "\n\n",
-    "\r",
-    "\t",
-    "<b>",
-    "&amp;",
-    "]]>",
-    '"',
-]
-
-
+# XML whose entities expand to gigabytes.
 BOMB = '<?xml version="1.0"?><!DOCTYPE z [<!ENTITY a "aaaaaaaaaa">%s]>' % "".join(
     '<!ENTITY %s "%s">' % (chr(98 + n), "&%s;" % chr(97 + n) * 10) for n in range(8)
 )
-
-
 SNIPPETS = [BOMB, "&h;", "\0", "<object>" * 500, "[" * 3000, "\ufeff", "<!--", '"']
-
-
-WHOLES = [
-    b"",
-    b"\0",
-    b"\xff\xd8\xff\xd9",
-    b"<html></html>",
-    BOMB.encode() + b"<annotation>&i;</annotation>",
-]
-
-
+WHOLES = [b"", b"\0", b"\xff\xd8\xff\xd9", b"<html></html>"]
+WHOLES += [BOMB.encode() + b"<annotation>&i;</annotation>"]
 ENCODINGS = ("utf-16", "utf-16-be", "utf-8-sig", "cp1252", "utf-32")
 
 
 def damaged(data: bytes, changes) -> bytes:
-    """The bytes after a list of changes."""
+    """The bytes after a list of changes: (kind, where, what), see bad_input.edits."""
     for kind, where, what in changes:
+        at = where % (len(data) + 1) if isinstance(where, int) else 0
         if kind == "token":
-            words = (
-                data.replace(b">", b">\x01")
-                .replace(b"<", b"\x01<")
-                .replace(b",", b"\x01,\x01")
-                .replace(b":", b":\x01")
-                .split(b"\x01")
-            )
+            words = re.split(rb"(?<=[>,:])|(?=[<,])", data)
             words[where % len(words)] = what.encode("utf-8")
             data = b"".join(words)
         elif kind == "cut":
-            data = data[: where % (len(data) + 1)]
+            data = data[:at]
         elif kind == "byte":
-            at = where % (len(data) + 1)
             data = data[:at] + what + data[at + len(what) :]
         elif kind == "insert":
-            at = where % (len(data) + 1)
             data = data[:at] + what.encode("utf-8") + data[at:]
         elif kind == "repeat":
-            at = where % (len(data) + 1)
             data = data[:at] + data[at : at + 40] * what + data[at:]
         elif kind == "encode":
             data = data.decode("utf-8", "replace").encode(where, "replace")
@@ -123,33 +78,29 @@ def draw_image(kind: str):
 def draw_csv(root: Path) -> Path:
     for index in range(5):
         own.save(root / ("i%d.jpg" % index), index)
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax"
     rows = ["i%d.jpg,40,30,cat,5,6,25,26" % (n % 5) for n in range(8)]
-    return own.write(
-        root / "boxes.csv", "\n".join(["filename,width,height,class,xmin,ymin,xmax,ymax"] + rows)
-    )
+    return own.write(root / "boxes.csv", "\n".join([header] + rows))
 
 
 def draw_cloud(root: Path) -> Path:
-    boxes = {
-        "i%d.jpg" % n: [{"x": 0.1, "y": 0.2, "x2": 0.5, "y2": 0.75, "label": "cat"}]
-        for n in range(5)
-    }
-    for index, name in enumerate(boxes):
-        own.save(root / name, index)
-    return own.write(
-        root / "_annotations.json",
-        json.dumps({"type": "localization", "labels": ["cat"], "annotations": boxes}),
-    )
+    box = {"x": 0.1, "y": 0.2, "x2": 0.5, "y2": 0.75, "label": "cat"}
+    boxes = {own.save(root / ("i%d.jpg" % n), n).name: [box] for n in range(5)}
+    content = {"type": "localization", "labels": ["cat"], "annotations": boxes}
+    return own.write(root / "_annotations.json", json.dumps(content))
 
 
 def draw_openimages(root: Path) -> Path:
     for index in range(5):
         own.save(root / "validation" / ("%016x.jpg" % index), index)
     rows = ["%016x,xclick,/m/0k4j,1,0.25,0.75,0.2,0.8,0,0,0,0,0" % (n % 5) for n in range(8)]
-    header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+    header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,"
+    header += "IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
     return own.write(root / "validation-annotations-bbox.csv", "\n".join([header] + rows))
 
 
+# kind -> a function that draws a source and returns the file to damage, its group, the command's
+# main and its arguments
 SOURCES = {
     "xml": (draw_voc, "voc", voc.main, lambda root: [str(root)]),
     "jpeg": (draw_image("JPEG"), "voc", voc.main, lambda root: [str(root)]),
@@ -162,7 +113,7 @@ SOURCES = {
 
 
 def damaged_text(text: str, seed: int) -> str:
-    """One of the things that happen to a text file: cut, a line lost, doubled or moved, a brace or quote gone, bytes changed."""
+    """The text with one damage: cut, or a line, brace, quote or character changed."""
     chance = random.Random(seed)
     lines = text.split("\n")
     place = chance.randrange(len(lines))
@@ -188,7 +139,7 @@ def damaged_text(text: str, seed: int) -> str:
 
 
 def hostile(seed: int, data: bytes, path) -> None:
-    """An archive that is cut, scrambled, no gzip, empty, or reaches outside the folder it is unpacked into."""
+    """Writes an archive that is cut, scrambled or not gzip, or has a member outside its folder."""
     chance = random.Random(seed)
     kind = seed % 6
     if kind == 0:
@@ -199,24 +150,19 @@ def hostile(seed: int, data: bytes, path) -> None:
             scrambled[chance.randrange(len(scrambled))] ^= 1 << chance.randrange(8)
         path.write_bytes(bytes(scrambled))
     elif kind == 2:
-        path.write_bytes(
-            chance.choice(
-                [
-                    b"",
-                    b"<html><body>404</body></html>",
-                    b"PK\x03\x04" + bytes(100),
-                    os.urandom(4096),
-                ]
-            )
-        )
+        others = [
+            b"",
+            b"<html><body>404</body></html>",
+            b"PK\x03\x04" + bytes(100),
+            os.urandom(4096),
+        ]
+        path.write_bytes(chance.choice(others))
     else:
         with tarfile.open(str(path), "w:gz") as tar:
             member = tarfile.TarInfo(chance.choice(["../evil", "/evil", "m/../../evil", "m/evil"]))
             member.size = 4
             if kind == 4:
                 member = tarfile.TarInfo("m/link")
-                member.type, member.linkname = (
-                    chance.choice([tarfile.SYMTYPE, tarfile.LNKTYPE]),
-                    "../../../evil",
-                )
+                member.type = chance.choice([tarfile.SYMTYPE, tarfile.LNKTYPE])
+                member.linkname = "../../../evil"
             tar.addfile(member, io.BytesIO(b"evil"))

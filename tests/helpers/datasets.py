@@ -21,26 +21,17 @@ def picture(path, seed, size=(64, 48), kind="JPEG"):
 
 
 def annotated(folder, count=12, first=0):
-    """Images of 64x48; every third has no box, the others a cat (source id 17) and some a traffic light (source id 10)."""
+    """Annotations of images of 64x48.
+
+    Two of three have a cat (source id 17), one of three a traffic light too (source id 10).
+    """
     listed = []
     for index in range(first, first + count):
         path = picture(folder / ("%03d.jpg" % index), index)
         boxes = [] if index % 3 == 2 else [Box(17, 10.0, 16.0, 34.0, 48.0, 500.5, id=index)]
         if index % 3 == 1:
-            boxes.append(
-                Box(
-                    10,
-                    0.0,
-                    0.0,
-                    48.0,
-                    64.0,
-                    3072.0,
-                    is_crowd=True,
-                    difficult=True,
-                    truncated=True,
-                    id=1000 + index,
-                )
-            )
+            flags = {"is_crowd": True, "difficult": True, "truncated": True}
+            boxes.append(Box(10, 0.0, 0.0, 48.0, 64.0, 3072.0, id=1000 + index, **flags))
         listed.append(Image(index, path.name, 64, 48, boxes, path))
     return Annotations({10: "traffic light", 17: "cat"}, listed)
 
@@ -48,20 +39,13 @@ def annotated(folder, count=12, first=0):
 def build(home, name="few", options=None, splits=None, max_dropped=0.01, **more):
     """Writes a dataset of drawn images; `more` is for its Content."""
     dataset = paths.mscoco_dataset(name)
-    splits = splits or {
-        "train": annotated(home / "images"),
-        "val": annotated(home / "images", 5, 100),
-    }
-    write_dataset(
-        dataset, Content("coco", splits, NAMES, {17: 1, 10: 2}, **more), options, max_dropped
-    )
+    folder = home / "images"
+    splits = splits or {"train": annotated(folder), "val": annotated(folder, 5, 100)}
+    content = Content("coco", splits, NAMES, {17: 1, 10: 2}, **more)
+    write_dataset(dataset, content, options, max_dropped)
     return dataset
 
 
 def contents(dataset):
-    """File name -> bytes of a dataset, nothing where there is none."""
-    return (
-        {path.name: path.read_bytes() for path in dataset.folder.iterdir()}
-        if dataset.folder.exists()
-        else {}
-    )
+    """File name -> bytes of a dataset's files, {} where it does not exist."""
+    return {path.name: path.read_bytes() for path in dataset.folder.glob("*")}

@@ -1,4 +1,4 @@
-"""A detection model of each family of the zoo, small, with random weights, packed as an archive."""
+"""Small detection models of each family of the zoo, with random weights, as archives."""
 
 import tarfile
 from pathlib import Path
@@ -13,8 +13,14 @@ from todus.model import checkpoint_values, pipeline
 
 CLASSES = 90
 
-HYPERPARAMS = """regularizer { l2_regularizer { weight: 4e-05 } } initializer { truncated_normal_initializer { stddev: 0.1 } }
+INITIALIZER = "initializer { truncated_normal_initializer { stddev: 0.1 } }"
+NO_REGULARIZER = "regularizer { l2_regularizer { } } " + INITIALIZER
+HYPERPARAMS = (
+    """regularizer { l2_regularizer { weight: 4e-05 } } %s
   activation: RELU_6 batch_norm { decay: 0.97 scale: true epsilon: 0.001 }"""
+    % INITIALIZER
+)
+ANCHORS = "aspect_ratios: 1 aspect_ratios: 2"
 
 SSD = """model { ssd { num_classes: %d
   image_resizer { fixed_shape_resizer { height: %%(size)d width: %%(size)d } }
@@ -24,8 +30,10 @@ SSD = """model { ssd { num_classes: %d
   similarity_calculator { iou_similarity { } }
   box_predictor { %%(predictor)s }
   anchor_generator { %%(anchors)s }
-  post_processing { batch_non_max_suppression { score_threshold: 1e-8 iou_threshold: 0.6 } score_converter: SIGMOID }
-  loss { classification_loss { weighted_sigmoid { } } localization_loss { weighted_smooth_l1 { } } }
+  post_processing { score_converter: SIGMOID
+    batch_non_max_suppression { score_threshold: 1e-8 iou_threshold: 0.6 } }
+  loss { classification_loss { weighted_sigmoid { } }
+    localization_loss { weighted_smooth_l1 { } } }
   encode_background_as_zeros: true } }
 train_config { batch_size: 2 num_steps: 100 optimizer { momentum_optimizer { learning_rate {
   constant_learning_rate { learning_rate: 0.001 } } } } }
@@ -34,128 +42,111 @@ train_config { batch_size: 2 num_steps: 100 optimizer { momentum_optimizer { lea
 FASTER = """model { faster_rcnn { num_classes: %d
   image_resizer { keep_aspect_ratio_resizer { min_dimension: 64 max_dimension: 96 } }
   feature_extractor { type: "faster_rcnn_inception_v2" first_stage_features_stride: 16 }
-  first_stage_anchor_generator { grid_anchor_generator { scales: 0.5 scales: 1 aspect_ratios: 1 height_stride: 16 width_stride: 16 } }
+  first_stage_anchor_generator { grid_anchor_generator { scales: 0.5 scales: 1 aspect_ratios: 1
+    height_stride: 16 width_stride: 16 } }
   first_stage_box_predictor_conv_hyperparams { op: CONV %s }
   first_stage_max_proposals: 8 first_stage_nms_iou_threshold: 0.7
   first_stage_localization_loss_weight: 2 first_stage_objectness_loss_weight: 1
   initial_crop_size: 14 maxpool_kernel_size: 2 maxpool_stride: 2
-  second_stage_box_predictor { %%(predictor)s }
-  second_stage_post_processing { batch_non_max_suppression { iou_threshold: 0.6 max_detections_per_class: 100 max_total_detections: 100 }
-    score_converter: SOFTMAX }
-  second_stage_localization_loss_weight: 2 second_stage_classification_loss_weight: 1 second_stage_batch_size: 8 } }
+  second_stage_box_predictor { %%s }
+  second_stage_post_processing { score_converter: SOFTMAX batch_non_max_suppression {
+    iou_threshold: 0.6 max_detections_per_class: 100 max_total_detections: 100 } }
+  second_stage_localization_loss_weight: 2 second_stage_classification_loss_weight: 1
+  second_stage_batch_size: 8 } }
 train_config { batch_size: 1 num_steps: 100 optimizer { momentum_optimizer { learning_rate {
   constant_learning_rate { learning_rate: 0.0001 } } } } }
-""" % (
-    CLASSES,
-    "regularizer { l2_regularizer { } } initializer { truncated_normal_initializer { stddev: 0.1 } }",
-)
+""" % (CLASSES, NO_REGULARIZER)
 
-PLAIN_ANCHORS = (
-    "ssd_anchor_generator { num_layers: 6 aspect_ratios: 1 aspect_ratios: 2 aspect_ratios: 0.5 }"
+PLAIN_ANCHORS = "ssd_anchor_generator { num_layers: 6 %s aspect_ratios: 0.5 }" % ANCHORS
+PYRAMID_ANCHORS = (
+    """multiscale_anchor_generator { min_level: 3 max_level: 7 anchor_scale: 4
+  %s scales_per_octave: 2 }"""
+    % ANCHORS
 )
-PYRAMID_ANCHORS = "multiscale_anchor_generator { min_level: 3 max_level: 7 anchor_scale: 4 aspect_ratios: 1 aspect_ratios: 2 scales_per_octave: 2 }"
 CONVOLUTIONAL = (
-    "convolutional_box_predictor { conv_hyperparams { %s } kernel_size: 3 %%s }" % HYPERPARAMS
-)
-SHARED = (
-    "weight_shared_convolutional_box_predictor { conv_hyperparams { %s } depth: 16 num_layers_before_predictor: 1 kernel_size: 3 %%s }"
+    """convolutional_box_predictor { conv_hyperparams { %s }
+  kernel_size: 3 %%s }"""
     % HYPERPARAMS
 )
-MASK_RCNN = (
-    "mask_rcnn_box_predictor { fc_hyperparams { op: FC regularizer { l2_regularizer { } } initializer { truncated_normal_initializer { "
-    "stddev: 0.1 } } } %s }"
+SHARED = (
+    """weight_shared_convolutional_box_predictor { conv_hyperparams { %s }
+  depth: 16 num_layers_before_predictor: 1 kernel_size: 3 %%s }"""
+    % HYPERPARAMS
 )
-CONV_OP = "conv_hyperparams { op: CONV regularizer { l2_regularizer { } } initializer { truncated_normal_initializer { stddev: 0.1 } } }"
+MASK_RCNN = "mask_rcnn_box_predictor { fc_hyperparams { op: FC %s } %%s }" % NO_REGULARIZER
+CONV_OP = "conv_hyperparams { op: CONV %s } " % NO_REGULARIZER
+MASKS = (
+    CONV_OP
+    + """predict_instance_masks: true mask_height: 14 mask_width: 14
+  mask_prediction_conv_depth: 0 mask_prediction_num_conv_layers: 2"""
+)
+RFCN = (
+    """rfcn_box_predictor { %s crop_height: 6 crop_width: 6
+  num_spatial_bins_height: 3 num_spatial_bins_width: 3 }"""
+    % CONV_OP
+)
+
+QUANTIZATION = "graph_rewriter { quantization { delay: 50 weight_bits: 8 activation_bits: 8 } }"
+NARROW = " depth_multiplier: 0.25 "
+DEPTHWISE = "use_depthwise: true "
+OVERRIDE = "override_base_feature_extractor_hyperparams: true "
+FPN = "fpn { additional_layer_depth: 16 }"
 
 
 def ssd(
-    extractor: str,
+    kind: str,
+    options: str,
     predictor: str,
     anchors: str = PLAIN_ANCHORS,
     size: int = 96,
     quantized: bool = False,
 ) -> str:
-    rewriter = (
-        "graph_rewriter { quantization { delay: 50 weight_bits: 8 activation_bits: 8 } }"
-        if quantized
-        else ""
-    )
+    """The pipeline.config of an SSD with the feature extractor ssd_KIND."""
     return SSD % {
-        "extractor": extractor,
+        "extractor": 'type: "ssd_%s" %s' % (kind, options),
         "predictor": predictor,
         "anchors": anchors,
         "size": size,
-        "rewriter": rewriter,
+        "rewriter": QUANTIZATION if quantized else "",
     }
 
 
+SPAGHETTI = 'spaghettinet_arch_name: "spaghettinet_edgetpu_s"'
+FIVE_LAYERS = "ssd_anchor_generator { num_layers: 5 %s }" % ANCHORS
+PLAIN = CONVOLUTIONAL % ""
+SEPARABLE = CONVOLUTIONAL % DEPTHWISE
+TOWER = SHARED % (DEPTHWISE + "share_prediction_tower: true")
+
 SSD_FAMILIES: Dict[str, str] = {
-    "mobilenet_v1": ssd('type: "ssd_mobilenet_v1" depth_multiplier: 0.25', CONVOLUTIONAL % ""),
-    "mobilenet_v1_quantized": ssd(
-        'type: "ssd_mobilenet_v1" depth_multiplier: 0.25 override_base_feature_extractor_hyperparams: true',
-        CONVOLUTIONAL % "",
-        quantized=True,
-    ),
-    "ssdlite_mobilenet_v2": ssd(
-        'type: "ssd_mobilenet_v2" depth_multiplier: 0.25 use_depthwise: true',
-        CONVOLUTIONAL % "use_depthwise: true",
-    ),
-    "mobilenet_v3_small": ssd(
-        'type: "ssd_mobilenet_v3_small" use_depthwise: true', CONVOLUTIONAL % "use_depthwise: true"
-    ),
-    "inception_v2": ssd(
-        'type: "ssd_inception_v2" depth_multiplier: 0.25 override_base_feature_extractor_hyperparams: true',
-        CONVOLUTIONAL % "",
-    ),
-    "mobiledet": ssd(
-        'type: "ssd_mobiledet_edgetpu" use_depthwise: true', CONVOLUTIONAL % "use_depthwise: true"
-    ),
-    "spaghettinet": ssd(
-        'type: "ssd_spaghettinet" spaghettinet_arch_name: "spaghettinet_edgetpu_s"',
-        CONVOLUTIONAL % "use_depthwise: true",
-        anchors="ssd_anchor_generator { num_layers: 5 aspect_ratios: 1 aspect_ratios: 2 }",
-        size=128,
-    ),
-    "mobilenet_v1_fpn": ssd(
-        'type: "ssd_mobilenet_v1_fpn" depth_multiplier: 0.25 fpn { additional_layer_depth: 16 }',
-        SHARED % "",
-        PYRAMID_ANCHORS,
-        128,
-    ),
+    "mobilenet_v1": ssd("mobilenet_v1", NARROW, PLAIN),
+    "mobilenet_v1_quantized": ssd("mobilenet_v1", NARROW + OVERRIDE, PLAIN, quantized=True),
+    "ssdlite_mobilenet_v2": ssd("mobilenet_v2", NARROW + DEPTHWISE, SEPARABLE),
+    "mobilenet_v3_small": ssd("mobilenet_v3_small", DEPTHWISE, SEPARABLE),
+    "inception_v2": ssd("inception_v2", NARROW + OVERRIDE, PLAIN),
+    "mobiledet": ssd("mobiledet_edgetpu", DEPTHWISE, SEPARABLE),
+    "spaghettinet": ssd("spaghettinet", SPAGHETTI, SEPARABLE, FIVE_LAYERS, 128),
+    "mobilenet_v1_fpn": ssd("mobilenet_v1_fpn", NARROW + FPN, SHARED % "", PYRAMID_ANCHORS, 128),
     "mobilenet_v2_fpn_depthwise": ssd(
-        'type: "ssd_mobilenet_v2_fpn" depth_multiplier: 0.25 use_depthwise: true fpn { additional_layer_depth: 16 }',
-        SHARED % "use_depthwise: true share_prediction_tower: true",
-        PYRAMID_ANCHORS,
-        128,
+        "mobilenet_v2_fpn", NARROW + DEPTHWISE + FPN, TOWER, PYRAMID_ANCHORS, 128
     ),
 }
 
 FASTER_FAMILIES: Dict[str, str] = {
-    "faster_rcnn": FASTER % {"predictor": MASK_RCNN % ""},
-    "faster_rcnn_shared_boxes": FASTER
-    % {"predictor": MASK_RCNN % "share_box_across_classes: true"},
-    "mask_rcnn": (
-        FASTER
-        % {
-            "predictor": MASK_RCNN
-            % (
-                CONV_OP + " predict_instance_masks: true mask_height: 14 mask_width: 14 "
-                "mask_prediction_conv_depth: 0 mask_prediction_num_conv_layers: 2"
-            )
-        }
-    ),
-    "rfcn": FASTER
-    % {
-        "predictor": "rfcn_box_predictor { %s crop_height: 6 crop_width: 6 num_spatial_bins_height: 3 num_spatial_bins_width: 3 }"
-        % CONV_OP
-    },
+    "faster_rcnn": FASTER % (MASK_RCNN % ""),
+    "faster_rcnn_shared_boxes": FASTER % (MASK_RCNN % "share_box_across_classes: true"),
+    "mask_rcnn": FASTER % (MASK_RCNN % MASKS),
+    "rfcn": FASTER % RFCN,
 }
 
 FAMILIES = dict(SSD_FAMILIES, **FASTER_FAMILIES)
 
 
 def network(config: pipeline.Config, quantized: bool = False):
-    """(image placeholder, prediction tensors) of a model's network in the default graph, before post-processing."""
+    """Builds a model's network in the default graph, without post-processing.
+
+    Returns:
+      The placeholder of the image and the prediction tensors by name.
+    """
     tf.keras.backend.set_learning_phase(0)
     model = model_builder.build(config.model, is_training=False)
     height, width = pipeline.input_size(config) or (64, 96)
@@ -168,7 +159,7 @@ def network(config: pipeline.Config, quantized: bool = False):
 
 
 def random_variables(config: pipeline.Config, seed: int = 0) -> Dict[str, np.ndarray]:
-    """The variables of a model that was never trained; ranges and moving averages are such that signals survive."""
+    """The initial variables of a model by name, with random biases."""
     with tf.Graph().as_default():
         tf.set_random_seed(seed)
         network(config, pipeline.is_quantized(config))
@@ -187,9 +178,8 @@ def archive(text: str, path: Path, name: str = "model", label_map: Optional[str]
     """A zoo archive with random weights for a pipeline.config's text."""
     inside = path.parent / (path.name + ".d") / name
     inside.mkdir(parents=True)
-    checkpoint_values.write_checkpoint(
-        inside / "model.ckpt", random_variables(pipeline.parse(text, name, lambda line: None))
-    )
+    config = pipeline.parse(text, name, lambda line: None)
+    checkpoint_values.write_checkpoint(inside / "model.ckpt", random_variables(config))
     (inside / "pipeline.config").write_text(text)
     if label_map:
         (inside / "label_map.pbtxt").write_text(label_map)
@@ -199,12 +189,10 @@ def archive(text: str, path: Path, name: str = "model", label_map: Optional[str]
 
 
 def predictions(config: pipeline.Config, prefix: Path, image: np.ndarray) -> Dict[str, np.ndarray]:
-    """What the network at a checkpoint predicts for a float32 [1, height, width, 3] image."""
+    """The predictions of the network at a checkpoint for a float32 [1, height, width, 3] image."""
     with tf.Graph().as_default():
         placeholder, predicted = network(config, pipeline.is_quantized(config))
-        wanted = {
-            name: tensor for name, tensor in predicted.items() if isinstance(tensor, tf.Tensor)
-        }
+        wanted = {key: each for key, each in predicted.items() if isinstance(each, tf.Tensor)}
         with tf.Session() as session:
             tf.train.Saver().restore(session, str(prefix))
             return session.run(wanted, {placeholder: image})

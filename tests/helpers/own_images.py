@@ -1,57 +1,45 @@
-"""Draws images and annotations for the tests of the sources of a person's own images."""
+"""Draws images and annotations for the tests of the sources of the user's own images."""
 
-import os
 from pathlib import Path
-from typing import Dict, Iterable, List, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 
-from todus import paths
+from todus import categories, paths
+from todus.command import run
 from todus.dataset.records import reader
 from todus.dataset.records.example import Example
-
-VARIABLES = [
-    "NAME",
-    "CATEGORIES",
-    "RENAME",
-    "LABEL_MAP",
-    "KEEP_EMPTY",
-    "VAL",
-    "SEED",
-    "EXIF",
-    "MAX_DROPPED",
-    "JOBS",
-    "DATA_DIR",
-    "SPLITS",
-    "MAX_IMAGES",
-    "EXPAND",
-    "EXCLUDE",
-    "STATS_ONLY",
-    "OPENIMAGES_URL",
-    "OPENIMAGES_VERSION",
-    "MAX_MISSING",
-    "CONNECTIONS",
-    "VERIFY",
-    "TODUS_COMMAND",
-    "TODUS_DEBUG",
-]
+from todus.variables import TABLE
 
 Named = Tuple[str, float, float, float, float]
 
 
 def clean_environment(monkeypatch, home: Path, **variables: str) -> None:
-    """An empty TODUS_HOME and only these variables."""
-    for name in VARIABLES:
+    """Sets TODUS_HOME, JOBS=1 and these variables, and unsets all others of Todus."""
+    for name in ["TODUS_COMMAND", "TODUS_DEBUG"] + [row.name for row in TABLE]:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TODUS_HOME", str(home))
-    monkeypatch.setenv("JOBS", "1")
-    for name, value in variables.items():
+    for name, value in {"TODUS_HOME": str(home), "JOBS": "1", **variables}.items():
         monkeypatch.setenv(name, value)
 
 
+def runner(main: Callable, home: Path, monkeypatch, capsys) -> Callable:
+    """call(*arguments, **variables), which runs a source's `main` in a clean environment.
+
+    It returns exit code, stdout and stderr.
+    """
+
+    def call(*arguments: object, **variables: str) -> Tuple[int, str, str]:
+        clean_environment(monkeypatch, home, **variables)
+        capsys.readouterr()
+        code = run("dataset", main, [str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return call
+
+
 def pixels(seed: int, width: int = 40, height: int = 30) -> np.ndarray:
-    """A uint8 [height, width, 3] image that no other seed has."""
+    """A uint8 [height, width, 3] image, another one for each seed."""
     return np.random.RandomState(seed).randint(0, 256, (height, width, 3), np.uint8)
 
 
@@ -63,13 +51,11 @@ def save(path: Path, seed: int, width: int = 40, height: int = 30, **options) ->
 
 def xml(filename: str, size: Sequence[int], boxes: Iterable[Named], more: str = "") -> str:
     """A Pascal VOC annotation; each box is name, xmin, ymin, xmax, ymax."""
-    objects = "".join(
-        "<object><name>%s</name><bndbox><xmin>%s</xmin><ymin>%s</ymin><xmax>%s</xmax><ymax>%s</ymax></bndbox></object>"
-        % box
-        for box in boxes
-    )
-    text = "<annotation><filename>%s</filename><size><width>%s</width><height>%s</height><depth>3</depth></size>%s%s</annotation>"
-    return text % (filename, size[0], size[1], objects, more)
+    corners = "<xmin>%s</xmin><ymin>%s</ymin><xmax>%s</xmax><ymax>%s</ymax>"
+    one = "<object><name>%s</name><bndbox>" + corners + "</bndbox></object>"
+    objects = "".join(one % box for box in boxes)
+    head = "<filename>%s</filename><size><width>%s</width><height>%s</height></size>"
+    return "<annotation>%s%s%s</annotation>" % (head % (filename, *size), objects, more)
 
 
 def write(path: Path, text: str) -> Path:
@@ -78,15 +64,22 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def annotate(image: Path, boxes: Iterable[Named], size: Sequence[int] = (40, 30)) -> Path:
+    """Writes a Pascal VOC annotation of the image beside it."""
+    return write(image.with_suffix(".xml"), xml(image.name, size, boxes))
+
+
 def voc_folder(root: Path, number: int = 10, names: Sequence[str] = ("cat", "dog")) -> Path:
     """`number` images with one box each, of the classes in turn."""
     for index in range(number):
-        save(root / ("i%02d.jpg" % index), index)
-        write(
-            root / ("i%02d.xml" % index),
-            xml("i%02d.jpg" % index, (40, 30), [(names[index % len(names)], 5, 6, 25, 26)]),
-        )
+        image = save(root / ("i%02d.jpg" % index), index)
+        annotate(image, [(names[index % len(names)], 5, 6, 25, 26)])
     return root
+
+
+def label_map(name: str) -> Dict[int, str]:
+    """id -> name of a dataset's classes."""
+    return categories.read_label_map(paths.dataset(name).label_map)
 
 
 def examples(name: str) -> Dict[str, Dict[str, Example]]:
@@ -115,9 +108,6 @@ def boxes_of(found: Example) -> List[Tuple]:
 
 
 def tree(root: Path) -> Dict[str, bytes]:
-    """Every file below a folder with its content."""
-    return {
-        os.path.relpath(str(path), str(root)): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
+    """Path below the folder -> content, of every file."""
+    files = [path for path in sorted(root.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}

@@ -1,4 +1,4 @@
-"""Where things lie."""
+"""Paths and names of the repository's files."""
 
 from pathlib import Path
 

@@ -1,9 +1,10 @@
-"""Types the commands of README.md's bash blocks into one session, in order, as a person at a terminal does.
+"""Types the commands of README.md's bash blocks into one terminal session, in order.
 
     python tests/helpers/readme_session.py README CHECKOUT RESULTS
 
-Each command gets RESULTS/NN.json: section, command, how it was run, exit code, what it said, seconds. The session is one bash with a
-terminal (the scripts that ask for a model get an answer), so what a command exports or activates holds for those after it.
+Writes RESULTS/NN.json for each command: section, command, run (what was typed), status, output and
+seconds. The session is one bash, so an exported variable or an activated environment stays. It
+answers the scripts that ask for a model.
 """
 
 import json
@@ -14,80 +15,77 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import List, NamedTuple
 
 CHOSEN = "ssd_mobilenet_v1_coco_2018_01_28"
-PATIENCE = 600  # seconds in all
+TIMEOUT = 1200  # seconds in all
 MARK = "\036"
 
-# Commands that are not run as they are written: the reason, and what is run in their place ("" for nothing).
-EXCEPTIONS: Dict[str, Tuple[str, str]] = {
-    "make demo": ("two minutes of its own; tests/way.bats runs its script", ""),
-    "pip install -r requirements.txt": (
-        "installs; tests/install.bats has what make install does of it",
-        "",
-    ),
-    "pip install --no-deps --no-build-isolation -r requirements-nodeps.txt": (
-        "installs; as above",
-        "",
-    ),
+# Command -> what is typed instead, "" for nothing.
+EXCEPTIONS = {
+    # It takes two minutes; tests/way.bats runs its script.
+    "make demo": "",
+    # Packages are there already; tests/install.bats tests make install.
+    "pip install -r requirements.txt": "",
+    "pip install --no-deps --no-build-isolation -r requirements-nodeps.txt": "",
+    # It never ends; this one waits for the log and ends with the training.
     "tail output2.log -f": (
-        "has no end; here it waits for the log and ends with the training",
-        "until [ -e output2.log ]; do sleep 0.1; done; tail output2.log -f --pid=$!",
+        "until [ -e output2.log ]; do sleep 0.1; done; tail output2.log -f --pid=$!"
     ),
-    "./train.sh --background": (
-        "goes on after it; what follows waits for its end",
-        "./train.sh --background && ./train.sh --log",
-    ),
+    # The next commands need the end of the training.
+    "./train.sh --background": "./train.sh --background && ./train.sh --log",
 }
 
 
 class Command(NamedTuple):
+    """A command of the README.
+
+    Attributes:
+      section: the heading above it.
+      text: without its comment; several lines where they end in a backslash.
+    """
+
     section: str
     text: str
 
+    @property
+    def typed(self) -> str:
+        return EXCEPTIONS.get(self.text, self.text)
+
 
 def commands(markdown: str) -> List[Command]:
-    """The commands of the ```bash blocks, each under the heading that it stands below; lines that end in \\ go on."""
-    found, section, inside, begun = [], "", False, ""
+    """The commands of the ```bash blocks."""
+    found, section, in_block, text = [], "", False, ""
     for line in markdown.splitlines():
         if line.startswith("```"):
-            inside = line == "```bash"
-        elif not inside and re.match(r"#+ ", line):
+            in_block = line == "```bash"
+        elif not in_block and re.match(r"#+ ", line):
             section = line.lstrip("# ")
-        elif inside and line.strip():
-            begun += line + "\n"
+        elif in_block and line.strip():
+            text += line + "\n"
             if not line.endswith("\\"):
-                found.append(Command(section, begun.strip()))
-                begun = ""
+                found.append(Command(section, re.sub(r"\s+# .*$", "", text.strip())))
+                text = ""
     return found
 
 
-def bare(text: str) -> str:
-    """A command without the remark behind it."""
-    return re.sub(r"\s+# .*$", "", text)
-
-
 def script(listed: List[Command]) -> str:
-    """What bash runs: each command between two marks, the second with its exit code. Nothing stops at a failure."""
-    lines = []
-    for number, command in enumerate(listed):
-        _, instead = EXCEPTIONS.get(bare(command.text), ("", command.text))
-        lines.append(
-            "printf '%sbegin %d\\n'\n%s\nprintf '%send %%d\\n' $?"
-            % (MARK, number, instead or ":", MARK)
-        )
-    return "\n".join(lines) + "\n"
+    """A bash script that prints a mark before each command, and one with the exit code after it."""
+    line = "printf '%sbegin %d\\n'\n%s\nprintf '%send %%d\\n' $?\n"
+    return "".join(
+        line % (MARK, number, command.typed or ":", MARK) for number, command in enumerate(listed)
+    )
 
 
 class Session:
-    """Reads what a terminal shows, answers the scripts' question, and keeps a record a command."""
+    """Reads the terminal's output, answers questions and writes the record of each command."""
 
     def __init__(self, listed: List[Command], results: Path):
         self.listed, self.results = listed, results
-        self.number, self.began, self.text = -1, 0.0, ""
+        self.number, self.began, self.output = -1, 0.0, ""
 
     def run(self, checkout: Path, file: Path) -> None:
+        """Runs the bash script `file` in `checkout`, for at most TIMEOUT seconds."""
         ours, theirs = os.openpty()
         process = subprocess.Popen(
             ["bash", str(file)],
@@ -95,21 +93,19 @@ class Session:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            close_fds=True,
             start_new_session=True,
         )
         os.close(theirs)
-        waiting, deadline = b"", time.monotonic() + PATIENCE
+        waiting, deadline = b"", time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
             ready, _, _ = select.select([ours], [], [], 1.0)
             try:
-                block = os.read(ours, 65536) if ready else b""
-            except OSError:  # the last one closed the terminal
+                waiting += os.read(ours, 65536) if ready else b""
+            except OSError:  # no process has the terminal open
                 break
-            waiting += block
-            *whole, waiting = waiting.split(b"\n")
-            for line in whole:
-                self.take(line.decode("utf-8", "replace").replace("\r", "") + "\n")
+            *lines, waiting = waiting.split(b"\n")
+            for line in lines:
+                self.read_line(line.decode("utf-8", "replace").replace("\r", "") + "\n")
             if waiting.endswith(b"Model (number): "):
                 os.write(ours, self.answer().encode())
                 waiting += b"\n"
@@ -118,28 +114,27 @@ class Session:
         process.kill()
         process.wait()
 
-    def take(self, line: str) -> None:
-        before, mark, told = line.partition(MARK)
-        self.text += before
-        if mark and told.startswith("begin"):
-            self.number, self.began, self.text = int(told.split()[1]), time.monotonic(), ""
+    def read_line(self, line: str) -> None:
+        before, _, mark = line.partition(MARK)
+        self.output += before
+        if mark.startswith("begin"):
+            self.number, self.began, self.output = int(mark.split()[1]), time.monotonic(), ""
         elif mark:
-            self.keep(int(told.split()[1]))
+            self.write_record(int(mark.split()[1]))
 
     def answer(self) -> str:
-        numbers = re.findall(r"(\d+)\) %s\b" % CHOSEN, self.text)
+        """The number of CHOSEN in the list on the terminal."""
+        numbers = re.findall(r"(\d+)\) %s\b" % CHOSEN, self.output)
         return "%s\n" % (numbers[-1] if numbers else "none of these")
 
-    def keep(self, status: int) -> None:
+    def write_record(self, status: int) -> None:
         command = self.listed[self.number]
-        reason, instead = EXCEPTIONS.get(bare(command.text), ("", command.text))
         record = {
             "section": command.section,
-            "command": bare(command.text),
-            "excepted": reason,
-            "run": instead,
+            "command": command.text,
+            "run": command.typed,
             "status": status,
-            "said": self.text,
+            "output": self.output,
             "seconds": round(time.monotonic() - self.began, 1),
         }
         (self.results / ("%02d.json" % self.number)).write_text(json.dumps(record, indent=1))

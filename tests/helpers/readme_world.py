@@ -1,16 +1,16 @@
-"""The world of tests/readme.bats: a small COCO and the README's zoo models, drawn, and commands read out of Markdown.
+"""The inputs of tests/readme.bats: a small COCO, the README's zoo models, and a .venv.
 
-    python tests/helpers/readme_world.py draw FOLDER          FOLDER/annotations, train2017 ..., and models/object_detection/NAME.tar.gz
-    python tests/helpers/readme_world.py environment FOLDER   FOLDER becomes a .venv that runs this Python's packages
+    python tests/helpers/readme_world.py draw FOLDER          COCO and the zoo, for demo.server
+    python tests/helpers/readme_world.py environment FOLDER   a .venv with this Python's packages
 
-The classes are eighteen of COCO's under COCO's ids, each drawn as one of the shapes, and the archives are the miniature of demo/zoo under
-other names, with a label map that says so. So the zoo's models detect a "giraffe" as well as they detect that shape.
+The classes are eighteen of COCO's with COCO's ids, each drawn as one of the shapes. The archives
+are copies of the miniature of demo/zoo under other names, with these class names in their label
+map. So a zoo model detects a "giraffe" as well as it detects that shape.
 """
 
 import io
 import json
 import os
-import stat
 import subprocess
 import sys
 import tarfile
@@ -30,19 +30,8 @@ MODELS = (
     "ssd_mobilenet_v2_coco_2018_03_29",
     "ssd_inception_v2_coco_2018_01_28",
 )
-NAMES = (
-    "person",
-    "bicycle",
-    "car",
-    "motorcycle",
-    "airplane",
-    "bus",
-    "train",
-    "truck",
-    "boat",
-    "traffic light",
-)
-NAMES += ("bird", "cat", "dog", "horse", "sheep", "cow", "bear", "giraffe")
+NAMES = ("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat")
+NAMES += ("traffic light", "bird", "cat", "dog", "horse", "sheep", "cow", "bear", "giraffe")
 TRAIN, VAL = 48, 32
 
 
@@ -53,15 +42,15 @@ def draw(folder: Path) -> None:
         documents = {name: json.loads(file.read(name).decode()) for name in file.namelist()}
     with zipfile.ZipFile(str(archive), "w") as file:
         for name, document in documents.items():
-            file.writestr(name, json.dumps(in_coco_words(document)))
+            file.writestr(name, json.dumps(with_coco_classes(document)))
     zoo = folder / "models" / "object_detection"
     zoo.mkdir(parents=True)
     for name in MODELS:
-        relabelled(REPO / "demo" / "zoo" / (MINIATURE + ".tar.gz"), zoo, name)
+        pack_as(REPO / "demo" / "zoo" / (MINIATURE + ".tar.gz"), zoo, name)
 
 
-def in_coco_words(document: dict) -> dict:
-    """COCO's document of the shapes with each shape's class and id replaced by one of COCO's."""
+def with_coco_classes(document: dict) -> dict:
+    """The COCO document of the shapes, with each shape's class and id replaced by one of COCO's."""
     ids = {name: identity for identity, name in categories.bundled("coco").items()}
     new = {shape.id: ids[name] for shape, name in zip(shapes.SHAPES, NAMES)}
     for annotation in document["annotations"]:
@@ -72,15 +61,12 @@ def in_coco_words(document: dict) -> dict:
     return document
 
 
-def relabelled(source: Path, folder: Path, name: str) -> None:
-    """Packs a miniature archive as the zoo packs its own, NAME/..., with a label map in COCO's words."""
-    text = "".join(
-        'item {\n  name: "%s"\n  id: %d\n}\n' % (word, shape.id)
-        for shape, word in zip(shapes.SHAPES, NAMES)
-    )
-    with tarfile.open(str(source)) as old, tarfile.open(
-        str(folder / (name + ".tar.gz")), "w:gz", compresslevel=1
-    ) as new:
+def pack_as(source: Path, folder: Path, name: str) -> None:
+    """Copies a miniature archive as the zoo's archive NAME, with COCO's names in its label map."""
+    item = 'item {\n  name: "%s"\n  id: %d\n}\n'
+    text = "".join(item % (word, shape.id) for shape, word in zip(shapes.SHAPES, NAMES))
+    target = str(folder / (name + ".tar.gz"))
+    with tarfile.open(str(source)) as old, tarfile.open(target, "w:gz", compresslevel=1) as new:
         for member in old.getmembers():
             content = old.extractfile(member).read() if member.isfile() else b""
             if os.path.basename(member.name) == "label_map.pbtxt":
@@ -90,24 +76,18 @@ def relabelled(source: Path, folder: Path, name: str) -> None:
 
 
 def environment(folder: Path) -> None:
-    """A .venv whose python is this one, as `make install` leaves it: marked as installed, with an activate to source."""
+    """Makes a .venv that runs this Python, with an `activate` and the mark of `make install`."""
     (folder / "bin").mkdir(parents=True)
     python = folder / "bin" / "python"
     python.write_text('#!/usr/bin/env bash\nexec "%s" "$@"\n' % sys.executable)
-    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    python.chmod(0o755)
     here = '$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)'
     (folder / "bin" / "activate").write_text(
         'VIRTUAL_ENV="%s"\nPATH="$VIRTUAL_ENV/bin:$PATH"\nexport VIRTUAL_ENV PATH\n' % here
     )
-    files = ["requirements.txt", "requirements-nodeps.txt", "lib/install.sh"]
-    digest = subprocess.run(
-        "cat %s | cksum | tr -d ' '" % " ".join(files),
-        shell=True,
-        check=True,
-        cwd=str(folder.parent),
-        stdout=subprocess.PIPE,
-    )
-    (folder / ".installed-runtime").write_bytes(digest.stdout)
+    command = "cat requirements.txt requirements-nodeps.txt lib/install.sh | cksum | tr -d ' '"
+    digest = subprocess.check_output(command, shell=True, cwd=str(folder.parent))
+    (folder / ".installed-runtime").write_bytes(digest)
 
 
 def main(arguments: List[str]) -> None:

@@ -1,4 +1,4 @@
-"""A UFF file against its frozen graph."""
+"""Compares a UFF file with its frozen graph."""
 
 from todus.tf import tf
 
@@ -12,14 +12,10 @@ TOLERANCE = 1e-4
 class Frozen:
     """A frozen graph to run."""
 
-    FETCHES = [
-        "concat",
-        "concat_1",
-        "detection_boxes",
-        "detection_classes",
-        "detection_scores",
-        "num_detections",
-    ]
+    FETCHES = (
+        "concat:0 concat_1:0 detection_boxes:0 detection_classes:0 detection_scores:0 "
+        "num_detections:0"
+    )
 
     def __init__(self, graph_def):
         graph = tf.Graph()
@@ -28,17 +24,17 @@ class Frozen:
         self._session = tf.Session(graph=graph)
 
     def run(self, image):
-        """(raw boxes, raw classes, detections [n, 6]: label, score, ymin, xmin, ymax, xmax) of one uint8 image."""
-        values = self._session.run(
-            [name + ":0" for name in self.FETCHES], {"image_tensor:0": image[None]}
-        )
-        boxes, scores, *detections = (value[0] for value in values)
-        box, label, score, count = detections
+        """(raw boxes, raw classes, detections) of one uint8 image.
+
+        The detections are [n, 6]: label, score, ymin, xmin, ymax, xmax.
+        """
+        values = self._session.run(self.FETCHES.split(), {"image_tensor:0": image[None]})
+        boxes, scores, box, label, score, count = (value[0] for value in values)
         return boxes, scores, np.column_stack([label, score, box])[: int(count)]
 
 
 def assert_equal(uff_path, graph_def, images):
-    """Compares a UFF file with a frozen graph on uint8 images of the network's size; returns the number of detections."""
+    """Compares both on uint8 images of the network's size; returns the number of detections."""
     frozen, interpreter, found = Frozen(graph_def), Interpreter(uff_path), 0
     for image in images:
         boxes, scores, detections = frozen.run(image)
@@ -50,26 +46,22 @@ def assert_equal(uff_path, graph_def, images):
         rows = interpreter.detections(normalised)
         assert_same_detections(rows[:, [1, 2, 4, 3, 6, 5]], detections)
         found += len(rows)
-    unread = {
-        (node.operation, field)
-        for node in interpreter.nodes.values()
-        for field in node.fields
-        if (node.operation, field) not in interpreter.used
-    }
-    assert unread == {("_FlattenConcat_TRT", "dtype")}
+    nodes = interpreter.nodes.values()
+    written = {(node.operation, field) for node in nodes for field in node.fields}
+    assert written - interpreter.used == {("_FlattenConcat_TRT", "dtype")}
     return found
 
 
 def assert_same_detections(ours, theirs):
-    """Both [n, 6]: label, score, ymin, xmin, ymax, xmax, best first; two that score alike to 1e-5 may change places."""
+    """Compares two lists of detections, best first; those of equal scores in any order.
+
+    Both are [n, 6]: label, score, ymin, xmin, ymax, xmax.
+    """
     assert len(ours) == len(theirs)
     np.testing.assert_allclose(ours[:, 1], theirs[:, 1], atol=1e-5)
     left = list(range(len(theirs)))
     for row in ours:
-        near = [
-            at
-            for at in left
-            if np.abs(theirs[at] - row).max() < 1e-4 and abs(theirs[at, 1] - row[1]) < 1e-5
-        ]
+        tolerances = [1e-4, 1e-5, 1e-4, 1e-4, 1e-4, 1e-4]
+        near = [at for at in left if (np.abs(theirs[at] - row) < tolerances).all()]
         assert near, "no such detection in the frozen graph: %s" % row
         left.remove(near[0])

@@ -1,4 +1,6 @@
-"""Ways to damage a frozen SSD: each takes a GraphDef and changes it, or makes a function that does."""
+"""Ways to damage a frozen SSD: functions that change a GraphDef, or return one that does."""
+
+import re
 
 from todus.tf import tf
 
@@ -15,8 +17,18 @@ def node_of(graph, name):
     return next(node for node in graph.node if node.name == name)
 
 
-def without(graph, name):
-    graph.node.remove(node_of(graph, name))
+def without(name):
+    def change(graph):
+        graph.node.remove(node_of(graph, name))
+
+    return change
+
+
+def drop_input(name):
+    def change(graph):
+        node_of(graph, name).input.pop()
+
+    return change
 
 
 def set_op(name, op):
@@ -68,13 +80,7 @@ def rename(old, new):
     """Renames a scope and every edge to it."""
 
     def renamed(edge):
-        control = "^" if edge.startswith("^") else ""
-        edge = edge[len(control) :]
-        return control + (
-            new + edge[len(old) :]
-            if edge == old or edge.startswith((old + "/", old + ":"))
-            else edge
-        )
+        return re.sub(r"^(\^?)%s(?=[/:]|$)" % re.escape(old), r"\1" + new, edge)
 
     def change(graph):
         for node in graph.node:
@@ -88,10 +94,8 @@ def rename(old, new):
 
 def swap(first, second):
     def change(graph):
-        for one, other in zip(node_of(graph, first).input, node_of(graph, second).input):
-            assert one != other or "axis" in one
         edges = list(node_of(graph, first).input), list(node_of(graph, second).input)
-        for name, new in ((first, edges[1]), (second, edges[0])):
+        for name, new in zip((second, first), edges):
             del node_of(graph, name).input[:]
             node_of(graph, name).input.extend(new)
 
@@ -112,7 +116,7 @@ def after_first_relu(op):
     return change
 
 
-def cut_tensor(name):
+def truncate_tensor(name):
     def change(graph):
         tensor = node_of(graph, name).attr["value"].tensor
         tensor.tensor_content = tensor.tensor_content[: len(tensor.tensor_content) // 2 - 1]
@@ -120,7 +124,7 @@ def cut_tensor(name):
     return change
 
 
-def poison(name, value):
+def set_first_value(name, value):
     def change(graph):
         array = tf.make_ndarray(node_of(graph, name).attr["value"].tensor).copy()
         array.flat[0] = value
@@ -132,8 +136,7 @@ def poison(name, value):
 def fewer_layers(graph):
     for name in ("concat", "concat_1"):
         del node_of(graph, name).input[5]
-        count = len(node_of(graph, name).input) - 1
-        node_of(graph, name).attr["N"].i = count
+        node_of(graph, name).attr["N"].i = len(node_of(graph, name).input) - 1
 
 
 def reorder_predictors(graph):
@@ -146,19 +149,6 @@ def duplicate(graph):
     graph.node.add().CopyFrom(graph.node[3])
 
 
-def second_input(graph):
-    node_of(graph, "BoxPredictor_0/Shape").input[0] = "Cast"
-
-
-def cycle(graph):
-    node_of(graph, FIRST_CONV).input[0] = FIRST_RELU
-
-
-def self_identity(graph):
-    name = FIRST_WEIGHTS + "/read"
-    node_of(graph, name).input[0] = name
-
-
 def fake_quant(graph):
     for edge in ("low", "high"):
         graph.node.add(name=edge, op="Const")
@@ -168,11 +158,3 @@ def fake_quant(graph):
 
 def in_training(graph):
     node_of(graph, FIRST_NORM).attr["is_training"].b = True
-
-
-def other_normalisation(graph):
-    set_value("Preprocessor/sub/y", np.float32([0.9, 1.0, 1.1]))(graph)
-
-
-def encoded_input(graph):
-    node_of(graph, "image_tensor").op = "Const"

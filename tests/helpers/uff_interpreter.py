@@ -1,8 +1,9 @@
-"""Runs a UFF file: core nodes with TensorFlow, NVIDIA's plugins with NumPy after their public descriptions.
+"""Runs a UFF file: core nodes with TensorFlow, plugins with NumPy as NVIDIA describes them.
 
-It takes everything from the file and shares only the schema with the code that writes it.
+Everything comes from the file; only the schema is shared with the code that writes it.
 """
 
+import itertools
 import math
 from pathlib import Path
 from typing import Dict, List
@@ -55,13 +56,10 @@ class Interpreter:
         (given,) = [node for node in self.nodes.values() if node.operation == "Input"]
         batch = image.transpose(2, 0, 1)[None]
         assert list(batch.shape) == list(given.fields["shape"].i_list.val)
-        wanted = [
-            name
-            for name in self.nodes
-            if self._is_core(name) and (name in names or self._feeds_a_plugin(name))
-        ]
-        values = self._session.run([self._tensors[name] for name in wanted], {self._feed: batch})
-        known = dict(zip(wanted, values))
+        plugins = [node for node in self.nodes.values() if not self._is_core(node.id)]
+        wanted = {edge for node in plugins for edge in node.inputs}.union(names)
+        tensors = {name: self._tensors[name] for name in wanted if self._is_core(name)}
+        known = self._session.run(tensors, {self._feed: batch})
         return [self._value(name, known) for name in names]
 
     def detections(self, image: np.ndarray) -> np.ndarray:
@@ -85,7 +83,7 @@ class Interpreter:
         return list(value.val) if kind.endswith("_list") else value
 
     def _layout(self, node: uff.Node) -> List[str]:
-        """The letters of each input's layout, from the places that inputs_orders gives in NC+ (the first) and KC+."""
+        """The layout of each input, from the places in NC+ (the first) or KC+ in inputs_orders."""
         result = []
         for orders, letters in zip(self.field(node, "inputs_orders"), ("NC", "KC")):
             places, text, at = list(orders.orders[uff.OE_SPECIAL].val), "", 0
@@ -106,11 +104,6 @@ class Interpreter:
             return False
         return node.operation != "Concat" or not all(
             self.nodes[each].operation.startswith("_") for each in node.inputs
-        )
-
-    def _feeds_a_plugin(self, name: str) -> bool:
-        return any(
-            name in node.inputs for node in self.nodes.values() if not self._is_core(node.id)
         )
 
     def _tensor(self, name: str) -> "tf.Tensor":
@@ -135,10 +128,8 @@ class Interpreter:
         return tf.transpose(self._feed, [0, 2, 3, 1])
 
     def _core_const(self, node, inputs):
-        value = np.frombuffer(
-            self.field(node, "values"),
-            np.dtype(DTYPES[self.field(node, "dtype")]).newbyteorder("<"),
-        )
+        dtype = np.dtype(DTYPES[self.field(node, "dtype")]).newbyteorder("<")
+        value = np.frombuffer(self.field(node, "values"), dtype)
         return tf.constant(value.reshape(self.field(node, "shape")))
 
     def _padding(self, node):
@@ -151,32 +142,22 @@ class Interpreter:
         assert self._layout(node) == ["N+C", "+CK"]
         x, weights = inputs
         groups = self.field(node, "number_groups", 1)
-        strides, dilation = self.field(node, "strides"), self.field(node, "dilation")
+        strides, dilation = [1, *self.field(node, "strides"), 1], self.field(node, "dilation")
         padding = self._padding(node)
         if groups == 1:
             assert weights.shape[2] == x.shape[3]
-            return tf.nn.conv2d(
-                x, weights, [1] + strides + [1], padding, dilations=[1] + dilation + [1]
-            )
+            return tf.nn.conv2d(x, weights, strides, padding, dilations=[1, *dilation, 1])
         assert groups == x.shape[3] == weights.shape[2] and dilation == [1, 1]
         if padding != "SAME":
             x, padding = tf.pad(x, padding), "VALID"
-        return tf.nn.depthwise_conv2d(x, weights, [1] + strides + [1], padding)
+        return tf.nn.depthwise_conv2d(x, weights, strides, padding)
 
     def _core_pool(self, node, inputs):
         assert self._layout(node) == ["N+C"]
-        kernel, strides, padding = (
-            self.field(node, "kernel"),
-            self.field(node, "strides"),
-            self._padding(node),
-        )
+        kernel, strides = ([1, *self.field(node, each), 1] for each in ("kernel", "strides"))
+        padding = "SAME" if self._padding(node) == "SAME" else "VALID"
         pool = {"max": tf.nn.max_pool, "avg": tf.nn.avg_pool}[self.field(node, "func")]
-        return pool(
-            inputs[0],
-            [1] + kernel + [1],
-            [1] + strides + [1],
-            padding if padding == "SAME" else "VALID",
-        )
+        return pool(inputs[0], kernel, strides, padding)
 
     def _core_batchnorm(self, node, inputs):
         assert self._layout(node) == ["N+C"]
@@ -220,15 +201,13 @@ class Interpreter:
         return tf.shape(inputs[0])
 
     def _core_stridedslice(self, node, inputs):
-        masks = {
-            name: self.field(node, name) for name in ("begin_mask", "end_mask", "shrink_axis_mask")
-        }
-        return tf.strided_slice(*inputs, **masks)
+        names = ("begin_mask", "end_mask", "shrink_axis_mask")
+        return tf.strided_slice(*inputs, **{name: self.field(node, name) for name in names})
 
     def _core_squeeze(self, node, inputs):
         return tf.squeeze(inputs[0], self.field(node, "axes"))
 
-    # Plugins, and what joins their outputs.
+    # Plugins, and the concat of their outputs.
 
     def _value(self, name: str, known: Dict[str, np.ndarray]):
         if name not in known:
@@ -243,45 +222,35 @@ class Interpreter:
         return known[name]
 
     def _grid_anchor(self, node, inputs):
-        """One [2, H * W * boxes * 4, 1] for each feature map: boxes (xmin, ymin, xmax, ymax), then variances."""
-        assert inputs, "later TensorRT wants an input"
+        """One [2, H * W * boxes * 4, 1] for each feature map.
+
+        The boxes (xmin, ymin, xmax, ymax), then the variances.
+        """
+        assert inputs, "later TensorRT refuses a plugin without inputs"
         layers = self.field(node, "numLayers_u_int")
-        smallest, largest = (
-            np.float32(self.field(node, "minSize_u_float")),
-            np.float32(self.field(node, "maxSize_u_float")),
-        )
+        smallest = np.float32(self.field(node, "minSize_u_float"))
+        largest = np.float32(self.field(node, "maxSize_u_float"))
         ratios = self.field(node, "aspectRatios_u_flist")
         sides = self.field(node, "featureMapShapes_u_ilist")
         assert len(sides) == layers
+        steps = [smallest + (largest - smallest) * layer / (layers - 1) for layer in range(layers)]
+        steps.append(1.0)
         outputs = []
         for layer, side in enumerate(sides):
-            scale = smallest + (largest - smallest) * layer / (layers - 1)
-            following = (
-                1.0
-                if layer == layers - 1
-                else smallest + (largest - smallest) * (layer + 1) / (layers - 1)
-            )
+            scale = steps[layer]
             if layer == 0:
                 shapes = [(0.1, ratios[0]), (scale, ratios[1]), (scale, ratios[2])]
             else:
-                shapes = [(scale, ratio) for ratio in ratios] + [
-                    (math.sqrt(scale * following), 1.0)
-                ]
+                shapes = [(scale, ratio) for ratio in ratios]
+                shapes.append((math.sqrt(scale * steps[layer + 1]), 1.0))
             boxes = []
-            for row in range(side):
-                for column in range(side):
-                    for size, ratio in shapes:
-                        half_width, half_height = (
-                            size * math.sqrt(ratio) / 2,
-                            size / math.sqrt(ratio) / 2,
-                        )
-                        x, y = (column + 0.5) / side, (row + 0.5) / side
-                        boxes.append(
-                            [x - half_width, y - half_height, x + half_width, y + half_height]
-                        )
-            variances = np.tile(
-                np.array(self.field(node, "variance_u_flist"), np.float32), len(boxes)
-            )
+            for row, column in itertools.product(range(side), range(side)):
+                x, y = (column + 0.5) / side, (row + 0.5) / side
+                for size, ratio in shapes:
+                    width, height = size * math.sqrt(ratio), size / math.sqrt(ratio)
+                    boxes.append([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
+            variance = np.array(self.field(node, "variance_u_flist"), np.float32)
+            variances = np.tile(variance, len(boxes))
             outputs.append(np.stack([np.array(boxes, np.float32).ravel(), variances])[:, :, None])
         return outputs
 
@@ -291,9 +260,8 @@ class Interpreter:
 
     def _flatten_concat(self, node, inputs):
         assert self.field(node, "axis_u_int") == 1 and self.field(node, "ignoreBatch_u_int") == 0
-        return np.concatenate([each.reshape(each.shape[0], -1) for each in inputs], axis=1)[
-            :, :, None, None
-        ]
+        rows = [each.reshape(each.shape[0], -1) for each in inputs]
+        return np.concatenate(rows, axis=1)[:, :, None, None]
 
     def _nms(self, node, inputs):
         """([1, 1, keepTopK, 7], number of detections)."""
@@ -307,24 +275,18 @@ class Interpreter:
         priors = prior.shape[2] // 4
         assert prior.shape == (1, 2, priors * 4, 1)
         assert loc.shape == (1, priors * 4, 1, 1) and conf.shape == (1, priors * classes, 1, 1)
-        assert (
-            number("shareLocation") == 1
-            and number("varianceEncodedInTarget") == 0
-            and number("isNormalized") == 1
-        )
+        assert number("shareLocation") == number("isNormalized") == 1
+        assert number("varianceEncodedInTarget") == 0
         assert keep <= top_k <= 4096
         boxes = decoded(loc.reshape(-1, 4), prior[0, 0].reshape(-1, 4), prior[0, 1].reshape(-1, 4))
         scores = conf.reshape(priors, classes).astype(np.float32)
         if number("confSigmoid"):
             scores = (1 / (1 + np.exp(-scores.astype(np.float64)))).astype(np.float32)
-        threshold, overlap = (
-            np.float32(self.field(node, "confidenceThreshold_u_float")),
-            self.field(node, "nmsThreshold_u_float"),
-        )
+        threshold = np.float32(self.field(node, "confidenceThreshold_u_float"))
+        overlap = self.field(node, "nmsThreshold_u_float")
         rows = []
-        for label in range(classes):
-            if label == number("backgroundLabelId"):
-                continue
+        background = number("backgroundLabelId")
+        for label in [label for label in range(classes) if label != background]:
             (above,) = np.nonzero(scores[:, label] > threshold)
             best = above[np.argsort(-scores[above, label], kind="stable")][:top_k]
             rows += [
@@ -339,7 +301,7 @@ class Interpreter:
 
 
 def decoded(loc: np.ndarray, priors: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """Boxes (xmin, ymin, xmax, ymax) from TF_CENTER encodings (y, x, height, width); all [anchors, 4]."""
+    """Boxes (xmin, ymin, xmax, ymax) of encodings (y, x, height, width); all [anchors, 4]."""
     loc = loc * variances
     width, height = priors[:, 2] - priors[:, 0], priors[:, 3] - priors[:, 1]
     x = (priors[:, 0] + priors[:, 2]) / 2 + loc[:, 1] * width
@@ -349,7 +311,7 @@ def decoded(loc: np.ndarray, priors: np.ndarray, variances: np.ndarray) -> np.nd
 
 
 def suppressed(boxes: np.ndarray, order: np.ndarray, overlap: float) -> List[int]:
-    """The boxes of `order`, best first, that do not overlap a better kept one by more than `overlap`."""
+    """The boxes of `order`, best first, without those that overlap a better one more than that."""
     kept = []
     areas = np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
     while len(order):

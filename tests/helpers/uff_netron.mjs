@@ -1,4 +1,5 @@
-// node uff_netron.mjs FOLDER FILE: opens FILE with the UFF reader of netron, whose modules are in FOLDER, and prints what it saw as JSON.
+// node uff_netron.mjs FOLDER FILE: opens FILE with the UFF reader of netron, whose modules are in
+// FOLDER, and prints the graph as JSON.
 import fs from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -9,28 +10,30 @@ await load('base.js'); // adds methods to numbers that the readers call
 const uff = await load('uff.js');
 const protobuf = await load('protobuf.js');
 const bytes = new Uint8Array(fs.readFileSync(file));
-const stream = { length: bytes.length, position: 0, peek: () => bytes, read: () => bytes, seek() {}, skip() {} };
+const open = (binary) => (binary ? protobuf.BinaryReader : protobuf.TextReader).open(bytes);
 
 const context = {
     identifier: path.basename(file),
-    tags: (kind) => (kind === 'pb' ? protobuf.BinaryReader.open(bytes) : protobuf.TextReader.open(bytes)).signature(),
+    tags: (kind) => open(kind === 'pb').signature(),
     set(type) {
         this.type = type;
         return type;
     },
     require: (name) => load(`${name}.js`),
-    read: (kind) => (kind === 'protobuf.binary' ? protobuf.BinaryReader.open(bytes) : protobuf.TextReader.open(bytes)),
+    read: (kind) => open(kind === 'protobuf.binary'),
     metadata: (name) => {
-        const types = new Map(JSON.parse(fs.readFileSync(path.join(folder, name))).map((each) => [each.name, each]));
-        return { type: (name) => types.get(name) };
+        const types = JSON.parse(fs.readFileSync(path.join(folder, name)));
+        return { type: (name) => types.find((each) => each.name === name) };
     },
-    stream
+    stream: {
+        length: bytes.length, position: 0, peek: () => bytes, read: () => bytes, seek() {}, skip() {}
+    }
 };
 
 const factory = new uff.ModelFactory();
 const type = await factory.match(context);
 if (!type) {
-    throw new Error(`netron does not take ${file} for UFF`);
+    throw new Error(`netron does not recognise ${file} as UFF`);
 }
 const model = await factory.open(context);
 const [graph] = model.modules;

@@ -34,59 +34,42 @@ def ckpt(prefix):
     return [prefix + ending for ending in (".index", ".data-00000-of-00001", ".meta")]
 
 
-def test_the_zoo_s_usual_layout(tmp_path):
-    found = unpacked(
-        tmp_path,
-        "m/pipeline.config",
-        "m/frozen_inference_graph.pb",
-        "m/saved_model/saved_model.pb",
-        *ckpt("m/model.ckpt"),
+def test_the_usual_layout_of_the_zoo_is_unpacked(tmp_path):
+    names = ["frozen_inference_graph.pb", "saved_model/saved_model.pb", *ckpt("model.ckpt")]
+    found = unpacked(tmp_path, "m/pipeline.config", *("m/" + name for name in names))
+    assert found == dict(
+        {name: "m/" + name for name in names}, **{"zoo-pipeline.config": "m/pipeline.config"}
     )
-    assert (
-        found["zoo-pipeline.config"] == "m/pipeline.config"
-        and found["model.ckpt.index"] == "m/model.ckpt.index"
-    )
-    assert "frozen_inference_graph.pb" in found and "saved_model/saved_model.pb" in found
 
 
-def test_a_step_in_the_checkpoint_s_name_and_another_name_of_the_graph(tmp_path):
+def test_the_highest_step_is_taken_and_frozen_graph_pb_is_renamed(tmp_path):
     found = unpacked(
         tmp_path,
         "m/pipeline.config",
         "m/frozen_graph.pb",
         *(ckpt("m/model.ckpt-400000") + ckpt("m/model.ckpt-1000")),
     )
-    assert (
-        found["model.ckpt.index"] == "m/model.ckpt-400000.index"
-        and found["frozen_inference_graph.pb"] == "m/frozen_graph.pb"
-    )
+    assert found["model.ckpt.index"] == "m/model.ckpt-400000.index"
+    assert found["frozen_inference_graph.pb"] == "m/frozen_graph.pb"
 
 
 @pytest.mark.parametrize("quantized, half", [(False, "fp32"), (True, "uint8")])
-def test_the_half_that_was_asked_for(tmp_path, quantized, half):
+def test_the_requested_half_of_an_archive_with_fp32_and_uint8_is_taken(tmp_path, quantized, half):
     names = [
         "m/%s/%s" % (each, name)
         for each in ("fp32", "uint8")
         for name in ["pipeline.config"] + ckpt("model.ckpt-400000")
     ]
     found = unpacked(tmp_path, *names, quantized=quantized)
-    assert (
-        found["model.ckpt.meta"] == "m/%s/model.ckpt-400000.meta" % half
-        and found["zoo-pipeline.config"] == "m/%s/pipeline.config" % half
-    )
+    assert found["model.ckpt.meta"] == "m/%s/model.ckpt-400000.meta" % half
+    assert found["zoo-pipeline.config"] == "m/%s/pipeline.config" % half
 
 
-def test_a_folder_deeper_and_a_config_above_the_checkpoint(tmp_path):
-    found = unpacked(
-        tmp_path,
-        "a/tf1/m/pipeline.config",
-        "a/tf1/m/label_map.pbtxt",
-        *ckpt("a/tf1/m/ckpt/model.ckpt-7"),
-    )
-    assert (
-        found["zoo-pipeline.config"] == "a/tf1/m/pipeline.config"
-        and found["label_map.pbtxt"] == "a/tf1/m/label_map.pbtxt"
-    )
+def test_the_config_and_label_map_of_a_folder_above_the_checkpoint_are_taken(tmp_path):
+    names = ["pipeline.config", "label_map.pbtxt", *ckpt("ckpt/model.ckpt-7")]
+    found = unpacked(tmp_path, *("a/tf1/m/" + name for name in names))
+    assert found["zoo-pipeline.config"] == "a/tf1/m/pipeline.config"
+    assert found["label_map.pbtxt"] == "a/tf1/m/label_map.pbtxt"
 
 
 def test_an_archive_without_a_checkpoint_is_refused(tmp_path):
@@ -100,31 +83,31 @@ def test_the_table_has_every_model_once_with_a_known_kind():
     assert all(entry.labels in ("coco", "openimages") for entry in zoo.table())
 
 
-def test_archives_lie_under_zoo_url_unless_the_table_says_otherwise(monkeypatch):
+@pytest.mark.parametrize(
+    "name, archive",
+    [
+        ("ssd_mobilenet_v1_coco_2018_01_28", "ssd_mobilenet_v1_coco_2018_01_28.tar.gz"),
+        ("spaghettinet_edgetpu_s_2021_10_13", "tf1/spaghettinet_edgetpu_s_2021_10_13.tar.gz"),
+        ("my_model", "my_model.tar.gz"),
+    ],
+)
+def test_an_archive_is_below_zoo_url_at_the_path_in_the_table(monkeypatch, name, archive):
     monkeypatch.setenv("ZOO_URL", "http://mirror/zoo/")
-    assert (
-        zoo.archive_url("ssd_mobilenet_v1_coco_2018_01_28")
-        == "http://mirror/zoo/ssd_mobilenet_v1_coco_2018_01_28.tar.gz"
-    )
-    assert (
-        zoo.archive_url("spaghettinet_edgetpu_s_2021_10_13")
-        == "http://mirror/zoo/tf1/spaghettinet_edgetpu_s_2021_10_13.tar.gz"
-    )
-    assert zoo.archive_url("my_model") == "http://mirror/zoo/my_model.tar.gz"
+    assert zoo.archive_url(name) == "http://mirror/zoo/" + archive
 
 
-def test_a_wrong_name_gets_the_nearest_ones():
+def test_the_nearest_names_are_found_for_an_unknown_one():
     assert zoo.nearest("ssd_mobilenet_v1_coco") == ["ssd_mobilenet_v1_coco_2018_01_28"]
     assert "ssdlite_mobilenet_v2_coco_2018_05_09" in zoo.nearest("ssd_lite_mobilenet_v2_coco_2018")
     assert zoo.nearest("yolo") == []
 
 
-def test_a_local_archive_that_is_not_there_is_a_usage_error(tmp_path):
+def test_a_local_archive_that_does_not_exist_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="is not a file"):
         zoo.fetch_archive("m", str(tmp_path / "none.tar.gz"), tmp_path)
 
 
-def test_label_maps_come_from_the_archive_then_the_table(tmp_path):
+def test_the_archive_s_label_map_is_used_before_the_table_s(tmp_path):
     model = Model(tmp_path)
     model.pretrained.mkdir()
     assert zoo.label_map_of("ssd_mobilenet_v2_oid_v4_2018_12_12", model.pretrained)[1] == "Tortoise"

@@ -12,18 +12,16 @@ from todus.dataset.annotations import Box
 from todus.dataset.annotations import Image as Annotated
 from todus.dataset.box_sizes import measure
 from todus.dataset.sources import voc
-from todus.preview import sheet
+from todus.preview.sheet import draw
 
 
 @pytest.fixture
 def dataset(tmp_path, monkeypatch, capsys):
-    """voc/p: 10 images of 40x30, one with a box of half a pixel at 30x30 and a hostile class name."""
+    """voc/p: 10 images of 40x30, one with a box of half a pixel at 30x30 and a class <script>."""
     own.clean_environment(monkeypatch, tmp_path / "home", NAME="p")
     own.voc_folder(tmp_path / "in", 10)
-    own.write(
-        tmp_path / "in" / "i00.xml",
-        own.xml("", (40, 30), [("cat", 5, 6, 25, 26), ("&lt;script&gt;", 1, 1, 1.6, 20)]),
-    )
+    boxes = [("cat", 5, 6, 25, 26), ("&lt;script&gt;", 1, 1, 1.6, 20)]
+    own.write(tmp_path / "in" / "i00.xml", own.xml("", (40, 30), boxes))
     assert voc.main([str(tmp_path / "in")]) == 0
     capsys.readouterr()
     return paths.dataset("voc/p")
@@ -41,37 +39,33 @@ def test_the_sheet_shows_every_image_and_the_page_every_class(dataset, capsys):
     assert tiny.split()[-1] == "1"
 
 
-def test_boxes_are_drawn_where_they_are(dataset):
-    preview.main(["voc/p"])
-    picture = Image.new("RGB", (320, 240), "white")
-    folder = dataset.folder
-    picture.save(str(folder / "white.png"))
-    image = Annotated("w", "w", 320, 240, [Box(1, 60, 100, 180, 200, 12000)], folder / "white.png")
-    drawn = np.asarray(sheet.draw({"train": [image]}, {1: "thing"})).astype(int)
+def test_boxes_are_drawn_at_their_coordinates(tmp_path):
+    file = tmp_path / "white.png"
+    Image.new("RGB", (320, 240), "white").save(str(file))
+    image = Annotated("w", "w", 320, 240, [Box(1, 60, 100, 180, 200, 12000)], file)
+    drawn = np.asarray(draw({"train": [image]}, {1: "thing"})).astype(int)
     red = (np.abs(drawn - [0xE6, 0x19, 0x4B]).sum(axis=2) == 0)[8 + 34 + 62 : 8 + 34 + 178, 8:]
     columns = np.flatnonzero(red.all(axis=0)).tolist()
     assert columns == [100, 101, 102, 197, 198, 199]
 
 
 def test_sizes_are_those_at_the_networks_input():
-    images = [
-        Annotated(1, "a", 600, 300, [Box(5, 0, 0, 30, 60, 1800), Box(5, 0, 0, 1, 300, 300, True)])
-    ]
-    found = measure(images, (300, 300))[5]
+    boxes = [Box(5, 0, 0, 30, 60, 1800), Box(5, 0, 0, 1, 300, 300, True)]
+    found = measure([Annotated(1, "a", 600, 300, boxes)], (300, 300))[5]
     assert (found.images, found.boxes, found.crowds, found.tiny) == (1, 2, 1, 1)
     assert sorted(found.widths) == [30, 150] and sorted(found.heights) == [1, 30]
     assert found.histogram() == [1, 0, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "code, arguments, message",
     [
-        (["voc/none"], "no dataset at"),
-        (["voc/p", "--size", "x"], "--size"),
-        (["voc/p", "--images", "0"], "--images"),
+        (1, ["voc/none"], "no dataset at"),
+        (2, ["voc/p", "--size", "x"], "--size"),
+        (2, ["voc/p", "--images", "0"], "--images"),
     ],
 )
-def test_wrong_arguments_are_one_line(dataset, capsys, arguments, says):
-    assert run("preview", preview.main, arguments) in (1, 2)
+def test_wrong_arguments_are_one_line(dataset, capsys, code, arguments, message):
+    assert run("preview", preview.main, arguments) == code
     err = capsys.readouterr().err
-    assert says in err and err.count("\n") == 1
+    assert message in err and err.count("\n") == 1

@@ -1,7 +1,9 @@
 """The benchmark and the report of a model."""
 
 import json
+import os
 import re
+import shutil
 
 import pytest
 from jinja2 import UndefinedError
@@ -12,148 +14,116 @@ from todus.commands import report
 from todus.dataset import image_files
 from todus.errors import UsageError
 from todus.evaluation import average_precision, latency
-from todus.report import page, pictures
+from todus.report import measurements, page, pictures
+
+PARTS = ("preprocess_ms", "network_ms", "decode_ms", "nms_ms")
 
 
 @pytest.fixture(scope="module")
 def measured(exported_home):
-    import os
-
-    before = os.environ.get("TODUS_HOME")
-    os.environ["TODUS_HOME"] = str(exported_home)
-    images = [
-        image_files.decode(each.encoded)
-        for each in average_precision.examples_of(paths.dataset("limited"), "val", 2)
-    ]
-    result = latency.run(paths.model(MODEL), images, 3, None, lambda title: None, print)
-    os.environ.pop("TODUS_HOME")
-    if before is not None:
-        os.environ["TODUS_HOME"] = before
-    return result
+    """The benchmark of each form of the model: 3 rounds on 2 images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TODUS_HOME", str(exported_home))
+        examples = average_precision.examples_of(paths.dataset("limited"), "val", 2)
+        images = [image_files.decode(each.encoded) for each in examples]
+        return latency.run(paths.model(MODEL), images, 3, None, lambda title: None, print)
 
 
-def test_the_benchmark_tells_the_parts_apart(measured, tmp_path):
+@pytest.fixture
+def copy_of(tmp_path, monkeypatch):
+    """copy(home): a hard-linked copy of the home's model, in a TODUS_HOME with its dataset."""
+
+    def copy(home):
+        (tmp_path / "dataset").symlink_to(home / "dataset")
+        target = tmp_path / "model" / MODEL
+        shutil.copytree(str(home / "model" / MODEL), str(target), copy_function=os.link)
+        monkeypatch.setenv("TODUS_HOME", str(tmp_path))
+        return paths.model(MODEL)
+
+    return copy
+
+
+@pytest.fixture
+def evaluated(limited_home, copy_of):
+    """page_of(entry): the report of a model with this entry in eval.json."""
+    model = copy_of(limited_home)
+
+    def page_of(entry):
+        (model.folder / "eval.json").write_text(json.dumps([entry]))
+        return page.write(model).read_text(encoding="utf-8")
+
+    return page_of
+
+
+def entry(**more):
+    """An entry of eval.json."""
+    numbers = dict.fromkeys(measurements.AP + ("images_per_second", "bytes"), 0.5)
+    texts = {"title": "TFLite", "format": "tflite", "protocol": "p"}
+    return {**numbers, **texts, "score_threshold": 0.1, "per_class": {}, **more}
+
+
+def test_the_benchmark_measures_each_part_of_the_latency(measured, tmp_path):
     rows = {row["format"]: row for row in measured["rows"]}
     assert measured["rows"][0]["format"] == "zoo" and measured["rows"][0]["gain"] == 1
     assert {"frozen_graph", "tflite", "tflite-int8", "onnx"} <= set(rows)
-    for name in ("preprocess_ms", "network_ms", "decode_ms", "nms_ms"):
-        assert rows["frozen_graph"][name] is not None
+    assert all(rows["frozen_graph"][name] is not None for name in PARTS)
     assert rows["frozen_graph"]["multiply_adds"] < rows["zoo"]["multiply_adds"]
     assert measured["expected_gain"] > 1
     latency.draw(tmp_path / "bars.png", measured)
     assert (tmp_path / "bars.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_the_benchmarks_table_has_a_row_for_each_form_in_columns(measured, capsys):
+def test_the_table_of_the_benchmark_has_a_row_for_each_form_in_columns(measured, capsys):
     latency.print_table(measured)
     first, head, *rows, last = capsys.readouterr().out.splitlines()
     assert first == "3 rounds, all threads, ms an image" and "expected" in last
-    assert head.split() == [
-        "classes",
-        "median",
-        "p90",
-        "preprocess",
-        "network",
-        "decode",
-        "nms",
-        "gain",
-        "MB",
-    ]
+    assert " ".join(head.split()) == "classes median p90 preprocess network decode nms gain MB"
     assert [row.split("  ")[0] for row in rows] == [row["title"] for row in measured["rows"]]
     assert {len(line) for line in rows} == {len(head)}
 
 
-def test_the_page_holds_everything_and_fetches_nothing(exported, measured):
-    model = paths.model(MODEL)
+def test_the_page_has_every_part_and_loads_nothing_from_the_network(
+    exported_home, copy_of, measured
+):
+    model = copy_of(exported_home)
     files.write_json(model.folder / "benchmark.json", measured)
     html = page.write(model).read_text(encoding="utf-8")
-    assert not re.search(r"(src|href)=[\"'](?!data:)", html) and "http" not in re.sub(
-        r"base64,[^\"]*", "", html
-    )
-    for words in (
-        "Detects: circle, four point star",
-        "Detections side by side",
-        "Speed and size",
-        "tensorflow",
-    ):
-        assert words in html
+    assert not re.search(r"(src|href)=[\"'](?!data:)", html)
+    assert "http" not in re.sub(r"base64,[^\"]*", "", html)
+    assert "Detects: circle, four point star" in html and "tensorflow" in html
+    assert "Detections side by side" in html and "Speed and size" in html
     assert html.count("data:image/jpeg") == 3 * pictures.SAMPLES
 
 
-def test_a_missing_part_names_the_command(prepared):
-    html = page.write(paths.model(MODEL)).read_text(encoding="utf-8")
+def test_a_part_that_is_not_measured_shows_its_command(limited_home, copy_of):
+    html = page.write(copy_of(limited_home)).read_text(encoding="utf-8")
     assert "python -m eval -m %s --all" % MODEL in html and "./benchmark.sh" in html
 
 
-def entry(**more):
-    """One of eval.json."""
-    numbers = (
-        "ap",
-        "ap50",
-        "ap75",
-        "ap_small",
-        "ap_medium",
-        "ap_large",
-        "drop",
-        "images_per_second",
-        "bytes",
-    )
-    return dict(
-        dict.fromkeys(numbers, 0.5),
-        title="TFLite",
-        protocol="p",
-        score_threshold=0.1,
-        per_class={},
-        format="tflite",
-        **more,
-    )
-
-
-@pytest.fixture
-def evaluated(prepared):
-    """Writes eval.json; it is removed after the test."""
-    path = paths.model(MODEL).folder / "eval.json"
-    yield lambda *entries: path.write_text(json.dumps(entries))
-    path.unlink()
-
-
-def test_a_class_name_cannot_be_markup_nor_template(evaluated):
+def test_class_names_are_shown_as_text(evaluated):
+    names = ("<script>alert(1)</script>", "<b>", "{{ 7 * 7 }}", "{% raw %}", "\x1b[2J\n")
     picked = {"threshold": 0.5, "precision": 0.5, "recall": 0.5, "f1": 0.5}
-    hostile = ("<script>alert(1)</script>", "<b>", "{{ 7 * 7 }}", "{% raw %}", "\x1b[2J\n")
-    evaluated(
-        dict(
-            entry(thresholds=dict.fromkeys(hostile, picked)),
-            title=hostile[0],
-            per_class=dict.fromkeys(hostile, 0.5),
-        )
-    )
-    html = page.write(paths.model(MODEL)).read_text(encoding="utf-8")
+    thresholds, per_class = dict.fromkeys(names, picked), dict.fromkeys(names, 0.5)
+    html = evaluated(entry(title=names[0], thresholds=thresholds, per_class=per_class))
     assert "<script>" not in html and "<b>&lt;" not in html and "\x1b" not in html
     assert html.count("<td>&lt;script&gt;alert(1)&lt;/script&gt;</td>") == 3
-    assert (
-        html.count("<td>{{ 7 * 7 }}</td>")
-        == html.count("<td>{% raw %}</td>")
-        == html.count("<td>[2J</td>")
-        == 2
-    )
+    for shown in ("{{ 7 * 7 }}", "{% raw %}", "[2J"):
+        assert html.count("<td>%s</td>" % shown) == 2
 
 
-def test_a_number_that_is_unknown_is_a_dash(evaluated):
-    evaluated(dict(entry(), ap=None, per_class={"circle": None}))
-    html = page.write(paths.model(MODEL)).read_text(encoding="utf-8")
-    assert (
-        "<tr><td>TFLite</td><td>–</td><td>0.500</td>" in html
-        and "<tr><td>circle</td><td>–</td></tr>" in html
-    )
+def test_an_unknown_number_is_shown_as_a_dash(evaluated):
+    html = evaluated(entry(ap=None, per_class={"circle": None}))
+    assert "<tr><td>TFLite</td><td>–</td><td>0.500</td>" in html
+    assert "<tr><td>circle</td><td>–</td></tr>" in html
     assert "AP, TFLite" not in html
 
 
-def test_a_value_that_the_template_misses_is_an_error():
+def test_a_value_that_the_template_lacks_is_an_error():
     with pytest.raises(UndefinedError):
         page.template().render({"model": {}})
 
 
-def test_without_a_name_the_usage_is_told(monkeypatch):
+def test_a_report_without_a_model_name_is_wrong_usage(monkeypatch):
     monkeypatch.delenv("MODEL", raising=False)
     with pytest.raises(UsageError, match="MODEL=NAME"):
         report.main([])

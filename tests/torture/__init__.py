@@ -1,1 +1,1 @@
-"""Every command disturbed at random moments, and run again: see run.py."""
+"""Runs every command with a random fault, then again: see run.py."""

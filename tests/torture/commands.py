@@ -1,20 +1,20 @@
-"""The commands that are disturbed: what they are run on, and what of their outputs must be the same after a disturbance."""
+"""The commands under test, their inputs, and which of their outputs must stay the same."""
 
 import csv
 import io
 import json
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Pattern, Tuple
+from typing import List, Pattern, Tuple
 
-from tests.torture.tree import Loose
+from tests.torture.tree import NOTHING, Loose
 
 REPO = Path(__file__).resolve().parent.parent.parent
-MODEL = "ssd_mobilenet_v1_coco_2018_01_28"  # the miniature is served under this name, so that config/ has an entry for it
+# The server has the miniature under this name, because config/ has an entry for it.
+MODEL = "ssd_mobilenet_v1_coco_2018_01_28"
 STEPS = 12
-NOTHING = re.compile("(?!)")
 
 
 @dataclass
@@ -22,73 +22,57 @@ class Command:
     """One command.
 
     Attributes:
-      name: begins its messages.
-      argv: with {trial} for the folder that holds home/, voc/ and tmp/.
-      start: the stage of the way (see world.py) that it begins from.
-      variables: of its environment; {url} and {zoo} are the loopback server's.
-      network: whether it fetches something.
-      trials: its share of 200.
-      loose: what counts of files that hold times.
-      ignored: paths that legitimately differ between two runs; `why` says which and why.
-      resumes: whether SIGTERM and SIGHUP end it well.
+      name: the start of its messages.
+      argv: with {trial} for the folder of home/, voc/ and tmp/.
+      start: the stage (see world.py) that it runs on.
+      trials: its number of trials when all commands have 200.
+      variables: NAME=VALUE ... for its environment; {url} and {zoo} are the server's URLs.
+      network: whether it downloads.
+      loose: how to compare files that hold times.
+      ignored: paths that may differ between two runs.
+      why: which outputs are loose or ignored, and why.
     """
 
     name: str
     argv: List[str]
     start: str
     trials: int
-    variables: Dict[str, str] = field(default_factory=dict)
+    variables: str = ""
     network: bool = False
     loose: Loose = ()
     ignored: Pattern = NOTHING
     why: str = ""
-    resumes: bool = False
 
     @property
     def title(self) -> str:
-        return (
-            "python -m %s" % self.name if self.argv[0] == sys.executable else "./%s.sh" % self.name
-        )
+        return ("python -m %s" if self.argv[0] == sys.executable else "./%s.sh") % self.name
 
 
-def _without(*keys: str):
-    """A JSON object but for the values of keys that hold times."""
-
-    def reading(data: bytes) -> object:
-        return json.dumps(
-            {
-                key: value
-                for key, value in json.loads(data.decode("utf-8")).items()
-                if key not in keys
-            },
-            sort_keys=True,
-        )
-
-    return reading
+def _without_times(data: bytes) -> object:
+    """eval.sh's JSON without its measured times."""
+    times = ("seconds", "images_per_second")
+    return {key: value for key, value in json.loads(data.decode()).items() if key not in times}
 
 
 def _steps(data: bytes) -> object:
-    """The steps of metrics.csv's rows, in their order: each once."""
-    return [row["step"] for row in csv.DictReader(io.StringIO(data.decode("utf-8")))]
+    """The steps of metrics.csv, in order of rows."""
+    return [row["step"] for row in csv.DictReader(io.StringIO(data.decode()))]
 
 
 def _run(data: bytes) -> object:
-    """Of run.json: what was trained, and how it ended."""
-    run = json.loads(data.decode("utf-8"))
-    return [
-        run["classes"],
-        run["dataset_digest"],
-        run["config_digest"],
-        run["events"][-1]["reason"],
-        run["events"][-1]["step"],
-    ]
+    """The part of run.json that is the same in two runs: the training's inputs and its end."""
+    run = json.loads(data.decode())
+    last = run["events"][-1]
+    keys = ("classes", "dataset_digest", "config_digest")
+    return [run[key] for key in keys] + [last["reason"], last["step"]]
 
 
 def _status(data: bytes) -> object:
-    return json.loads(data.decode("utf-8"))["step"]
+    return json.loads(data.decode())["step"]
 
 
 def _newest(data: bytes) -> object:
+    """The checkpoint that a `checkpoint` file names."""
     return re.search(rb'^model_checkpoint_path: "(.*)"$', data, re.MULTILINE).group(1).decode()
 
 
@@ -101,45 +85,21 @@ def _module(name: str, *more: str) -> List[str]:
 
 
 TRAINING = "home/model/%s/training/" % MODEL
-SLICE = {"CHECKPOINT_PREFIX": "pretrained"}
+COCO = "COCO_URL={url} CATEGORIES=circle,four_point_star JOBS=2 SHARDS=2 CONNECTIONS=4"
+TRAIN = "NUM_TRAIN_STEPS=%d BATCH_SIZE=4 SAVE_STEPS=4 EVAL_STEPS=12 LOG_STEPS=2 EVAL_SAMPLE=6"
+SLICE = "CHECKPOINT_PREFIX=pretrained"
+PREPARE = _module("model", "-m", MODEL, "-d", "limited")
 
 COMMANDS: Tuple[Command, ...] = (
-    Command(
-        "dataset-limited",
-        _script("dataset-limited"),
-        "nothing",
-        40,
-        {
-            "COCO_URL": "{url}",
-            "CATEGORIES": "circle, four point star",
-            "JOBS": "2",
-            "SHARDS": "2",
-            "CONNECTIONS": "4",
-        },
-        network=True,
-    ),
-    Command("dataset-voc", _script("dataset-voc", "{trial}/voc"), "nothing", 34, {"JOBS": "2"}),
-    Command(
-        "model",
-        _module("model", "-m", MODEL, "-d", "limited"),
-        "dataset",
-        34,
-        {"ZOO_URL": "{zoo}"},
-        network=True,
-    ),
+    Command("dataset-limited", _script("dataset-limited"), "nothing", 40, COCO, network=True),
+    Command("dataset-voc", _script("dataset-voc", "{trial}/voc"), "nothing", 34, "JOBS=2"),
+    Command("model", PREPARE, "dataset", 34, "ZOO_URL={zoo}", network=True),
     Command(
         "train",
         _script("train"),
         "model",
         16,
-        {
-            "NUM_TRAIN_STEPS": str(STEPS),
-            "BATCH_SIZE": "4",
-            "SAVE_STEPS": "4",
-            "EVAL_STEPS": "12",
-            "LOG_STEPS": "2",
-            "EVAL_SAMPLE": "6",
-        },
+        TRAIN % STEPS,
         loose=(
             (TRAINING + r"metrics\.csv", _steps),
             (TRAINING + r"run\.json", _run),
@@ -150,8 +110,7 @@ COMMANDS: Tuple[Command, ...] = (
         ignored=re.compile(
             TRAINING + r"(best.*|(eval.*/)?events\..*|model\.ckpt-(?!%d\.).*)" % STEPS
         ),
-        why="training draws its images anew, so its weights differ: the step, the rows of metrics.csv, classes and config count",
-        resumes=True,
+        why="step, rows of metrics.csv, classes and config; each training draws other images",
     ),
     Command(
         "eval",
@@ -159,8 +118,8 @@ COMMANDS: Tuple[Command, ...] = (
         "model",
         10,
         SLICE,
-        loose=((r"home/ap\.json", _without("seconds", "images_per_second")),),
-        why="ap.json: seconds and images_per_second",
+        loose=((r"home/ap\.json", _without_times),),
+        why="ap.json without seconds and images_per_second",
     ),
     Command("export", _script("export"), "model", 14, SLICE),
     Command("export-tflite", _script("export-tflite"), "model", 14, SLICE),
@@ -171,6 +130,9 @@ COMMANDS: Tuple[Command, ...] = (
 
 
 def named(names: str) -> List[Command]:
-    """The commands of a COMMANDS value, all for an empty one. Raises KeyError with the first that is unknown."""
+    """The commands of a COMMANDS value, all for an empty one.
+
+    Raises KeyError with the first unknown name.
+    """
     known = {command.name: command for command in COMMANDS}
     return [known[name] for name in names.replace(",", " ").split()] or list(COMMANDS)

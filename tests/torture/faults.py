@@ -1,4 +1,4 @@
-"""What happens to a command: each fault runs it once and says how it ended."""
+"""The faults: each runs a command once, disturbs it, and returns its result."""
 
 import contextlib
 import os
@@ -16,20 +16,31 @@ from tests.torture.world import World
 
 YEAR = 365.25 * 86400
 SHIFTS = (-30 * YEAR, -3600.0, 3600.0, 10 * YEAR)
-SLACK = 60.0  # seconds beyond ten times the usual before a command hangs
+SLACK = 60.0  # seconds of timeout, beyond ten times the usual duration
 
 
 class Usual(NamedTuple):
-    """What an undisturbed run is like."""
+    """An undisturbed run.
+
+    Attributes:
+      growth: bytes that it adds to the disk, in blocks.
+      largest: bytes of the largest file that it writes.
+      contents: as `tree.contents` returns them.
+    """
 
     seconds: float
-    growth: int  # bytes, in blocks, that it adds to the disk
-    largest: int  # bytes of the largest file that it writes
+    growth: int
+    largest: int
     contents: Dict[str, object]
 
 
 class Moment(NamedTuple):
-    """When a fault strikes: a share of the undisturbed run, 0..1, and of the fault's own choices."""
+    """The random numbers of a fault.
+
+    Attributes:
+      share: its moment, as a share of the usual run.
+      choice: 0 to 1, for a fault with several variants.
+    """
 
     share: float
     choice: float
@@ -41,14 +52,13 @@ Fault = Callable[[World, Command, Usual, Moment], List[Ended]]
 def start(
     world: World, command: Command, number: int = 0, before: Tuple[str, ...] = (), **variables: str
 ) -> Process:
-    """The command on what lies in world.trial. `before` are words in front of it, such as setpriv's."""
+    """Starts the command on world.trial, with the words `before` in front of it."""
+    environment = dict(world.environment(command), **variables)
     log = world.folder / ("stderr-%d.log" % number)
-    return Process(
-        list(before) + world.argv(command), dict(world.environment(command), **variables), REPO, log
-    )
+    return Process(list(before) + world.argv(command), environment, REPO, log)
 
 
-def most(usual: Usual) -> float:
+def timeout(usual: Usual) -> float:
     return 10 * usual.seconds + SLACK
 
 
@@ -58,19 +68,22 @@ def _signalled(number: int, whole_group: bool) -> Fault:
         if not process.ended_before(moment.share * usual.seconds):
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if whole_group else os.kill)(process.pid, number)
-        return [process.end(most(usual))]
+        return [process.end(timeout(usual))]
 
     return fault
 
 
 def _full_disk(world: World, command: Command, usual: Usual, moment: Moment) -> List[Ended]:
-    """The disk ends after a share of what the command would add to it; where no disk can be mounted, files do at a share of the largest."""
+    """Limits the disk to a share of what the command adds to it.
+
+    Where no disk can be mounted, limits the size of each file to a share of the largest.
+    """
     if not os.path.ismount(str(world.trial)):
         return [_with_short_files(world, command, usual, int(moment.share * usual.largest))]
     disk = os.statvfs(str(world.trial))
     used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
     world.resize(used + int(moment.share * usual.growth) // 4096 * 4096)
-    ended = start(world, command).end(most(usual))
+    ended = start(world, command).end(timeout(usual))
     world.resize(1 << 30)
     return [ended]
 
@@ -82,22 +95,20 @@ def _with_short_files(world: World, command: Command, usual: Usual, size: int) -
         process = start(world, command)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    return process.end(most(usual))
+    return process.end(timeout(usual))
 
 
 def _no_permission(world: World, command: Command, usual: Usual, moment: Moment) -> List[Ended]:
-    """From the moment on no folder may be written to. root may, so root's command gives that capability up."""
-    before: Tuple[str, ...] = ()
-    if os.geteuid() == 0:
-        before = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
-    process = start(world, command, before=before)
+    """Makes all folders read-only. root's command runs without the capability to ignore that."""
+    setpriv = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    process = start(world, command, before=() if os.geteuid() else setpriv)
     process.ended_before(moment.share * usual.seconds)
     changed = []
     for folder, _, _ in os.walk(str(world.trial)):
         mode = stat.S_IMODE(os.stat(folder).st_mode)
         os.chmod(folder, mode & ~0o222)
         changed.append((folder, mode))
-    ended = process.end(most(usual))
+    ended = process.end(timeout(usual))
     for folder, mode in changed:
         with contextlib.suppress(FileNotFoundError):
             os.chmod(folder, mode)
@@ -106,21 +117,22 @@ def _no_permission(world: World, command: Command, usual: Usual, moment: Moment)
 
 def _jumping_clock(world: World, command: Command, usual: Usual, moment: Moment) -> List[Ended]:
     shift = SHIFTS[int(moment.choice * len(SHIFTS))]
-    shim = Path(__file__).resolve().parent / "clock"
-    variables = {"PYTHONPATH": "%s:%s" % (shim, REPO), "TORTURE_SHIFT": str(shift)}
-    return [
-        start(world, command, TORTURE_MOMENT=str(moment.share * usual.seconds), **variables).end(
-            most(usual)
-        )
-    ]
+    process = start(
+        world,
+        command,
+        PYTHONPATH="%s:%s" % (Path(__file__).resolve().parent / "clock", REPO),
+        TORTURE_SHIFT=str(shift),
+        TORTURE_MOMENT=str(moment.share * usual.seconds),
+    )
+    return [process.end(timeout(usual))]
 
 
 def _no_network(world: World, command: Command, usual: Usual, moment: Moment) -> List[Ended]:
-    """In the first half of the run, where things are fetched."""
+    """Stops the server in the first half of the run, when the command downloads."""
     process = start(world, command)
     process.ended_before(moment.share * usual.seconds / 2)
-    world.hang_up()
-    ended = process.end(most(usual))
+    world.stop_server()
+    ended = process.end(timeout(usual))
     world.serve()
     return [ended]
 
@@ -129,43 +141,28 @@ def _two_at_once(world: World, command: Command, usual: Usual, moment: Moment) -
     first = start(world, command, 0)
     first.ended_before(moment.share * usual.seconds)
     second = start(world, command, 1)
-    return [first.end(2 * most(usual)), second.end(2 * most(usual))]
+    return [process.end(2 * timeout(usual)) for process in (first, second)]
 
 
-SIGTERM, SIGHUP = "SIGTERM", "SIGHUP"
-FULL, FORBIDDEN, CLOCK, NETWORK, TWO = (
-    "full disk",
-    "no permission",
-    "clock jumps",
-    "network fails",
-    "two at once",
-)
-FAULTS: Dict[str, Fault] = {
-    "kill -9": _signalled(signal.SIGKILL, False),
-    SIGTERM: _signalled(signal.SIGTERM, False),
-    SIGHUP: _signalled(signal.SIGHUP, True),
-    FULL: _full_disk,
-    FORBIDDEN: _no_permission,
-    CLOCK: _jumping_clock,
-    NETWORK: _no_network,
-    TWO: _two_at_once,
-}
-
-# What each may end with: 0 where it was over before the fault struck, or can do without what failed; -N is death by signal N.
-CODES = {
-    "kill -9": (0, -9),
-    SIGTERM: (0, -15),
-    SIGHUP: (0, -1),
-    FULL: (0, 1),
-    FORBIDDEN: (0, 1),
-    CLOCK: (0,),
-    NETWORK: (0, 1),
-    TWO: (0, 1),
+KILL, SIGTERM, SIGHUP = "kill -9", "SIGTERM", "SIGHUP"
+FULL, FORBIDDEN, CLOCK = "full disk", "no permission", "clock jumps"
+NETWORK, TWO = "network fails", "two at once"
+# Name -> the fault, and the allowed exit codes: 0 when the run ended before the fault or does not
+# need what failed; -N for signal N.
+FAULTS: Dict[str, Tuple[Fault, Tuple[int, ...]]] = {
+    KILL: (_signalled(signal.SIGKILL, False), (0, -9)),
+    SIGTERM: (_signalled(signal.SIGTERM, False), (0, -15)),
+    SIGHUP: (_signalled(signal.SIGHUP, True), (0, -1)),
+    FULL: (_full_disk, (0, 1)),
+    FORBIDDEN: (_no_permission, (0, 1)),
+    CLOCK: (_jumping_clock, (0,)),
+    NETWORK: (_no_network, (0, 1)),
+    TWO: (_two_at_once, (0, 1)),
 }
 
 
-def that_concern(command: Command) -> List[str]:
-    """The faults for a command, less those that this machine does not allow."""
+def possible_for(command: Command) -> List[str]:
+    """The faults that apply to a command and that this machine allows."""
     names = [name for name in FAULTS if name != NETWORK or command.network]
     if os.geteuid() == 0 and not shutil.which("setpriv"):
         names.remove(FORBIDDEN)
@@ -173,34 +170,28 @@ def that_concern(command: Command) -> List[str]:
 
 
 def prepare(world: World, command: Command, name: str) -> None:
-    """trial/ as the command finds it, on a disk of its own for FULL."""
+    """Fills trial/ with the command's inputs, for FULL on a disk of its own."""
     if name == FULL:
         world.mount(1 << 30)
     world.reset(command)
 
 
 def usual_of(world: World, command: Command) -> Usual:
-    """Runs the command twice undisturbed. Raises AssertionError when it fails, or when its outputs are not the same."""
+    """Runs the command twice undisturbed; returns the second run.
+
+    Raises AssertionError when it fails or when the two outputs differ.
+    """
     runs = []
     for _ in range(2):
         world.reset(command)
         before, there = tree.blocks(world.trial), set(world.trial.rglob("*"))
         ended = start(world, command).end(600)
-        assert ended.code == 0, "%s fails undisturbed: %s" % (command.name, ended.said[-400:])
-        new = [
-            path.stat().st_size
-            for path in world.trial.rglob("*")
-            if path.is_file() and path not in there
-        ]
+        assert ended.code == 0, "%s fails undisturbed: %s" % (command.name, ended.stderr[-400:])
+        new = [path for path in world.trial.rglob("*") if path.is_file() and path not in there]
+        growth = max(4096, tree.blocks(world.trial) - before)
+        largest = max([path.stat().st_size for path in new] or [4096])
         contents = tree.contents(world.trial, command.loose, command.ignored)
-        runs.append(
-            Usual(
-                ended.seconds,
-                max(4096, tree.blocks(world.trial) - before),
-                max(new or [4096]),
-                contents,
-            )
-        )
+        runs.append(Usual(ended.seconds, growth, largest, contents))
     found = tree.differences(runs[0].contents, runs[1].contents)
     assert not found, "%s: two undisturbed runs differ: %s" % (command.name, "; ".join(found[:5]))
     return runs[1]

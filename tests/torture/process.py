@@ -1,4 +1,4 @@
-"""A command as a process that can be disturbed, and what becomes of it."""
+"""A command as a process of its own session, and its result."""
 
 import os
 import signal
@@ -7,20 +7,25 @@ import time
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional
 
-GRACE = 10.0  # seconds that helpers of a dead command may take to notice
+GRACE = 10.0  # seconds that child processes of a killed command may take to exit
 
 
 class Ended(NamedTuple):
-    """How a command ended."""
+    """The result of a command.
 
-    code: Optional[int]  # -N for signal N; None: it had to be killed, for it hung
-    said: str  # its stderr
+    Attributes:
+      code: exit code, -N for signal N; None when it hung and was killed.
+      left: its processes that were still running, and were killed.
+    """
+
+    code: Optional[int]
+    stderr: str
     seconds: float
-    left: List[str]  # processes that it left behind, and that were killed
+    left: List[str]
 
 
 class Process:
-    """A command in a session of its own, its stderr in a file."""
+    """A running command, in a session of its own, with its stderr in the file `log`."""
 
     def __init__(self, argv: List[str], environment: Dict[str, str], folder: Path, log: Path):
         self._log = log
@@ -42,21 +47,20 @@ class Process:
         return self._process.pid
 
     def ended_before(self, moment: float) -> bool:
-        """Waits until `moment` seconds after the start; whether the command has ended by then."""
+        """Waits until `moment` seconds after the start; returns whether the command has ended."""
         try:
             self._process.wait(max(0.0, self._began + moment - time.monotonic()))
             return True
         except subprocess.TimeoutExpired:
             return False
 
-    def end(self, most: float) -> Ended:
-        """Waits for the end, at most `most` seconds from the start; nothing of the command runs afterwards."""
-        code: Optional[int] = None
-        if self.ended_before(most):
-            code = self._process.returncode
-        else:
+    def end(self, timeout: float) -> Ended:
+        """Waits until `timeout` seconds after the start, then kills what still runs."""
+        in_time = self.ended_before(timeout)
+        if not in_time:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
+        code = self._process.returncode if in_time else None
         seconds = time.monotonic() - self._began
         deadline = time.monotonic() + GRACE
         while _session(self.pid) and time.monotonic() < deadline:
@@ -64,7 +68,8 @@ class Process:
         left = ["%s (PID %d)" % (_command(pid), pid) for pid in _session(self.pid)]
         for pid in _session(self.pid):
             os.kill(pid, signal.SIGKILL)
-        return Ended(code, self._log.read_text(encoding="utf-8", errors="replace"), seconds, left)
+        stderr = self._log.read_text(encoding="utf-8", errors="replace")
+        return Ended(code, stderr, seconds, left)
 
 
 def _default_signals() -> None:
@@ -73,7 +78,7 @@ def _default_signals() -> None:
 
 
 def _session(leader: int) -> List[int]:
-    """The living processes of a session."""
+    """PIDs of a session's running processes."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -88,11 +93,7 @@ def _session(leader: int) -> List[int]:
 
 def _command(pid: int) -> str:
     try:
-        return (
-            Path("/proc/%d/cmdline" % pid)
-            .read_bytes()
-            .replace(b"\0", b" ")
-            .decode("utf-8", "replace")[:80]
-        )
+        words = Path("/proc/%d/cmdline" % pid).read_bytes().replace(b"\0", b" ")
+        return words.decode("utf-8", "replace")[:80]
     except OSError:
         return "?"

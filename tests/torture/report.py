@@ -1,4 +1,4 @@
-"""The figures of a torture, as a table and as docs/reliability.md."""
+"""Formats the results of trials as a table and as docs/reliability.md."""
 
 import os
 import platform
@@ -8,74 +8,76 @@ from typing import Dict, List
 from tests.torture.commands import COMMANDS
 from tests.torture.faults import FAULTS
 
-PAGE = """# What a disturbance does
+PAGE = """# Reliability
 
-`make torture` runs each command on the miniature of `demo/`, disturbs it at random moments, and runs it once more. A trial is well when the
-exit codes are documented ones, no traceback is shown, no process is left running, and the run after it ends well with exactly the files
-and the bytes of an undisturbed run: nothing missing, nothing stray, no lock.
+`make torture` runs each command on the miniature of `demo/` with a fault at a random moment, then
+once more without. A trial passes when the exit codes are documented ones, no traceback is printed,
+no process is left running, and the second run succeeds with the same files and bytes as an
+undisturbed run: no file is missing or stray, and no lock is left.
 
-%(count)d moments, seed %(seed)d, %(machine)s; %(well)d well.
+%(count)d trials, seed %(seed)d, %(machine)s; %(passed)d passed.
 
 %(table)s
 
-The codes are those of the disturbed run and, of two at once, of both: 0 is a run that was over before the fault struck or does without what
-failed, 1 a line that says what is wrong, -N death by signal N (128+N in a shell). Times are of undisturbed runs.
+Each cell: trials passed of all trials, and the exit codes of the runs with the fault (for two at
+once: of both runs). 0: the run ended before the fault, or does not need what failed; 1: it printed
+what is wrong; -N: it was ended by signal N (128+N in a shell). Column s: seconds of an undisturbed
+run.
 
-* kill -9 and SIGTERM go to the command, SIGHUP to all its processes, as when a terminal closes. Training saves and ends at the last two.
-* a full disk: a tmpfs that has room for a random share of what the command writes (a limit on the size of files where none can be mounted).
-* no permission: all folders become read-only at the moment; a command of root gives up the right to write nevertheless.
-* the clock jumps, by up to thirty years back or ten years ahead.
-* the network fails: the server on loopback hangs up and refuses.
-* two at once: a second one starts at the moment.
+* kill -9 and SIGTERM are sent to the command, SIGHUP to all its processes, as when a terminal
+  closes. Training saves a checkpoint and ends at SIGTERM and SIGHUP.
+* full disk: a tmpfs with room for a random share of what the command writes (a limit on file sizes
+  where no tmpfs can be mounted).
+* no permission: all folders become read-only; a command of root runs without the capability to
+  ignore that.
+* clock jumps: by up to thirty years back or ten years ahead.
+* network fails: the loopback server closes its connections and refuses new ones.
+* two at once: a second run starts at the random moment.
 
-What is compared by its content's meaning and not by its bytes: %(why)s.
+Compared by meaning instead of by bytes:
+
+%(why)s
 """
 
 
 def table(results: Dict[str, Dict]) -> List[str]:
-    """Rows of a Markdown table: command by fault, trials that were well of all, and their exit codes."""
-    names = [command.name for command in COMMANDS if command.name in results] + [
-        name for name in results if name not in _known()
-    ]
+    """Lines of a Markdown table, commands by faults: passed trials, all trials, exit codes."""
+    known = [command.name for command in COMMANDS]
+    names = [name for name in known if name in results]
     lines = ["| command | s | " + " | ".join(FAULTS) + " |", "|---|---|" + "---|" * len(FAULTS)]
-    for name in names:
+    for name in names + [name for name in results if name not in known]:
+        result = results[name]
         cells = [
-            _cell([each for each in results[name]["trials"] if each["fault"] == fault])
-            for fault in FAULTS
+            _cell([each for each in result["trials"] if each["fault"] == fault]) for fault in FAULTS
         ]
-        lines.append(
-            "| %s | %.1f | %s |"
-            % (results[name]["title"], results[name]["seconds"], " | ".join(cells))
-        )
+        facts = (result["title"], result["seconds"], " | ".join(cells))
+        lines.append("| %s | %.1f | %s |" % facts)
     return lines
-
-
-def _known() -> List[str]:
-    return [command.name for command in COMMANDS]
 
 
 def _cell(trials: List[Dict]) -> str:
     if not trials:
         return "–"
     codes = Counter(str(code) for each in trials for code in each["codes"])
-    well = sum(not each["problems"] for each in trials)
     listed = ", ".join(
-        "%s%s" % (code, " ×%d" % count if count > 1 else "")
-        for code, count in sorted(codes.items())
+        code if count == 1 else "%s ×%d" % (code, count) for code, count in sorted(codes.items())
     )
-    return "%d/%d (%s)" % (well, len(trials), listed)
+    return "%d/%d (%s)" % (passed(trials), len(trials), listed)
+
+
+def passed(trials: List[Dict]) -> int:
+    return sum(not each["problems"] for each in trials)
 
 
 def page(results: Dict[str, Dict], seed: int) -> str:
+    """The text of docs/reliability.md."""
     trials = [each for result in results.values() for each in result["trials"]]
-    values = {
+    reasons = [(each["title"], each["why"]) for each in results.values() if each["why"]]
+    return PAGE % {
         "count": len(trials),
-        "well": sum(not each["problems"] for each in trials),
+        "passed": passed(trials),
         "seed": seed,
         "table": "\n".join(table(results)),
+        "machine": "%d cores, %s" % (os.cpu_count() or 1, platform.system()),
+        "why": "\n".join("* %s: %s" % reason for reason in reasons),
     }
-    values["machine"] = "%d cores, %s" % (os.cpu_count() or 1, platform.system())
-    values["why"] = "; ".join(
-        "%s: %s" % (result["title"], result["why"]) for result in results.values() if result["why"]
-    )
-    return PAGE % values

@@ -1,6 +1,5 @@
-"""What lies in a folder, and how two such folders differ."""
+"""The contents of a folder, and the differences between two folders."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -10,28 +9,26 @@ from typing import Callable, Dict, List, Pattern, Sequence, Tuple
 
 from todus import files
 
-# A file's name -> what of its bytes counts; None: only that it is there.
-Reading = Callable[[bytes], object]
-Loose = Sequence[Tuple[str, Reading]]
+# Pairs: a pattern of a whole relative path, and the value to compare instead of the file's SHA-256.
+Loose = Sequence[Tuple[str, Callable[[bytes], object]]]
+NOTHING = re.compile("(?!)")
 
 
 def copy(source: Path, target: Path) -> None:
-    """`target` becomes a copy of `source`, itself excluded: it may be a mount."""
+    """Makes the contents of `target` a copy of those of `source`; `target` may be a mount."""
     target.mkdir(parents=True, exist_ok=True)
     for path in target.iterdir():
         shutil.rmtree(str(path)) if path.is_dir() and not path.is_symlink() else path.unlink()
     subprocess.run(["cp", "-a", "%s/." % source, str(target)], check=True)
 
 
-def contents(
-    root: Path, loose: Loose = (), ignored: Pattern = re.compile("(?!)")
-) -> Dict[str, object]:
-    """Relative path -> SHA-256 of every file, or what `loose` reads of it; folders that are empty are there too.
+def contents(root: Path, loose: Loose = (), ignored: Pattern = NOTHING) -> Dict[str, object]:
+    """Relative path -> SHA-256 of every file, with an entry for each empty folder.
 
     Args:
       root: the folder.
-      loose: (pattern of a whole relative path, what counts of the file) where the bytes hold times; the first that fits.
-      ignored: paths that are left out.
+      loose: for files that hold times; the first matching pattern applies.
+      ignored: matches the whole relative paths to leave out.
     """
     found: Dict[str, object] = {}
     for folder, names, listed in os.walk(str(root)):
@@ -52,24 +49,21 @@ def _read(path: Path, name: str, loose: Loose) -> object:
                 return reading(path.read_bytes())
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 return "cannot be read: %s" % error
-    return files.sha256(path) if not path.is_symlink() else os.readlink(str(path))
+    return os.readlink(str(path)) if path.is_symlink() else files.sha256(path)
 
 
 def differences(expected: Dict[str, object], found: Dict[str, object]) -> List[str]:
-    """A few words for each path that is missing, too many, or another."""
+    """A line for each path that is missing, stray or changed."""
     result = ["missing: %s" % path for path in sorted(set(expected) - set(found))]
     result += ["stray: %s" % path for path in sorted(set(found) - set(expected))]
     for path in sorted(set(expected) & set(found)):
         if expected[path] != found[path]:
-            how = (
-                ""
-                if len(str(found[path])) == hashlib.sha256().digest_size * 2
-                else " (%s, not %s)" % (found[path], expected[path])
-            )
-            result.append("another: %s%s" % (path, how[:300]))
+            is_digest = re.fullmatch("[0-9a-f]{64}", str(found[path]))
+            values = "" if is_digest else " (%s, not %s)" % (found[path], expected[path])
+            result.append("changed: %s%s" % (path, values[:300]))
     return result
 
 
 def blocks(root: Path) -> int:
-    """Bytes that the files below a folder take in blocks of 4 KiB."""
+    """Bytes of the files below a folder, rounded up to blocks of 4 KiB."""
     return sum(-(-path.stat().st_size // 4096) * 4096 for path in root.rglob("*") if path.is_file())

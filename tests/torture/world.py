@@ -1,4 +1,4 @@
-"""What the commands are run on: a drawn COCO and a miniature zoo on loopback, and homes at each stage of the way."""
+"""The inputs of the commands: a miniature COCO and zoo on loopback, and a home for each stage."""
 
 import contextlib
 import os
@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Optional
 
+from demo import shapes
 from demo.server import ZOO_PATH, Server
 from tests.helpers import own_images
 from tests.torture import tree
-from tests.torture.commands import COMMANDS, MODEL, REPO, Command
+from tests.torture.commands import MODEL, REPO, Command, named
+from tests.torture.process import Process
 from todus.errors import TodusError
 
-# stage -> the stage before it, and the commands that lead from there.
+# stage -> the stage before it, and the commands from there to it
 STAGES = {
     "nothing": ("", ()),
     "dataset": ("nothing", ("dataset-limited",)),
@@ -25,9 +27,10 @@ KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "USER", "VIRTUAL_ENV", "CONDA_PREFIX",
 
 
 class World:
-    """A working folder with stages/STAGE, and trial/, where each trial has its copy of one of them, always at the same path.
+    """A context manager that runs the loopback server.
 
-    Use as a context manager: the loopback server runs meanwhile.
+    `folder` has stages/STAGE, and "a trial" for the current trial's copy of one of them, so that
+    all trials run at the same path.
     """
 
     def __init__(self, folder: Path):
@@ -44,35 +47,17 @@ class World:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.hang_up()
+        self.stop_server()
         self.unmount()
 
     def _draw(self) -> None:
         zoo = self._served / ZOO_PATH.strip("/")
         if zoo.is_dir():
             return
-        draw = [
-            sys.executable,
-            "-m",
-            "demo.shapes",
-            str(self._served),
-            "--train",
-            "40",
-            "--val",
-            "24",
-        ]
-        subprocess.run(
-            draw,
-            check=True,
-            cwd=str(REPO),
-            stdout=subprocess.DEVNULL,
-            env=dict(os.environ, PYTHONPATH=str(REPO)),
-        )
+        shapes.write(self._served, train=40, val=24)
         zoo.mkdir(parents=True)
-        shutil.copy(
-            str(REPO / "demo" / "zoo" / "ssd_mobilenet_v1_shapes.tar.gz"),
-            str(zoo / (MODEL + ".tar.gz")),
-        )
+        archive = REPO / "demo" / "zoo" / "ssd_mobilenet_v1_shapes.tar.gz"
+        shutil.copy(str(archive), str(zoo / (MODEL + ".tar.gz")))
 
     def serve(self) -> None:
         """Starts the server, at the same port as before."""
@@ -80,41 +65,37 @@ class World:
         self._server.__enter__()
         self._port = int(self._server.url.rsplit(":", 1)[1])
 
-    def hang_up(self) -> None:
-        """The network is gone: open connections end, new ones are refused."""
+    def stop_server(self) -> None:
+        """Closes open connections; new ones are refused."""
         if self._server:
             self._server.__exit__()
             self._server = None
 
     def environment(self, command: Command) -> Dict[str, str]:
+        """The environment variables of a command on trial/."""
+        url, home = "http://127.0.0.1:%d" % self._port, self.trial / "home"
         variables = {name: os.environ[name] for name in KEPT if name in os.environ}
         variables.update(
             PYTHON=sys.executable,
             PYTHONPATH=str(REPO),
             PYTHONDONTWRITEBYTECODE="1",
             TF_CPP_MIN_LOG_LEVEL="3",
-        )
-        variables.update(TODUS_HOME=str(self.trial / "home"), TMPDIR=str(self.trial / "tmp"))
-        variables.update(
-            MODEL_DIR=str(self.trial / "home" / "model" / MODEL),
+            TODUS_HOME=str(home),
+            TMPDIR=str(self.trial / "tmp"),
+            MODEL_DIR=str(home / "model" / MODEL),
             RETRIES="2",
             RETRY_WAIT="0.05",
             TIMEOUT="5",
         )
-        url = "http://127.0.0.1:%d" % self._port
-        variables.update(
-            {
-                name: value.format(url=url, zoo=url + ZOO_PATH)
-                for name, value in command.variables.items()
-            }
-        )
+        own = command.variables.format(url=url, zoo=url + ZOO_PATH)
+        variables.update(pair.split("=", 1) for pair in own.split())
         return variables
 
     def argv(self, command: Command) -> List[str]:
         return [word.format(trial=self.trial) for word in command.argv]
 
     def stage(self, name: str) -> Path:
-        """The folder of a stage, made when it is first asked for."""
+        """The folder of a stage, made by the first call. Raises TodusError when that fails."""
         folder = self.folder / "stages" / name
         if folder.is_dir():
             return folder
@@ -127,31 +108,22 @@ class World:
                 (self.trial / inside).mkdir(parents=True)
             own_images.voc_folder(self.trial / "voc", 60)
         for each in leading:
-            command = next(command for command in COMMANDS if command.name == each)
-            done = subprocess.run(
-                self.argv(command),
-                env=self.environment(command),
-                cwd=str(REPO),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
-            if done.returncode:
-                raise TodusError(
-                    "%s failed undisturbed: %s"
-                    % (each, done.stderr.decode("utf-8", "replace").strip()[-500:])
-                )
+            (command,) = named(each)
+            log = self.folder / "stderr.log"
+            done = Process(self.argv(command), self.environment(command), REPO, log).end(3600)
+            if done.code != 0:
+                raise TodusError("%s fails undisturbed: %s" % (each, done.stderr.strip()[-500:]))
         part = folder.with_name(name + ".part")
         tree.copy(self.trial, part)
         part.rename(folder)
         return folder
 
     def reset(self, command: Command) -> None:
-        """trial/ becomes what the command begins from."""
-        start = self.stage(command.start)
-        tree.copy(start, self.trial)
+        """Makes trial/ a copy of the stage that the command runs on."""
+        tree.copy(self.stage(command.start), self.trial)
 
     def mount(self, size: int) -> bool:
-        """Puts a disk of so many bytes under trial/; False where that is not allowed."""
+        """Mounts a disk of `size` bytes at trial/; returns False where that is not allowed."""
         self.trial.mkdir(parents=True, exist_ok=True)
         if os.geteuid() or not shutil.which("mount"):
             return False
@@ -159,7 +131,7 @@ class World:
         return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
 
     def resize(self, size: int) -> None:
-        """That disk has so many bytes from now on."""
+        """Changes the size of the mounted disk, in bytes."""
         subprocess.run(["mount", "-o", "remount,size=%d" % size, str(self.trial)], check=True)
 
     def unmount(self) -> None:

@@ -1,4 +1,4 @@
-"""A model with real COCO weights, from its UFF file, on real images (where ../shared/real has them).
+"""A model with real COCO weights, as UFF, on real images (where ../shared/real has them).
 
 TODUS_SLOW=1 also computes the average precision of both on all the images there.
 """
@@ -18,8 +18,8 @@ from PIL import Image
 from tests.helpers.places import REAL
 from tests.helpers.uff_compare import Frozen, assert_equal, assert_same_detections
 from tests.helpers.uff_interpreter import Interpreter
-from tests.helpers.uff_models import images, lay_out, random_weights
-from todus import categories, paths
+from tests.helpers.uff_models import images, lay_out, set_random_weights
+from todus import categories
 from todus.model import pipeline
 from todus.uff import convert
 
@@ -28,6 +28,9 @@ ARCHIVE = REAL / "zoo" / (NAME + ".tar.gz")
 IMAGES = REAL / "mscoco" / "val2017"
 ANNOTATIONS = REAL / "mscoco" / "annotations" / "instances_val2017.json"
 
+slow = pytest.mark.skipif(
+    not os.environ.get("TODUS_SLOW"), reason="takes minutes; set TODUS_SLOW=1"
+)
 pytestmark = pytest.mark.skipif(not ARCHIVE.exists(), reason="no real weights at ../shared/real")
 
 
@@ -35,26 +38,23 @@ pytestmark = pytest.mark.skipif(not ARCHIVE.exists(), reason="no real weights at
 def real(home, tmp_path):
     """(UFF file, GraphDef) of the real model."""
     with tarfile.open(str(ARCHIVE)) as archive:
-        members = {
-            os.path.basename(each.name): each for each in archive.getmembers() if each.isfile()
-        }
-        text = archive.extractfile(members["pipeline.config"]).read().decode()
-        graph_def = tf.GraphDef.FromString(
-            archive.extractfile(members["frozen_inference_graph.pb"]).read()
-        )
+        members = [each for each in archive.getmembers() if each.isfile()]
+        content = {os.path.basename(each.name): archive.extractfile(each) for each in members}
+        text = content["pipeline.config"].read().decode()
+        graph_def = tf.GraphDef.FromString(content["frozen_inference_graph.pb"].read())
     model = lay_out(NAME, text, graph_def, categories.bundled("coco"))
     return convert.run(model, False, False, lambda line: None), graph_def
 
 
-def test_its_detections_are_the_frozen_graphs(real):
+def test_the_uff_file_detects_the_same_as_the_frozen_graph(real):
     path, graph_def = real
     files = sorted(IMAGES.glob("*.jpg"))[:3]
     images = [np.array(Image.open(str(file)).convert("RGB").resize((300, 300))) for file in files]
     assert assert_equal(path, graph_def, images) > 10
 
 
-@pytest.mark.skipif(not os.environ.get("TODUS_SLOW"), reason="takes minutes; set TODUS_SLOW=1")
-def test_its_average_precision_is_the_frozen_graphs(real):
+@slow
+def test_the_uff_file_has_the_average_precision_of_the_frozen_graph(real):
     path, graph_def = real
     frozen, interpreter, resize = Frozen(graph_def), Interpreter(path), Resize(300)
     theirs, ours = [], []
@@ -66,14 +66,10 @@ def test_its_average_precision_is_the_frozen_graphs(real):
         theirs += coco_results(int(file.stem), detections, image.shape)
         ours += coco_results(int(file.stem), rows, image.shape)
     from_frozen, from_uff = average_precision(theirs), average_precision(ours)
-    print(
-        "AP on %d images: frozen graph %.6f, UFF %.6f"
-        % (len(list(IMAGES.glob("*.jpg"))), from_frozen, from_uff)
-    )
     assert from_uff > 0.2 and abs(from_uff - from_frozen) < 1e-6
 
 
-@pytest.mark.skipif(not os.environ.get("TODUS_SLOW"), reason="takes minutes; set TODUS_SLOW=1")
+@slow
 @pytest.mark.parametrize(
     "name", ["ssd_mobilenet_v1_coco_2018_01_28", "ssd_mobilenet_v2_coco_2018_03_29"]
 )
@@ -81,37 +77,26 @@ def test_an_export_of_a_published_config_converts(home, name):
     text = (REAL / "configs" / (name + ".config")).read_text()
     exported = export(pipeline.parse(text, name), home)
     graph_def = tf.GraphDef.FromString((exported / "frozen_inference_graph.pb").read_bytes())
-    lay_out(
-        name,
-        (exported / "pipeline.config").read_text(),
-        graph_def,
-        categories.bundled("coco"),
-        exported=True,
-    )
-    path = convert.run(paths.model(name), True, False, lambda line: None)
+    config = (exported / "pipeline.config").read_text()
+    model = lay_out(name, config, graph_def, categories.bundled("coco"), exported=True)
+    path = convert.run(model, True, False, lambda line: None)
     assert_equal(path, graph_def, images(300, 1))
 
 
 def export(config, folder):
-    """The folder that the OD API's export_inference_graph fills, from a checkpoint of random weights."""
+    """The folder of an export by the OD API, from a checkpoint of random weights."""
     with tf.Graph().as_default():
         model = model_builder.build(config.model, is_training=False)
         image, shape = tf.zeros([1, 300, 300, 3]), tf.constant([[300, 300, 3]])
         model.postprocess(model.predict(model.preprocess(image)[0], shape), shape)
         tf.train.get_or_create_global_step()
-        draw = np.random.RandomState(5)
-        weights = {
-            each.initializer.inputs[1]: random_weights(each.op.name, each.shape.as_list(), draw)
-            for each in tf.global_variables()
-        }
         with tf.Session() as session:
-            session.run([each.initializer for each in tf.global_variables()], weights)
+            set_random_weights(session, 5)
             checkpoint = tf.train.Saver().save(session, str(folder / "model.ckpt"))
     with tf.Graph().as_default():
-        exporter.export_inference_graph(
-            "image_tensor", config, checkpoint, str(folder / "exported")
-        )
-    return folder / "exported"
+        exported = folder / "exported"
+        exporter.export_inference_graph("image_tensor", config, checkpoint, str(exported))
+    return exported
 
 
 class Resize:
@@ -121,9 +106,8 @@ class Resize:
         graph = tf.Graph()
         with graph.as_default():
             self._image = tf.placeholder(tf.float32, [None, None, 3])
-            self._resized = tf.image.resize_bilinear(
-                self._image[None] * (2 / 255.0) - 1, [size, size]
-            )[0]
+            normalised = self._image[None] * (2 / 255.0) - 1
+            self._resized = tf.image.resize_bilinear(normalised, [size, size])[0]
         self._session = tf.Session(graph=graph)
 
     def normalised(self, image):
@@ -132,20 +116,12 @@ class Resize:
 
 def coco_results(image_id, detections, shape):
     height, width = shape[:2]
-    return [
-        {
-            "image_id": image_id,
-            "category_id": int(label),
-            "score": float(score),
-            "bbox": [
-                float(x0 * width),
-                float(y0 * height),
-                float((x1 - x0) * width),
-                float((y1 - y0) * height),
-            ],
-        }
-        for label, score, y0, x0, y1, x1 in detections
-    ]
+    result = []
+    for label, score, y0, x0, y1, x1 in detections.astype(float):
+        box = [x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height]
+        entry = {"image_id": image_id, "category_id": int(label), "score": score, "bbox": box}
+        result.append(entry)
+    return result
 
 
 def average_precision(results):

@@ -1,4 +1,7 @@
-"""The sample in docs/tensorrt.md, run with stand-ins for TensorRT and CUDA behind which the UFF interpreter computes."""
+"""The sample in docs/tensorrt.md, run with fakes of TensorRT and CUDA.
+
+The UFF interpreter of the tests computes the detections.
+"""
 
 import re
 import sys
@@ -18,7 +21,7 @@ NAME = "ssd_mobilenet_v1_coco_2018_01_28"
 
 
 class Managed:
-    """What TensorRT's builder, network and parser share: use in a with statement."""
+    """TensorRT's builder, network and parser: classes to use in a with statement."""
 
     def __init__(self, *arguments):
         pass
@@ -30,8 +33,8 @@ class Managed:
         pass
 
 
-def stand_ins(monkeypatch, version):
-    """Modules tensorrt and pycuda of one of two generations; returns the log of what was registered."""
+def fake_tensorrt(monkeypatch, version):
+    """Installs fakes of tensorrt and pycuda; returns the log of what the sample registers."""
     log = []
 
     class Parser(Managed):
@@ -109,16 +112,10 @@ def stand_ins(monkeypatch, version):
     trt.Runtime = lambda logger: types.SimpleNamespace(
         deserialize_cuda_engine=lambda data: Engine(data.decode())
     )
-    package = types.ModuleType("pycuda")
+    package, autoinit = types.ModuleType("pycuda"), types.ModuleType("pycuda.autoinit")
     package.driver = cuda
-    modules = {
-        "tensorrt": trt,
-        "pycuda": package,
-        "pycuda.driver": cuda,
-        "pycuda.autoinit": types.ModuleType("pycuda.autoinit"),
-    }
-    for name, module in modules.items():
-        monkeypatch.setitem(sys.modules, name, module)
+    for module in (trt, package, cuda, autoinit):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     return log
 
 
@@ -129,13 +126,10 @@ def test_the_sample_builds_an_engine_and_prints_detections(home, monkeypatch, ca
     path = convert.run(model, False, False, lambda line: None)
     pixels = uff_models.images(128, 1)[0]
     Image.fromarray(pixels).save(str(home / "image.png"))
-    log = stand_ins(monkeypatch, version)
+    log = fake_tensorrt(monkeypatch, version)
     monkeypatch.setattr(sys, "argv", ["detect_trt.py", str(path), str(home / "image.png")])
-    (sample,) = [
-        code
-        for code in re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-        if "UffParser" in code
-    ]
+    samples = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    (sample,) = [code for code in samples if "UffParser" in code]
     exec(compile(sample, str(DOCS), "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     rows = Interpreter(path).detections(pixels.astype(np.float32) / np.float32(127.5) - 1)

@@ -1,4 +1,4 @@
-"""What the scripts at the top call: each reads the environment, calls one thing, prints the next command."""
+"""The commands behind the scripts: each reads its settings and calls one thing in the library."""
 
 import os
 
@@ -7,10 +7,10 @@ from todus.paths import Model
 
 
 def chosen_model() -> Model:
-    """The model that the script chose and named in MODEL_DIR."""
+    """The model in MODEL_DIR. Raises TodusError where it is unset or names no prepared model."""
     folder = os.environ.get("MODEL_DIR", "")
     if not folder:
         raise UsageError(
-            "MODEL_DIR is not set; run the script at the top, or export MODEL_DIR=/path/to/model/NAME"
+            "MODEL_DIR is not set; run the script at the top, or export MODEL_DIR=model/NAME"
         )
     return Model(os.path.abspath(folder)).check()

@@ -14,10 +14,7 @@ def main(_argv=None) -> int:
     from todus.evaluation import average_precision
 
     model = chosen_model()
-    rounds, threads = (
-        variables.value("ROUNDS", "benchmark"),
-        variables.value("THREADS", "benchmark"),
-    )
+    rounds, threads = (variables.value(name, "benchmark") for name in ("ROUNDS", "THREADS"))
     examples = average_precision.examples_of(prepared.dataset_of(model), "val", min(rounds, 50))
     images = [image_files.decode(example.encoded) for example in examples]
 
@@ -29,9 +26,10 @@ def main(_argv=None) -> int:
     )
     result.update(cores=cores.cores(), classes=list(artefacts.of_model(model).classes))
     latency.print_table(result)
-    files.write_json(model.folder / "benchmark.json", result)
-    latency.draw(model.folder / "benchmark.png", result)
-    print("written: %s, %s" % (model.folder / "benchmark.json", model.folder / "benchmark.png"))
+    written = [model.folder / name for name in ("benchmark.json", "benchmark.png")]
+    files.write_json(written[0], result)
+    latency.draw(written[1], result)
+    print("written: %s, %s" % tuple(written))
     print("next: make report MODEL=%s" % model.name)
     return 0
 

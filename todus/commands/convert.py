@@ -1,4 +1,4 @@
-"""Converts an exported graph to a form of todus/forms.py; the convert-*.sh scripts call this.
+"""Converts an exported graph to a form of todus/forms.py; the convert-*.sh scripts run this.
 
 MODEL_DIR=model/NAME python -m todus.commands.convert FORM
 """
@@ -14,9 +14,8 @@ from todus.errors import UsageError
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = command.Parser("todus.commands.convert", __doc__)
-    parser.add_argument(
-        "form", metavar="FORM", help=", ".join(form.name for form in forms.FORMS if form.exporter)
-    )
+    names = ", ".join(form.name for form in forms.FORMS if form.exporter)
+    parser.add_argument("form", metavar="FORM", help=names)
     form = forms.find(parser.parse_args(argv).form)
     if not form.exporter:
         raise UsageError("%s comes from another command: %s" % (form.title, form.command))

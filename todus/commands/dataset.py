@@ -1,4 +1,4 @@
-"""Makes a dataset of one source; the dataset-*.sh scripts call this.
+"""Makes a dataset from one source; the dataset-*.sh scripts run this.
 
 python -m todus.commands.dataset SOURCE [ARGUMENT ...]
 """

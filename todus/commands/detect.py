@@ -1,19 +1,22 @@
-"""Detects in images, folders and videos, and draws what it finds.
+"""Detects objects in images, folders and videos, and draws their boxes.
 
   python -m detect -m ssd_mobilenet_v1_coco_2018_01_28 photo.jpg other.png
-  python -m detect -m ssd_mobilenet_v1_coco_2018_01_28 --format tflite photos/    a folder; also a contact sheet, sheet.png
-  python -m detect -m ssd_mobilenet_v1_coco_2018_01_28 street.mp4                 a video, drawn as street.avi
-  python -m detect -m ssd_mobilenet_v1_coco_2018_01_28 camera:0                   a camera, until Ctrl-C
+  python -m detect -m ssd_mobilenet_v1_coco_2018_01_28 photos/     a folder; also writes sheet.png
+  python -m detect -m ssd_mobilenet_v1_coco_2018_01_28 street.mp4  a video, drawn as street.avi
+  python -m detect -m ssd_mobilenet_v1_coco_2018_01_28 camera:0    a camera, until Ctrl-C
+  python -m detect -m ssd_mobilenet_v1_coco_2018_01_28 --format tflite photo.jpg
 
-Uses the exported inference graph, before any export the zoo's. Writes model/NAME/detections/PHOTO.png and prints a line a detection:
-image, class, score, xmin, ymin, xmax, ymax in pixels, tab-separated; with --json a JSON object an image instead. Exit codes: 0, 1 for
-what went wrong, 2 for wrong usage.
+Runs the exported inference graph, or the zoo's before any export. Writes
+model/NAME/detections/PHOTO.png and prints one line for each detection: image, class, score, xmin,
+ymin, xmax, ymax in pixels, separated by tabs; with --json one JSON object for each image.
+Exit codes: 0, 1 for an error, 2 for wrong usage.
 """
 
 import json
 from pathlib import Path
 
-from todus import command, files, forms, paths, variables
+from todus import command, files, paths, variables
+from todus.commands.arguments import add_form, add_model, chosen_form
 from todus.detection import catalogue
 from todus.errors import TodusError
 from todus.text import one_line
@@ -21,25 +24,16 @@ from todus.text import one_line
 
 def parser() -> command.Parser:
     result = command.Parser("detect", __doc__)
-    result.add_argument(
-        "-m", "--model", metavar="NAME", required=True, help="a model under model/, or its folder"
-    )
-    result.add_argument("--format", metavar="FORM", help=forms.names())
-    result.add_argument(
-        "--checkpoint",
-        metavar="PREFIX",
-        nargs="?",
-        const="",
-        help="model.ckpt-N, latest, best or pretrained (the slice)",
-    )
+    add_model(result, required=True)
+    add_form(result)
     result.add_argument(
         "--threshold",
         type=command.typed(variables.Decimal(0, 1)),
         default=0.5,
         metavar="T",
-        help="draw and print scores from it on (default: 0.5)",
+        help="the least score to draw and print (default: 0.5)",
     )
-    result.add_argument("--json", action="store_true", help="a line of JSON an image on stdout")
+    result.add_argument("--json", action="store_true", help="print one JSON object an image")
     result.add_argument(
         "--frames",
         type=command.typed(variables.Whole(1)),
@@ -47,14 +41,10 @@ def parser() -> command.Parser:
         help="only the first N frames of a video or camera",
     )
     result.add_argument(
-        "--out", metavar="DIR", help="where the pictures go (default: model/NAME/detections)"
+        "--out", metavar="DIR", help="the folder for the pictures (default: model/NAME/detections)"
     )
-    result.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help="an image, a folder of images, a video file or camera:N",
-    )
+    text = "an image, a folder of images, a video file or camera:N"
+    result.add_argument("images", nargs="+", metavar="IMAGE", help=text)
     return result
 
 
@@ -64,15 +54,12 @@ def main(argv=None) -> int:
 
     model = paths.model(arguments.model).check()
     sources = media.sources(arguments.images)
-    name = arguments.format or ("checkpoint" if arguments.checkpoint is not None else "")
-    name = name or ("frozen_graph" if model.frozen_graph.exists() else "zoo")
-    detector = catalogue.open_form(model, catalogue.find(model, name, arguments.checkpoint or ""))
+    default = "frozen_graph" if model.frozen_graph.exists() else "zoo"
+    detector = catalogue.open_form(model, chosen_form(model, arguments, default))
     out = Path(arguments.out) if arguments.out else model.folder / "detections"
     for source in sources:
-        if source.kind == "video":
-            detect_in_video(detector, source, out, arguments)
-        else:
-            detect_in_images(detector, source, out, arguments)
+        detect_in = detect_in_video if source.kind == "video" else detect_in_images
+        detect_in(detector, source, out, arguments)
     return 0
 
 
@@ -90,18 +77,13 @@ def detect_in_images(detector, source, out: Path, arguments) -> None:
             continue
         found = detector.detect([image])[0]
         picture = drawing.draw(image, found, detector.names, arguments.threshold)
-        target = out / ("%s.png" % media.unique_name(path, source))
-        with files.replacing(target) as part:
-            picture.save(str(part), "PNG")
         print_detections(str(path), image, found, detector.names, arguments)
-        command.say("detect: %s" % target)
+        save_png(picture, out / ("%s.png" % media.unique_name(path, source)))
         thumbnails.append(drawing.thumbnail(picture))
     if source.kind == "folder":
         if not thumbnails:
             raise TodusError("%s: no image in it can be read" % source.name)
-        with files.replacing(out / "sheet.png") as part:
-            drawing.contact_sheet(thumbnails).save(str(part), "PNG")
-        command.say("detect: %s" % (out / "sheet.png"))
+        save_png(drawing.contact_sheet(thumbnails), out / "sheet.png")
 
 
 def detect_in_video(detector, source, out: Path, arguments) -> None:
@@ -113,40 +95,37 @@ def detect_in_video(detector, source, out: Path, arguments) -> None:
         for count, (image, rate) in enumerate(media.frames(source, arguments.frames), start=1):
             found = detector.detect([image])[0]
             write(drawing.draw(image, found, detector.names, arguments.threshold), rate)
-            print_detections(
-                "%s#%d" % (source.name, count - 1), image, found, detector.names, arguments
-            )
+            frame = "%s#%d" % (source.name, count - 1)
+            print_detections(frame, image, found, detector.names, arguments)
     command.say("detect: %d frames, %s" % (count, target))
 
 
+def save_png(picture, target: Path) -> None:
+    with files.replacing(target) as part:
+        picture.save(str(part), "PNG")
+    command.say("detect: %s" % target)
+
+
 def print_detections(name: str, image, found, names, arguments) -> None:
+    """Prints a line for each detection with a score of at least --threshold, or one JSON object."""
     height, width = image.shape[:2]
     rows = []
     for (ymin, xmin, ymax, xmax), class_id, score in zip(*found):
         if score >= arguments.threshold:
-            label = names.get(int(class_id), str(int(class_id)))
-            rows.append(
-                (label, float(score), xmin * width, ymin * height, xmax * width, ymax * height)
-            )
+            box = [xmin * width, ymin * height, xmax * width, ymax * height]
+            rows.append((names.get(int(class_id), str(int(class_id))), float(score), box))
     if arguments.json:
         listed = [
             {
-                "class": row[0],
-                "score": round(row[1], 4),
-                "box": [round(float(side), 1) for side in row[2:]],
+                "class": label,
+                "score": round(score, 4),
+                "box": [round(float(side), 1) for side in box],
             }
-            for row in rows
+            for label, score, box in rows
         ]
-        print(
-            json.dumps(
-                {"image": name, "width": width, "height": height, "detections": listed},
-                ensure_ascii=False,
-            ),
-            flush=True,
-        )
+        line = {"image": name, "width": width, "height": height, "detections": listed}
+        print(json.dumps(line, ensure_ascii=False), flush=True)
         return
-    for label, score, *box in rows:
-        print(
-            "%s\t%s\t%.3f\t%d\t%d\t%d\t%d" % ((name, one_line(label), score) + tuple(box)),
-            flush=True,
-        )
+    for label, score, box in rows:
+        values = (name, one_line(label), score, *box)
+        print("%s\t%s\t%.3f\t%d\t%d\t%d\t%d" % values, flush=True)

@@ -1,10 +1,10 @@
-"""Looks at this machine, this Python and what lies under TODUS_HOME, and says of each fault what to do.
+"""Checks this machine, its Python and the files under TODUS_HOME; prints how to mend each fault.
 
   make doctor
   python -m todus.commands.doctor [--deep] [--offline] [--json]
 
-Environment: TODUS_HOME, and the mirrors that are asked: COCO_URL, ZOO_URL, OPENIMAGES_URL. Exit codes: 0, 1 where there is an error
-(no network and no GPU are warnings), 2 for wrong usage.
+Environment: TODUS_HOME, and the mirrors to check: COCO_URL, ZOO_URL, OPENIMAGES_URL. Exit codes:
+0, 1 for an error (no network and no GPU are warnings), 2 for wrong usage.
 """
 
 import json
@@ -19,12 +19,9 @@ from todus.doctor.findings import Finding
 
 def parser() -> command.Parser:
     result = command.Parser("todus.commands.doctor", __doc__)
-    result.add_argument(
-        "--deep",
-        action="store_true",
-        help="also import TensorFlow and try a rewrite, an evaluation and a conversion",
-    )
-    result.add_argument("--offline", action="store_true", help="ask no mirror")
+    text = "also import TensorFlow and try a rewrite, an evaluation and a conversion"
+    result.add_argument("--deep", action="store_true", help=text)
+    result.add_argument("--offline", action="store_true", help="check no mirror")
     result.add_argument("--json", action="store_true", help="print one JSON object")
     return result
 
@@ -35,13 +32,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     found = examine(arguments.deep, arguments.offline, show)
     numbers = findings.counted(found)
     if arguments.json:
-        print(
-            json.dumps(
-                {"counts": numbers, "findings": [finding._asdict() for finding in found]},
-                indent=2,
-                ensure_ascii=False,
-            )
-        )
+        result = {"counts": numbers, "findings": [finding._asdict() for finding in found]}
+        print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         print(findings.summary(found))
     return 1 if numbers["error"] else 0

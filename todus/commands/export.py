@@ -21,17 +21,18 @@ def main(_argv=None) -> int:
     graph = inference_graph.export(
         model, prefix, input_type, input_shape(model), variables.value("SCORE_THRESHOLD", NAME)
     )
-    print(
-        "%s  %.1f MB, from %s" % (graph, graph.stat().st_size / 1e6, checkpoints.described(prefix))
-    )
-    saved = model.saved_model
-    print("%s  %.1f MB" % (saved, files.size_of(saved) / 1e6))
+    size, origin = graph.stat().st_size, checkpoints.described(prefix)
+    print("%s  %.1f MB, from %s" % (graph, size / 1e6, origin))
+    print("%s  %.1f MB" % (model.saved_model, files.size_of(model.saved_model) / 1e6))
     print("next: python -m eval -m %s -i, or ./export-tflite.sh" % model.name)
     return 0
 
 
 def input_shape(model: Model) -> Optional[List[Optional[int]]]:
-    """[batch, height, width, 3] that INPUT_SHAPE and BATCH name, None for what is free; None where neither is set."""
+    """[batch, height, width, 3] from INPUT_SHAPE and BATCH; None in it for any size.
+
+    None where neither variable is set.
+    """
     text, batch = variables.value("INPUT_SHAPE", NAME), variables.value("BATCH", NAME)
     if text == "free":
         return [batch, None, None, 3] if batch else None
@@ -39,10 +40,9 @@ def input_shape(model: Model) -> Optional[List[Optional[int]]]:
         size = pipeline.input_size(pipeline.read(model.pipeline))
         if not size:
             raise UsageError(
-                "INPUT_SHAPE=fixed: %s has an input of no fixed size; name one, such as INPUT_SHAPE=480x640"
-                % model.name
+                "%s has no fixed input size; give one, such as INPUT_SHAPE=480x640" % model.name
             )
-        return [batch, size[0], size[1], 3]
+        return [batch, *size, 3]
     height, _, width = text.partition("x")
     return [batch, int(height), int(width), 3]
 

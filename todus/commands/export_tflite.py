@@ -21,9 +21,8 @@ def main(_argv=None) -> int:
         regular_nms=variables.value("TFLITE_NMS", NAME) == "regular",
         score_threshold=variables.value("SCORE_THRESHOLD", NAME),
     )
-    print(
-        "%s  %.1f MB, from %s" % (graph, graph.stat().st_size / 1e6, checkpoints.described(prefix))
-    )
+    size, origin = graph.stat().st_size, checkpoints.described(prefix)
+    print("%s  %.1f MB, from %s" % (graph, size / 1e6, origin))
     print("next: ./convert-tflite.sh")
     return 0
 

@@ -2,14 +2,14 @@
 
 import sys
 
-from todus import command, text
+from todus import command, paths, text
 from todus.training import history
 
 
 def main(_argv=None) -> int:
     lines = history.table()
     if len(lines) == 1:
-        command.say("history: no run under %s yet" % history.paths.models_folder())
+        command.say("history: no run under %s yet" % paths.models_folder())
         return 0
     print("\n".join(text.table(lines, len(lines[0]))))
     return 0

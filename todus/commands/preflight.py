@@ -1,11 +1,11 @@
-"""What a command needs, looked at before TensorFlow is imported: seconds in, not hours in, it says what is missing."""
+"""Checks of train, eval, export and convert before TensorFlow is imported; they take a second."""
 
 import glob
 import importlib.util
 import itertools
 import shutil
 from pathlib import Path
-from typing import Callable, Dict, Iterator, Optional, Tuple
+from typing import Callable, Dict, Iterator
 
 from todus import categories, files
 from todus.dataset import box_sizes
@@ -19,87 +19,84 @@ from todus.text import one_line, shortened
 
 Say = Callable[[str], None]
 
-LOOKED_AT = 300  # images of train whose boxes are measured
-SLOTS = {
-    "momentum_optimizer": 1,
-    "rms_prop_optimizer": 2,
-    "adam_optimizer": 2,
-}  # values an optimizer keeps beside each weight
-EXPORTED = 5  # an export's size in checkpoints: frozen graph, SavedModel, checkpoint with its graph, and the same while it is replaced
+# Images of train whose boxes are measured.
+MEASURED = 300
+# Values that an optimizer keeps for each weight.
+SLOTS = {"momentum_optimizer": 1, "rms_prop_optimizer": 2, "adam_optimizer": 2}
+# An export's size in checkpoints: frozen graph, SavedModel, and a checkpoint with its graph, plus
+# those of the export that is being replaced.
+EXPORTED = 5
 
 
 def train(model: Model, config: pipeline.Config, keep: int, evaluates: bool, say: Say) -> None:
-    """What a training needs.
+    """Checks what a training needs.
 
     Args:
       model: a prepared model.
-      config: its pipeline config as it will be run.
-      keep: newest checkpoints that will be kept.
-      evaluates: whether checkpoints will be scored.
-      say: takes sentences on what is doubtful but does not prevent the training.
+      config: its pipeline config with the settings of this training.
+      keep: the number of newest checkpoints to keep.
+      evaluates: whether checkpoints are evaluated.
+      say: takes the warnings, one sentence each.
 
     Raises:
-      TodusError: something is missing, damaged, or does not go together.
+      TodusError: something is missing, damaged, or does not fit together.
     """
     environment.check()
     if evaluates:
         self_check.coco_toy()
     dataset = prepared.dataset_of(model)
-    verify.dataset_is_whole(dataset)
-    _readers_find_their_files(model, config)
-    classes_agree(model, config, dataset)
+    verify.check_shard_sizes(dataset)
+    _check_input_paths(model, config)
+    check_classes(model, config, dataset)
     newest = checkpoints.latest(model)
     if newest:
-        checkpoint_files.check(
-            newest[1], "remove %s.*: the one before it is taken then" % newest[1]
-        )
-    else:
-        _start_is_whole(model, config)
-    _room_for_checkpoints(model, config, keep)
-    for doubt in itertools.chain(
-        _memory(model, config), tiny_boxes(dataset, config), gpus.doubts()
+        remedy = "remove %s.*: the one before it is taken then" % newest[1]
+        checkpoint_files.check(newest[1], remedy)
+    elif config.train_config.fine_tune_checkpoint:
+        start = Path(config.train_config.fine_tune_checkpoint)
+        checkpoint_files.check(start, "run python -m model again")
+    _check_room_for_checkpoints(model, config, keep)
+    for warning in itertools.chain(
+        _memory(model, config), tiny_boxes(dataset, config), gpus.warnings()
     ):
-        say(doubt)
+        say(warning)
 
 
 def evaluate(dataset: Dataset, split: str) -> None:
-    """What an evaluation needs. Raises TodusError."""
+    """Checks what an evaluation needs. Raises TodusError."""
     environment.check()
     self_check.coco_toy()
-    verify.dataset_is_whole(dataset, [split])
+    verify.check_shard_sizes(dataset, [split])
 
 
 def export(model: Model, prefix: Path) -> None:
-    """What an export of a checkpoint needs. Raises TodusError."""
+    """Checks what an export of a checkpoint needs. Raises TodusError."""
     environment.check()
-    checkpoint_is_whole(prefix)
-    config = prepared.resolved(model)
-    _ids_fit(model.limited_label_map, categories.read_label_map(model.limited_label_map), config)
-    _room(model.folder, EXPORTED * checkpoint_files.size(prefix), "the export", "")
+    check_checkpoint(prefix)
+    label_map = model.limited_label_map
+    _check_ids(label_map, categories.read_label_map(label_map), prepared.resolved(model))
+    _check_room(model.folder, EXPORTED * checkpoint_files.size(prefix), "the export", "")
 
 
 def convert(*modules: str) -> None:
-    """What a conversion needs beside TensorFlow: `modules` that can be found. Raises TodusError."""
+    """Checks that TensorFlow and `modules` are installed for a conversion. Raises TodusError."""
     environment.check()
     for module in modules:
         if importlib.util.find_spec(module) is None:
             raise TodusError("%s is not installed; run: make install" % module)
 
 
-def checkpoint_is_whole(prefix: Path) -> None:
-    """Raises TodusError, with the way to another one, for a checkpoint that is cut short or damaged."""
+def check_checkpoint(prefix: Path) -> None:
+    """Raises TodusError for an incomplete or damaged checkpoint, with how to replace it."""
     of_model = checkpoints.is_slice(prefix) or prefix.parent.name == "pretrained"
-    checkpoint_files.check(
-        prefix,
-        "run python -m model again" if of_model else "take another one with CHECKPOINT_PREFIX",
-    )
+    other = "run python -m model again" if of_model else "take another one with CHECKPOINT_PREFIX"
+    checkpoint_files.check(prefix, other)
 
 
-def _readers_find_their_files(model: Model, config: pipeline.Config) -> None:
-    """Raises TodusError for an input_path of pipeline.config, written by hand perhaps, that no file matches."""
-    readers = [("train_input_reader", config.train_input_reader)] + [
-        ("eval_input_reader", each) for each in config.eval_input_reader
-    ]
+def _check_input_paths(model: Model, config: pipeline.Config) -> None:
+    """Raises TodusError for an input_path of pipeline.config that matches no file."""
+    readers = [("train_input_reader", config.train_input_reader)]
+    readers += [("eval_input_reader", each) for each in config.eval_input_reader]
     for name, each in readers:
         for pattern in each.tf_record_input_reader.input_path:
             if not glob.glob(pattern):
@@ -107,43 +104,36 @@ def _readers_find_their_files(model: Model, config: pipeline.Config) -> None:
                 raise TodusError(text % (model.pipeline, name, pattern))
 
 
-def classes_agree(model: Model, config: pipeline.Config, dataset: Dataset) -> None:
-    """Raises TodusError unless label map, dataset.json, num_classes and the slice name the same classes."""
-    listed = {
-        entry["id"]: one_line(entry["name"])
-        for entry in reader.read_manifest(dataset)["categories"]
-    }
+def check_classes(model: Model, config: pipeline.Config, dataset: Dataset) -> None:
+    """Raises TodusError where label map, dataset.json, num_classes and slice differ in classes."""
+    listed = reader.read_manifest(dataset)["categories"]
+    classes = {entry["id"]: one_line(entry["name"]) for entry in listed}
     path = Path(config.train_input_reader.label_map_path)
     names = categories.read_label_map(path)
-    if path == dataset.label_map and names != listed:
+    if path == dataset.label_map and names != classes:
         raise TodusError(
             "%s and dataset.json name different classes; build the dataset again" % path
         )
     sliced = categories.read_label_map(model.limited_label_map)
     if sliced != names:
+        before, now = shortened(sliced.values()), shortened(names.values())
         raise TodusError(
             "%s was prepared for %s, and the dataset now has %s; run: %s"
-            % (
-                model.name,
-                shortened(sliced.values()),
-                shortened(names.values()),
-                prepared.preparation(model),
-            )
+            % (model.name, before, now, prepared.preparation(model))
         )
-    _ids_fit(path, names, config, has_gaps=names == listed)
+    _check_ids(path, names, config, gaps_allowed=names == classes)
 
 
-def _ids_fit(
-    path: Path, names: Dict[int, str], config: pipeline.Config, has_gaps: bool = True
+def _check_ids(
+    path: Path, names: Dict[int, str], config: pipeline.Config, gaps_allowed: bool = True
 ) -> None:
-    """Raises TodusError where ids and num_classes differ, or ids have gaps that the dataset does not know of."""
     classes = pipeline.meta(config).num_classes
     if max(names) != classes:
         raise TodusError(
             "%s has ids up to %d, pipeline.config has num_classes: %d; run python -m model again"
             % (path, max(names), classes)
         )
-    if not has_gaps and len(names) < classes:
+    if not gaps_allowed and len(names) < classes:
         gap = min(set(range(1, classes + 1)) - set(names))
         raise TodusError(
             "%s has no item with id %d; ids are 1 to %d, each once: mend its braces and ids"
@@ -151,31 +141,22 @@ def _ids_fit(
         )
 
 
-def _start_is_whole(model: Model, config: pipeline.Config) -> None:
-    prefix = config.train_config.fine_tune_checkpoint
-    if prefix:
-        checkpoint_files.check(Path(prefix), "run python -m model again")
-
-
-def _room_for_checkpoints(model: Model, config: pipeline.Config, keep: int) -> None:
-    """Room for `keep` checkpoints, the best, and the one being written; those that are there count."""
+def _check_room_for_checkpoints(model: Model, config: pipeline.Config, keep: int) -> None:
+    """Raises TodusError without room for `keep` checkpoints, the best and the next."""
     trained = checkpoints.trained(model)
-    slots = SLOTS.get(config.train_config.optimizer.WhichOneof("optimizer") or "", 1)
-    each = (
-        checkpoint_files.size(trained[-1][1])
-        if trained
-        else (1 + slots) * checkpoint_files.size(Path(config.train_config.fine_tune_checkpoint))
-    )
-    there = files.size_of(model.training) if model.training.exists() else 0
-    _room(
-        model.folder,
-        max((keep + 2) * each - there, 2 * each),
-        "checkpoints",
-        ", or set a smaller KEEP" if keep > 1 else "",
-    )
+    if trained:
+        size = checkpoint_files.size(trained[-1][1])
+    else:
+        slots = SLOTS.get(config.train_config.optimizer.WhichOneof("optimizer") or "", 1)
+        start = Path(config.train_config.fine_tune_checkpoint)
+        size = (1 + slots) * checkpoint_files.size(start)
+    used = files.size_of(model.training) if model.training.exists() else 0
+    needed = max((keep + 2) * size - used, 2 * size)
+    other = ", or set a smaller KEEP" if keep > 1 else ""
+    _check_room(model.folder, needed, "checkpoints", other)
 
 
-def _room(folder: Path, needed: int, what: str, other: str) -> None:
+def _check_room(folder: Path, needed: int, what: str, other: str) -> None:
     free = shutil.disk_usage(str(folder)).free
     if free < needed:
         raise TodusError(
@@ -185,34 +166,35 @@ def _room(folder: Path, needed: int, what: str, other: str) -> None:
 
 
 def _memory(model: Model, config: pipeline.Config) -> Iterator[str]:
-    """A doubt where the batch is likely not to fit into memory, by what the network was measured to take when it was prepared."""
+    """A warning where the batch probably does not fit into memory, by the cost in source.json."""
     measured = (prepared.prepared_from(model) or {}).get("cost")
-    if not measured:
-        return
-    cost = resources.Costs(measured["parameters"], 0, measured["activations"], None, [], [])
-    doubt = resources.memory_doubt(cost, config.train_config.batch_size, "BATCH_SIZE=")
-    if doubt:
-        yield doubt
+    if measured:
+        cost = resources.Costs(measured["parameters"], 0, measured["activations"], None, [], [])
+        warning = resources.memory_warning(cost, config.train_config.batch_size, "BATCH_SIZE=")
+        if warning:
+            yield warning
 
 
 def tiny_boxes(dataset: Dataset, config: pipeline.Config) -> Iterator[str]:
-    """A doubt where boxes of the first images of train are too small to learn from once resized: the loss may become NaN."""
-    size: Optional[Tuple[int, int]] = pipeline.input_size(config)
+    """A warning where the network's input makes boxes of train too small to learn from.
+
+    Measures the first images of train. The loss of such boxes may become NaN.
+    """
+    size = pipeline.input_size(config)
     if not size:
         return
-    images = [
-        found.image for found in itertools.islice(reader.read_stored(dataset, "train"), LOOKED_AT)
-    ]
-    counts = box_sizes.measure(images, (size[1], size[0]))
+    examples = itertools.islice(reader.read_stored(dataset, "train"), MEASURED)
+    images = [each.image for each in examples]
     names = {entry["id"]: entry["name"] for entry in reader.read_manifest(dataset)["categories"]}
-    found = [
-        (names.get(identity, str(identity)), each)
-        for identity, each in sorted(counts.items())
-        if each.tiny
+    width_and_height = (size[1], size[0])
+    tiny = [
+        "%s %d of %d" % (names.get(identity, identity), count.tiny, count.boxes)
+        for identity, count in sorted(box_sizes.measure(images, width_and_height).items())
+        if count.tiny
     ]
-    tiny = ["%s %d of %d" % (name, each.tiny, each.boxes) for name, each in found]
     if tiny:
         yield (
-            "boxes under %d pixels at the network's %dx%d, in %d images of train: %s; they teach nothing and can make the loss NaN"
-            % ((box_sizes.LEAST_PIXELS, size[0], size[1], len(images), shortened(tiny)))
+            "boxes under %d pixels at the network's %dx%d, in %d images of train: %s;"
+            " they teach nothing and can make the loss NaN"
+            % (box_sizes.LEAST_PIXELS, *size, len(images), shortened(tiny))
         )

@@ -1,33 +1,29 @@
-"""A look at a dataset before training: some of its images with their boxes, and what the network will see of them.
+"""Draws some images of a dataset with their boxes, and counts box sizes in the network's input.
 
-    python -m todus.commands.preview DATASET [--images 24] [--size WIDTHxHEIGHT | -m MODEL]
+  python -m todus.commands.preview DATASET [--images 24] [--size WIDTHxHEIGHT | -m MODEL]
 
-DATASET is a name as -d takes it. Writes preview.png and preview.html into the dataset's folder and prints the counts. --size is the
-network's input, 300x300 unless given; -m takes it from a prepared model's pipeline.config.
+DATASET is a name as -d takes it. Writes preview.png and preview.html into the dataset's folder and
+prints the counts. --size is the network's input (default: 300x300); -m takes it from a prepared
+model's pipeline.config.
 """
 
 import sys
 from typing import List, Optional
 
 from todus import command, paths, variables
-from todus.command import Parser
+from todus.commands.arguments import add_model
 from todus.preview.preview import input_size, preview
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser("todus.commands.preview", __doc__)
+    parser = command.Parser("todus.commands.preview", __doc__)
     parser.add_argument("dataset", metavar="DATASET")
-    parser.add_argument(
-        "--images", metavar="N", type=command.typed(variables.Whole(1, 400)), default=24
-    )
+    count = command.typed(variables.Whole(1, 400))
+    parser.add_argument("--images", metavar="N", type=count, default=24)
     parser.add_argument("--size", metavar="WxH", default="300x300")
-    parser.add_argument("-m", "--model", metavar="MODEL", default="")
-    arguments = parser.parse_args(argv)
-    preview(
-        paths.dataset(arguments.dataset),
-        arguments.images,
-        input_size(arguments.size, arguments.model),
-    )
+    add_model(parser, default="")
+    given = parser.parse_args(argv)
+    preview(paths.dataset(given.dataset), given.images, input_size(given.size, given.model))
     return 0
 
 

@@ -1,27 +1,25 @@
-"""One HTML page about a model, with everything in it: python -m todus.commands.report -m NAME (make report MODEL=NAME).
+"""Writes one HTML page about a model: model/NAME/report.html, which needs no network.
 
-Shows what was limited, the AP of every format, precision-recall and training curves, sample detections side by side, sizes and
-latencies, score thresholds, commands and versions, from what eval --all, benchmark.sh and training left; a part that is missing says
-which command makes it. Writes model/NAME/report.html, which needs no network.
+  make report MODEL=NAME
+  python -m todus.commands.report -m NAME
+
+The page shows the AP of every format, precision-recall and training curves, sample detections,
+sizes, latencies, score thresholds, commands and versions, from the files of eval --all,
+benchmark.sh and training. For each missing part it names the command that makes it.
 """
 
 import os
 import sys
 
 from todus import command, paths
+from todus.commands.arguments import add_model
 from todus.errors import UsageError
 from todus.report.page import write
 
 
 def main(argv=None) -> int:
     parser = command.Parser("todus.commands.report", __doc__)
-    parser.add_argument(
-        "-m",
-        "--model",
-        metavar="NAME",
-        default=os.environ.get("MODEL"),
-        help="a model under model/, or its folder",
-    )
+    add_model(parser, default=os.environ.get("MODEL"))
     name = parser.parse_args(argv).model
     if not name:
         raise UsageError("which model? make report MODEL=NAME")

@@ -14,7 +14,7 @@ from todus.training import background, cluster, trainer
 from todus.training.separate_evaluator import score_until_ended
 from todus.training.settings import Scoring, Settings, apply, scoring_for
 
-# What one machine's environment says to all roles of a cluster.
+# Variables of this machine that all roles of a cluster get.
 SETTINGS = ("NUM_TRAIN_STEPS", "BATCH_SIZE", "LEARNING_RATE", "SAVE_STEPS", "KEEP", "LOG_STEPS")
 SETTINGS += ("EVAL_STEPS", "EVAL_SAMPLE", "EVAL_TRAIN", "TARGET_AP", "PATIENCE")
 
@@ -25,6 +25,7 @@ def settings() -> Settings:
     def value(name: str) -> Any:
         return variables.value(name, "train")
 
+    target_ap = value("TARGET_AP")
     result = Settings(
         num_steps=value("NUM_TRAIN_STEPS"),
         batch_size=value("BATCH_SIZE"),
@@ -34,7 +35,7 @@ def settings() -> Settings:
         log_steps=value("LOG_STEPS"),
         scoring=Scoring(value("EVAL_STEPS"), value("EVAL_SAMPLE"), value("EVAL_TRAIN")),
         separate=value("EVAL") == "separate",
-        target_ap="" if value("TARGET_AP") is None else str(value("TARGET_AP")),
+        target_ap="" if target_ap is None else str(target_ap),
         patience=value("PATIENCE"),
     )
     if (result.target_ap or result.patience) and not result.scoring.every:
@@ -69,50 +70,39 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(curves.plot(model))
         return 0
     chosen = settings()
-    if arguments.evaluator:
-        return evaluator(model, chosen)
-    if arguments.hosts:
-        cluster.read_hosts(arguments.hosts)
+    if arguments.evaluator:  # the process that a training with EVAL=separate starts
+        config = prepared.resolved(model)
+        apply(config, chosen)
+        score_until_ended(model, config, prepared.dataset_of(model), chosen, command.say)
+        return 0
+    hosts = cluster.read_hosts(arguments.hosts) if arguments.hosts else None
     if arguments.background or variables.value("BACKGROUND", "train"):
-        more = ["--hosts", os.path.abspath(arguments.hosts)] if arguments.hosts else []
+        more = ["--hosts", os.path.abspath(arguments.hosts)] if hosts else []
         background.start(model, more, command.say)
         return 0
-    if arguments.hosts:
+    if hosts:
         shared = {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
-        code = cluster.Launcher(
-            model, cluster.read_hosts(arguments.hosts), shared, command.say
-        ).run()
+        code = cluster.Launcher(model, hosts, shared, command.say).run()
     else:
-        look_ahead(model, chosen)
+        check(model, chosen)
         trainer.train(model, chosen, command.say)
         code = 0
     if not cluster.role() or cluster.role().kind == "chief":
-        print(
-            "next: export MODEL_DIR=%s && ./eval.sh && ./export.sh" % shlex.quote(str(model.folder))
-        )
+        folder = shlex.quote(str(model.folder))
+        print("next: export MODEL_DIR=%s && ./eval.sh && ./export.sh" % folder)
     return code
 
 
-def look_ahead(model, chosen: Settings) -> None:
-    """The checks that take no TensorFlow."""
+def check(model, chosen: Settings) -> None:
+    """Runs the checks that need no TensorFlow. Raises TodusError for a training that would fail."""
     config = prepared.resolved(model)
     apply(config, chosen)
     evaluates = bool(scoring_for(chosen, config.train_config.num_steps).every)
-    preflight.train(
-        model,
-        config,
-        chosen.keep,
-        evaluates,
-        lambda line: command.say("train: %s" % one_line(line)),
-    )
 
+    def say(line: str) -> None:
+        command.say("train: %s" % one_line(line))
 
-def evaluator(model, chosen: Settings) -> int:
-    """The process beside a training that EVAL=separate starts."""
-    config = prepared.resolved(model)
-    apply(config, chosen)
-    score_until_ended(model, config, prepared.dataset_of(model), chosen, command.say)
-    return 0
+    preflight.train(model, config, chosen.keep, evaluates, say)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Checks the environment variables of a command before anything else; the scripts call this.
+"""Checks the environment variables of a command; the scripts run this first.
 
   python -m todus.commands.variables COMMAND
 
-Exits with 2, after a line that names what is wrong, for a value out of its range and for a variable that is nearly one that COMMAND obeys.
-Needs the standard library alone, and so runs before make install.
+For a value out of its range, or a variable with nearly the name of one of COMMAND's, prints a line
+and exits with 2. Needs the standard library alone, so it also runs before make install.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""Walks every record of a dataset and says what is wrong with it.
+"""Reads every record of a dataset and prints its faults.
 
-    python -m todus.commands.verify DIR             a folder, or a name as -d takes it
+  python -m todus.commands.verify DIR    a folder, or a name as -d takes it
 
-Exits with 1 when anything is wrong, after a line for each fault with its shard, offset and image.
+Exits with 1 for any fault, after a line for each with its shard, offset and image.
 """
 
 import sys
@@ -13,27 +13,22 @@ from todus import paths
 from todus.command import Parser, run, say
 from todus.dataset.records import verify
 from todus.errors import TodusError
-from todus.paths import Dataset
 from todus.text import one_line
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser("todus.commands.verify", __doc__)
     parser.add_argument("dataset", metavar="DIR")
-    arguments = parser.parse_args(argv)
-    folder = Path(arguments.dataset)
-    dataset = Dataset(folder.resolve()) if folder.is_dir() else paths.dataset(arguments.dataset)
+    name = parser.parse_args(argv).dataset
+    folder = Path(name)
+    dataset = paths.Dataset(folder.resolve()) if folder.is_dir() else paths.dataset(name)
     counts, problems = verify.dataset(dataset)
     for split, found in counts.items():
-        print(
-            "%s: %d images, %d boxes, %d negatives"
-            % (split, found.images, found.boxes, found.negatives)
-        )
-        for name in sorted(found.boxes_of):
-            print(
-                "  %-20s %7d images %8d boxes"
-                % (one_line(name), found.images_of[name], found.boxes_of[name])
-            )
+        totals = (split, found.images, found.boxes, found.negatives)
+        print("%s: %d images, %d boxes, %d negatives" % totals)
+        for each in sorted(found.boxes_of):
+            row = (one_line(each), found.images_of[each], found.boxes_of[each])
+            print("  %-20s %7d images %8d boxes" % row)
     for problem in problems:
         say(problem)
     if problems:

@@ -1,1 +1,1 @@
-"""Images with boxes in one in-memory form: filtered, split, checked, and written as records. No TensorFlow."""
+"""Images with boxes: read from a source, filtered, split, checked, written as records."""

@@ -1,4 +1,4 @@
-"""Images, boxes and categories of a dataset in memory: every source is read into these classes, and records are written from them."""
+"""Images, boxes and categories in memory: read from every source, written as records."""
 
 import math
 from collections import Counter
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
-NOT_A_NUMBER = "box with a coordinate that is no number"
+NOT_A_NUMBER = "box with a coordinate that is not a number"
 OUTSIDE = "box outside the image"
 EMPTY = "box without area"
 
 
 class Box(NamedTuple):
-    """One groundtruth box, in pixels of the image as stored; y and x grow downwards and to the right, from the top left corner."""
+    """One groundtruth box in pixels of the stored image; the top left corner is (0, 0)."""
 
     category_id: int
     ymin: float
@@ -24,11 +24,11 @@ class Box(NamedTuple):
     difficult: bool = False
     truncated: bool = False
     id: int = 0
-    mask: Any = None  # COCO polygons or RLE, only where masks are asked for
+    mask: Any = None  # COCO polygons or RLE, only where masks are requested
 
 
 class ZipMember(NamedTuple):
-    """A file inside a zip archive, by its offset, so that each process can read it without the archive's directory."""
+    """A file in a zip archive, by its offset: reading it does not need the archive's directory."""
 
     archive: Path
     offset: int  # of its local header
@@ -56,10 +56,8 @@ class Image:
     height: int
     boxes: List[Box] = field(default_factory=list)
     path: Optional[Path] = None  # the image file, once it is on disk
-    member: Union[ZipMember, FileSpan, None] = (
-        None  # or the image's place in an archive or a record
-    )
-    url: str = ""  # on the source's server, where it does not follow from the file name
+    member: Union[ZipMember, FileSpan, None] = None  # its place in an archive or a record
+    url: str = ""  # on the source's server, where it cannot be derived from the file name
 
 
 @dataclass
@@ -68,13 +66,11 @@ class Annotations:
 
     categories: Dict[int, str]  # id -> name, in the order of ids
     images: List[Image]
-    dropped: Counter = field(
-        default_factory=Counter
-    )  # reason -> how many boxes or images were left out for it
+    dropped: Counter = field(default_factory=Counter)  # reason -> boxes or images left out
 
 
 def tally(images: List[Image]) -> Dict[int, Tuple[int, int]]:
-    """category id -> images and boxes."""
+    """category id -> (images, boxes)."""
     images_of: Counter = Counter()
     boxes_of: Counter = Counter()
     for image in images:
@@ -85,22 +81,18 @@ def tally(images: List[Image]) -> Dict[int, Tuple[int, int]]:
 
 
 def clean(annotations: Annotations) -> Annotations:
-    """Clips boxes to their images, drops those without area there, counted by reason, and orders images and boxes by id."""
+    """Clips boxes to their images, counts the empty ones, sorts images and boxes by id."""
     for image in annotations.images:
         if image.boxes:
             clipped = (_clip(box, image, annotations.dropped) for box in image.boxes)
-            image.boxes = sorted((box for box in clipped if box), key=_box_order)
+            image.boxes = sorted(filter(None, clipped), key=lambda box: (box.id, box[:5]))
     annotations.images.sort(key=lambda image: id_order(image.id))
     return annotations
 
 
 def id_order(identity: Union[int, str]) -> Tuple[int, Union[int, str]]:
-    """The sort key of an image id: numbers by value, before names."""
+    """The sort key of an image id: numbers by value, then names."""
     return (0, identity) if isinstance(identity, int) else (1, identity)
-
-
-def _box_order(box: Box) -> Tuple:
-    return (box.id, box.category_id, box.ymin, box.xmin, box.ymax, box.xmax)
 
 
 def _clip(box: Box, image: Image, dropped: Counter) -> Optional[Box]:

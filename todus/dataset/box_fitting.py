@@ -1,4 +1,4 @@
-"""Fits the boxes of an annotation to the image that is stored: scales, clips and drops them."""
+"""Scales the boxes of an annotation to the stored image, clips them and drops unusable ones."""
 
 import math
 from collections import Counter
@@ -8,13 +8,11 @@ from todus.dataset.annotations import EMPTY, NOT_A_NUMBER, OUTSIDE, Box
 from todus.dataset.image_conversion import ImageInfo
 from todus.dataset.image_files import BadImage
 
-FRACTIONS = (-1.0, -1.0)  # the frame of boxes given as fractions of the image
-UNKNOWN = (
-    0.0,
-    0.0,
-)  # the frame of boxes in pixels of an image whose size the annotation does not give
+# The frame is the width and height that box coordinates refer to.
+FRACTIONS = (-1.0, -1.0)  # coordinates are fractions of the image
+UNKNOWN = (0.0, 0.0)  # coordinates are pixels; the annotation does not give the image's size
 LEAST_SIDE = 0.01  # pixels; a narrower box has no area
-SAME_SHAPE = 0.02  # relative difference of two width/height ratios up to which they are one picture at two sizes
+SAME_SHAPE = 0.02  # largest relative difference of the width/height ratios of one picture
 SWAPPED = "box with swapped corners"
 CLIPPED = "box clipped to its image"
 
@@ -35,15 +33,15 @@ class NamedBox(NamedTuple):
 class Fit(NamedTuple):
     """How an annotation's frame maps to its image."""
 
-    upright: bool  # the image is to be turned as its EXIF says
+    upright: bool  # the image must be rotated by its EXIF orientation
     width: int  # of the image as it will be stored
     height: int
-    scale_x: float  # pixels of the image a unit of the frame
+    scale_x: float  # pixels of the image per unit of the frame
     scale_y: float
 
 
 class FittedBoxes(NamedTuple):
-    """The boxes of one image in pixels of the stored image, and what happened to them."""
+    """The boxes of one image in pixels of the stored image, and what was dropped or corrected."""
 
     boxes: List[Box]
     dropped: Counter  # reason -> boxes that cannot be used
@@ -51,7 +49,7 @@ class FittedBoxes(NamedTuple):
 
 
 def number(text: str) -> float:
-    """The number that a text is, NaN where it is none."""
+    """The text as a number; NaN where it is not one."""
     try:
         return float(text)
     except ValueError:
@@ -59,34 +57,29 @@ def number(text: str) -> float:
 
 
 def frame_of(width: float, height: float) -> Tuple[float, float]:
-    """The frame of boxes in pixels of an image of this size; UNKNOWN for a size that no image has."""
+    """The frame of boxes in pixels; UNKNOWN unless both sides are positive and finite."""
     return (width, height) if 0 < width < math.inf and 0 < height < math.inf else UNKNOWN
 
 
 def fit(frame: Tuple[float, float], image: ImageInfo, exif: str, default_upright: bool) -> Fit:
-    """The image on which the boxes were drawn.
+    """Decides whether the boxes were drawn on the stored or on the upright image.
 
     Args:
       frame: width and height that the annotation gives, FRACTIONS or UNKNOWN.
       image: the image file.
-      exif: upright, stored, or auto: the one whose width and height are the frame's; where both or neither are, `default_upright`.
+      exif: upright, stored, or auto, which takes the one whose width and height equal the frame,
+        and `default_upright` where both or neither do.
 
     Raises:
       BadImage: the annotation's width and height belong to another picture.
     """
-    choices = {
-        "upright": [True],
-        "stored": [False],
-        "auto": [default_upright, not default_upright],
-    }[exif]
+    auto = [default_upright, not default_upright]
+    choices = {"upright": [True], "stored": [False], "auto": auto}[exif]
     if frame in (FRACTIONS, UNKNOWN) or image.orientation == 1:
         choices = choices[:1]
     exact = [upright for upright in choices if frame == image.size(upright)]
-    alike = [
-        upright
-        for upright in choices
-        if frame in (FRACTIONS, UNKNOWN) or _same_shape(frame, image.size(upright))
-    ]
+    is_scaled = frame not in (FRACTIONS, UNKNOWN)
+    alike = [each for each in choices if not is_scaled or _same_shape(frame, image.size(each))]
     if not (exact or alike):
         raise BadImage("annotation's width and height are not the image's")
     upright = (exact or alike)[0]
@@ -112,25 +105,14 @@ def fit_boxes(boxes: List[NamedBox], ids: Dict[str, int], to: Fit) -> FittedBoxe
         else:
             xmin, ymin, xmax, ymax = found.corners
             area = (xmax - xmin) * (ymax - ymin)
-            fitted.boxes.append(
-                Box(
-                    ids[named.name],
-                    ymin,
-                    xmin,
-                    ymax,
-                    xmax,
-                    area,
-                    named.is_crowd,
-                    named.difficult,
-                    named.truncated,
-                )
-            )
+            flags = named.is_crowd, named.difficult, named.truncated
+            fitted.boxes.append(Box(ids[named.name], ymin, xmin, ymax, xmax, area, *flags))
     return fitted
 
 
 class _FittedCorners(NamedTuple):
     corners: Optional[Tuple[float, float, float, float]]  # xmin, ymin, xmax, ymax
-    fault: str  # why there are none
+    fault: str  # why `corners` is None
     mended: List[str]
 
 
@@ -147,6 +129,6 @@ def _fitted_corners(named: NamedBox, to: Fit) -> _FittedCorners:
     inside = max(xmin, 0.0), max(ymin, 0.0), min(xmax, float(to.width)), min(ymax, float(to.height))
     if inside[2] - inside[0] < LEAST_SIDE or inside[3] - inside[1] < LEAST_SIDE:
         return _FittedCorners(None, OUTSIDE, mended)
-    return _FittedCorners(
-        inside, "", mended + ([CLIPPED] if inside != (xmin, ymin, xmax, ymax) else [])
-    )
+    if inside != (xmin, ymin, xmax, ymax):
+        mended.append(CLIPPED)
+    return _FittedCorners(inside, "", mended)

@@ -1,15 +1,13 @@
-"""How large a dataset's boxes are once their images are resized to a network's input."""
+"""The sizes of a dataset's boxes after their images are resized to a network's input."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Dict, List, Tuple
 
 from todus.dataset.annotations import Image
 
-LEAST_PIXELS = (
-    2  # a side below this at the network's input teaches nothing and can make the loss NaN
-)
+# Pixels at the network's input; a smaller box cannot be learnt and can make the loss NaN.
+LEAST_PIXELS = 2
 SIZES = (
     (0, "under 2"),
     (LEAST_PIXELS, "2 to 8"),
@@ -34,10 +32,12 @@ class ClassCounts:
         return len(self.widths)
 
     @property
+    def shorter_sides(self) -> List[float]:
+        return [min(pair) for pair in zip(self.widths, self.heights)]
+
+    @property
     def tiny(self) -> int:
-        return sum(
-            min(width, height) < LEAST_PIXELS for width, height in zip(self.widths, self.heights)
-        )
+        return sum(side < LEAST_PIXELS for side in self.shorter_sides)
 
     def typical(self) -> str:
         """The median width and height in pixels."""
@@ -45,12 +45,10 @@ class ClassCounts:
 
     def histogram(self) -> List[int]:
         """Boxes in each of SIZES, by their shorter side."""
-        counts = Counter()
-        for width, height in zip(self.widths, self.heights):
-            counts[
-                max(index for index, (least, _) in enumerate(SIZES) if min(width, height) >= least)
-            ] += 1
-        return [counts[index] for index in range(len(SIZES))]
+        counts = [0] * len(SIZES)
+        for side in self.shorter_sides:
+            counts[max(index for index, (least, _) in enumerate(SIZES) if side >= least)] += 1
+        return counts
 
 
 def measure(images: List[Image], size: Tuple[int, int]) -> Dict[int, ClassCounts]:

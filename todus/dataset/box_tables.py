@@ -1,4 +1,4 @@
-"""Boxes as CSV text in the usual columns, a row a box."""
+"""Boxes as CSV text, one row per box."""
 
 import csv
 import io
@@ -9,17 +9,15 @@ COLUMNS = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax
 
 
 def table_text(split: Annotations) -> str:
-    """A split's boxes in COLUMNS, in pixels of the stored images; images without a box have no row."""
+    """A split's boxes in COLUMNS, in pixels; images without a box have no row."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for image in split.images:
         for box in image.boxes:
-            corners = [_number_text(value) for value in (box.xmin, box.ymin, box.xmax, box.ymax)]
-            writer.writerow(
-                [image.file_name, image.width, image.height, split.categories[box.category_id]]
-                + corners
-            )
+            row = [image.file_name, image.width, image.height, split.categories[box.category_id]]
+            corners = (box.xmin, box.ymin, box.xmax, box.ymax)
+            writer.writerow(row + [_number_text(value) for value in corners])
     return out.getvalue()
 
 

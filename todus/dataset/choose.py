@@ -1,4 +1,4 @@
-"""Which images of a split become the dataset: those with a wanted class, at most so many, and some without."""
+"""Chooses the images of a split: those with a wanted class, and some without a box."""
 
 from collections import Counter
 from typing import Callable, Collection, Dict, Iterable, List, Sequence, TypeVar, Union
@@ -14,9 +14,10 @@ Item = TypeVar("Item")
 def choose(
     annotations: Annotations, most: int, negatives: Union[int, str], seed: int
 ) -> Annotations:
-    """The images that have a box, at most `most` of them (0: all), and `negatives` (a number or "all") of those that have none.
+    """At most `most` of the images that have a box (0: all), and `negatives` of the others.
 
-    The choice depends on the image ids and the seed alone; a smaller number chooses a part of what a larger one does, but for rounding.
+    `negatives` is a number or "all". The choice depends on the image ids and the seed alone; a
+    smaller number chooses a part of what a larger one does, except for rounding.
     """
     positive = [image for image in annotations.images if image.boxes]
     empty = [image for image in annotations.images if not image.boxes]
@@ -29,34 +30,35 @@ def choose(
 
 
 def proportional(images: Sequence[Image], most: int, seed: int) -> List[Image]:
-    """`most` of the images, in which every class keeps about its share. Each image has a box."""
+    """`most` of the images, in which each class keeps about its share. Each image has a box."""
+    shuffled = _shuffled(images, seed)
     return pick_in_proportion(
-        _shuffled(images, seed), lambda image: [box.category_id for box in image.boxes], most
+        shuffled, lambda image: [box.category_id for box in image.boxes], most
     )
 
 
 def pick_in_proportion(
     items: Iterable[Item], classes_of: Callable[[Item], Collection[int]], most: int
 ) -> List[Item]:
-    """`most` of the items, in which every class keeps about its share; of each class the first ones.
+    """The first `most` items of each class, in proportion to the classes' shares.
 
-    Each item counts for its rarest class; classes get places in proportion (largest remainder), each at least one while there are enough.
+    Each item counts for its rarest class; places are divided by largest remainder, at least one
+    per class while there are enough.
     """
     classes = [(item, set(classes_of(item))) for item in items]
     frequency = Counter(category for _, found in classes for category in found)
     groups: Dict[int, List[Item]] = {}
     for item, found in classes:
-        groups.setdefault(
-            min(found, key=lambda category: (frequency[category], category)), []
-        ).append(item)
+        rarest = min(found, key=lambda category: (frequency[category], category))
+        groups.setdefault(rarest, []).append(item)
     places = shares({category: len(group) for category, group in groups.items()}, most)
     return [item for category, group in groups.items() for item in group[: places[category]]]
 
 
 def shares(sizes: Dict[int, int], most: int) -> Counter:
-    """At most sum(sizes) places, one for each key and the rest in proportion to `sizes`, none with more than its size.
+    """`most` places or sum(sizes): one for each key, the rest in proportion to `sizes`.
 
-    Where there are fewer places than keys, the largest get one each.
+    Where there are fewer places than keys, the largest keys get one each.
     """
     largest = sorted(sizes, key=lambda key: (-sizes[key], key))
     places = Counter(largest[:most])
@@ -64,10 +66,8 @@ def shares(sizes: Dict[int, int], most: int) -> Counter:
     if left > 0 and rest > 0:
         parts = {key: (sizes[key] - 1) * left for key in sizes}
         places.update({key: part // rest for key, part in parts.items()})
-        for key in sorted(sizes, key=lambda key: (-(parts[key] % rest), key))[
-            : most - sum(places.values())
-        ]:
-            places[key] += 1
+        by_remainder = sorted(sizes, key=lambda key: (-(parts[key] % rest), key))
+        places.update(by_remainder[: most - sum(places.values())])
     return places
 
 

@@ -12,7 +12,10 @@ DAMAGED = "image is damaged in its archive"
 
 
 def read(image: Image) -> bytes:
-    """The image's file. Raises TodusError when it cannot be read, BadImage when its archive holds other bytes than its directory says."""
+    """The bytes of the image's file.
+
+    Raises TodusError where it cannot be read, BadImage where an archive's member is damaged.
+    """
     try:
         if image.member is None:
             with open(str(image.path), "rb") as file:
@@ -27,7 +30,7 @@ def read(image: Image) -> bytes:
 
 
 def size(image: Image) -> int:
-    """Bytes of the image's file. Raises TodusError when there is none."""
+    """The size of the image's file in bytes. Raises TodusError where it is missing."""
     if image.member:
         return image.member.size
     try:
@@ -44,7 +47,7 @@ def _unreadable(image: Image, error: OSError) -> TodusError:
 
 
 def _read_member(member: ZipMember) -> bytes:
-    """The file in a zip archive (APPNOTE.TXT, 4.3.7 for the local header). Raises BadImage when its CRC is wrong."""
+    """The file in a zip archive (APPNOTE.TXT, 4.3.7). Raises BadImage where its CRC is wrong."""
     with open(str(member.archive), "rb") as file:
         file.seek(member.offset)
         local = file.read(30)

@@ -1,7 +1,8 @@
-"""Converts image files of any format, recognised by content, to 8-bit RGB JPEG or PNG, which TensorFlow decodes the same everywhere.
+"""Converts image files of any format, by content, to 8-bit RGB JPEG or PNG for TensorFlow.
 
-EXIF orientation: TensorFlow ignores it, viewers and most annotation tools obey it. `upright` says which of the two the boxes were drawn on;
-where it is True the pixels are turned, so that pixels and boxes agree; where it is False both stay as they are stored.
+TensorFlow ignores the EXIF orientation; viewers and most annotation tools apply it. `upright` is
+True where the boxes were drawn on the rotated image: its pixels are rotated, so that they agree
+with the boxes. Where it is False both stay as they are stored.
 """
 
 import contextlib
@@ -17,23 +18,19 @@ from PIL import ImageOps, UnidentifiedImageError
 from todus.dataset.image_files import MOST_PIXELS, TOO_LARGE, BadImage
 from todus.fetching.web_pages import looks_like_html
 
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "BMP",
-    "GIF",
-    "TIFF",
-    "WEBP",
-)  # no format whose reader starts another program
+# Pillow reads each of these without starting another program.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 JPEG_QUALITY = 95
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 DEEP = "image has 16 bits a channel (convert it to 8)"
 _ORIENTATION = 0x0112
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_MODE_NAMES = {"1": "black and white", "L": "grey", "LA": "grey with alpha", "P": "palette"}
+_MODE_NAMES["RGBA"] = "alpha"
 
 
 class ImageInfo(NamedTuple):
-    """What the header of an image file says."""
+    """The header of an image file."""
 
     width: int  # pixels, as stored
     height: int
@@ -42,17 +39,22 @@ class ImageInfo(NamedTuple):
     orientation: int  # EXIF's, 1 to 8; 1 is upright
 
     def size(self, upright: bool) -> Tuple[int, int]:
-        """Width and height, as stored or as a viewer that obeys EXIF shows the image."""
+        """Width and height as stored, or with the EXIF orientation applied."""
         turned = upright and self.orientation >= 5
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
 def read_header(path: Path) -> ImageInfo:
-    """Reads an image's header. Raises BadImage for a file that is no image, has 16 bits a channel or too many pixels; OSError as open."""
+    """Reads an image's header.
+
+    Raises BadImage where the file is not an image, has 16 bits a channel or too many pixels;
+    OSError as `open`.
+    """
     with open(str(path), "rb") as file:
         head = file.read(512)
         file.seek(0)
-        if _is_deep_png(head):
+        is_png = head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR"
+        if is_png and head[24:25] == b"\x10":
             raise BadImage(DEEP)
         if looks_like_html(head):
             raise BadImage("image is a web page")
@@ -66,26 +68,19 @@ def read_header(path: Path) -> ImageInfo:
 
 
 def needed_conversion(image: ImageInfo, upright: bool) -> str:
-    """What must be changed before the file can go into a record, such as "GIF to JPEG, palette to RGB"; "" for nothing."""
+    """The changes that a record needs, such as "GIF to JPEG, palette to RGB"; "" for none."""
     changes = []
     if image.format not in ("jpeg", "png"):
         changes.append("%s to JPEG" % image.format.upper())
     if image.mode != "RGB":
-        names = {
-            "L": "grey",
-            "1": "black and white",
-            "LA": "grey with alpha",
-            "P": "palette",
-            "RGBA": "alpha",
-        }
-        changes.append("%s to RGB" % names.get(image.mode, image.mode))
+        changes.append("%s to RGB" % _MODE_NAMES.get(image.mode, image.mode))
     if upright and image.orientation != 1:
         changes.append("turned upright")
     return ", ".join(changes)
 
 
 def convert(path: Path, upright: bool) -> Tuple[bytes, str]:
-    """The image as 8-bit RGB and its format: png for a PNG, JPEG of quality 95 for anything else. Raises BadImage."""
+    """The image as 8-bit RGB, and its format: png for a PNG, else jpeg. Raises BadImage."""
     with open(str(path), "rb") as file, _quietly():
         image = _open(file)
         kind = "png" if image.format == "PNG" else "jpeg"
@@ -104,20 +99,9 @@ def convert(path: Path, upright: bool) -> Tuple[bytes, str]:
     return data.getvalue(), kind
 
 
-# What Pillow's readers raise for damaged bytes.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    EOFError,
-    OverflowError,
-    AttributeError,
-    struct.error,
-    MemoryError,
-)
+# Raised by Pillow's readers for damaged bytes.
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError)
+_DAMAGE += (AttributeError, struct.error, MemoryError)
 
 
 def _open(file: io.BufferedReader) -> PIL.Image:
@@ -142,15 +126,6 @@ def _orientation(image: PIL.Image) -> int:
     except _DAMAGE:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _is_deep_png(head: bytes) -> bool:
-    return (
-        head[:8] == b"\x89PNG\r\n\x1a\n"
-        and head[12:16] == b"IHDR"
-        and len(head) > 24
-        and head[24] == 16
-    )
 
 
 @contextlib.contextmanager

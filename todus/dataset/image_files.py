@@ -1,4 +1,4 @@
-"""Reads JPEG and PNG files: format, size and completeness without decoding the pixels; and the pixels."""
+"""Reads JPEG and PNG files: format, size and structure without decoding, or the pixels."""
 
 import io
 import struct
@@ -14,23 +14,20 @@ TOO_LARGE = "image has more than %d megapixels" % (MOST_PIXELS // 1000000)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _END_OF_IMAGE = b"\xff\xd9"
-_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {
-    0xC4,
-    0xC8,
-    0xCC,
-}  # SOF0..SOF15 without DHT, JPG and DAC (ITU T.81, table B.1)
+# SOF0..SOF15 without DHT, JPG and DAC (ITU T.81, table B.1)
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = 0xDA
 _WITHOUT_LENGTH = frozenset(range(0xD0, 0xD8)) | {0x01}  # RST0..RST7 and TEM
 
 
 class BadImage(Exception):
-    """The file is not an image that can be used; the message is the reason, without the file's name."""
+    """The file cannot be used as an image; the message is the reason, without the file's name."""
 
 
 class Header(NamedTuple):
-    """What a JPEG or PNG says about itself."""
+    """The format and size of a JPEG or PNG."""
 
-    format: str  # jpeg or png, as image/format says it
+    format: str  # jpeg or png, as in image/format
     height: int
     width: int
 
@@ -38,17 +35,21 @@ class Header(NamedTuple):
 def inspect(data: bytes) -> Header:
     """Format and size of a complete JPEG or PNG file.
 
-    The structure is checked, not the pixels: a JPEG has a frame header, a scan and an end of image after it; each PNG chunk has its CRC.
+    The structure is checked, not the pixels: a JPEG has a frame header, a scan and an end of image
+    after it; each PNG chunk has a correct CRC.
 
     Raises:
-      BadImage: it is something else, or ends too early.
+      BadImage: it is neither, or is truncated.
     """
     if data.startswith(_JPEG):
         header = _jpeg(data)
     elif data.startswith(_PNG):
         header = _png(data)
+    elif not data:
+        raise BadImage("image is empty")
     else:
-        raise BadImage(_unknown(data))
+        is_page = looks_like_html(data)
+        raise BadImage("image is a web page" if is_page else "image is neither JPEG nor PNG")
     if not header.height or not header.width:
         raise BadImage("image has no pixels")
     if header.height * header.width > MOST_PIXELS:
@@ -57,20 +58,12 @@ def inspect(data: bytes) -> Header:
 
 
 def fault_of(data: bytes) -> str:
-    """Why the bytes are no complete JPEG or PNG file, "" when they are one."""
+    """Why the bytes are not a complete JPEG or PNG file; "" where they are."""
     try:
         inspect(data)
     except BadImage as error:
         return str(error)
     return ""
-
-
-def _unknown(data: bytes) -> str:
-    if not data:
-        return "image is empty"
-    if looks_like_html(data):
-        return "image is a web page"
-    return "image is neither JPEG nor PNG"
 
 
 def _jpeg(data: bytes) -> Header:
@@ -92,7 +85,7 @@ def _jpeg(data: bytes) -> Header:
 
 
 def _segment(data: bytes, at: int) -> Tuple[int, int, int]:
-    """The marker at `at`, where its content starts, and where the next marker is (ITU T.81, B.1.1)."""
+    """The marker at `at`, the start of its content, and the next marker (ITU T.81, B.1.1)."""
     if data[at] != 0xFF:
         raise BadImage("JPEG has a damaged header")
     while data[at] == 0xFF:
@@ -134,26 +127,19 @@ def _png(data: bytes) -> Header:
 
 
 def decode_every_pixel(data: bytes) -> None:
-    """Decodes the image as training will. Raises BadImage where a pixel is missing or the stream is damaged."""
+    """Decodes the image as training does. Raises BadImage where it is incomplete or damaged."""
     import PIL.Image
 
+    damage = (OSError, SyntaxError, ValueError, IndexError, struct.error, zlib.error)
     try:
         with PIL.Image.open(io.BytesIO(data)) as image:
             image.load()
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        struct.error,
-        zlib.error,
-        PIL.Image.DecompressionBombError,
-        IndexError,
-    ) as error:
+    except (*damage, PIL.Image.DecompressionBombError) as error:
         raise BadImage("image cannot be decoded: %s" % str(error).split("(")[0].strip().rstrip("."))
 
 
 def decode(encoded: bytes) -> np.ndarray:
-    """uint8 [height, width, 3] RGB of an encoded image."""
+    """The RGB pixels of an encoded image, uint8 [height, width, 3]."""
     from PIL import Image
 
     with Image.open(io.BytesIO(encoded)) as image:

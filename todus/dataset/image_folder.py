@@ -1,4 +1,4 @@
-"""A person's folder of images: its files, and the image that an annotation names."""
+"""The user's folder of images: its files, and the image that an annotation names."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -7,22 +7,9 @@ from typing import Dict, Iterable, List, Optional, Tuple
 from todus.dataset.image_conversion import SUFFIXES
 from todus.errors import TodusError
 
-# Folders that sort files by kind, which do not count when an image is looked for beside its annotation.
-_KINDS = {
-    "images",
-    "image",
-    "img",
-    "imgs",
-    "jpegimages",
-    "annotations",
-    "annotation",
-    "annots",
-    "xml",
-    "xmls",
-    "labels",
-    "label",
-    "data",
-}
+# Folders that sort files by kind; they are ignored when an image is matched with its annotation.
+_KINDS = {"images", "image", "img", "imgs", "jpegimages", "annotations", "annotation", "annots"}
+_KINDS |= {"xml", "xmls", "labels", "label", "data"}
 _SPLIT_NAMES = {
     "train": {"train", "training"},
     "val": {"val", "valid", "validation"},
@@ -31,9 +18,9 @@ _SPLIT_NAMES = {
 
 
 def files_under(root: Path) -> List[Path]:
-    """Every file below `root`, ordered by name. Linked folders are followed once; hidden files and folders are left out.
+    """Every file below `root`, ordered by name, without hidden files and folders.
 
-    Raises TodusError when `root` is no folder.
+    Linked folders are followed once. Raises TodusError where `root` is not a folder.
     """
     if not root.is_dir():
         raise TodusError("%s is not a folder; name the folder that holds the images" % root)
@@ -54,17 +41,17 @@ def is_image(path: Path) -> bool:
 
 
 def given_path(text: str) -> Path:
-    """The absolute path of a file or folder that a person typed."""
+    """The absolute path of a file or folder that the user typed."""
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 
 def split_named(word: str) -> str:
-    """train, val or test for a word that means one of them, in any case; "" for any other."""
+    """train, val or test for a word with that meaning, in any case; "" for any other."""
     return next((split for split, names in _SPLIT_NAMES.items() if word.lower() in names), "")
 
 
 def split_of(relative: PurePosixPath) -> str:
-    """train, val or test when a folder of the path is called so; "" otherwise."""
+    """train, val or test where a folder of the path has such a name; "" otherwise."""
     return next(filter(None, map(split_named, relative.parts[:-1])), "")
 
 
@@ -84,22 +71,18 @@ class ImageFolder:
         return PurePosixPath(path.relative_to(self.root).as_posix())
 
     def find_by_name(self, name: str, near: Optional[Path] = None) -> Optional[Path]:
-        """The image that an annotation calls `name`, which is a file name or a path of any system; None where there is none.
+        """The image that an annotation names by a file name or a path; None where there is none.
 
-        Of several images with the name it is the one whose folders agree best with those in `name`, then the one beside `near`, the
-        annotation's own file; None where that leaves several.
+        Of several images it is the one whose folders agree best with those in `name`, then the one
+        beside `near`, the annotation's file; None where that leaves several.
         """
         wanted = PurePosixPath(name.replace("\\", "/"))
-        candidates = self._by_name.get(wanted.name.casefold(), [])
-        return self._choose(candidates, wanted, near)
+        return self._choose(self._by_name.get(wanted.name.casefold(), []), wanted, near)
 
     def find_by_stem(self, annotation: Path) -> Optional[Path]:
-        """The image whose name without suffix is that of the annotation's file."""
-        return self._choose(
-            self._by_stem.get(annotation.stem.casefold(), []),
-            PurePosixPath(annotation.name),
-            annotation,
-        )
+        """The image with the file name of the annotation, except for the suffix."""
+        candidates = self._by_stem.get(annotation.stem.casefold(), [])
+        return self._choose(candidates, PurePosixPath(annotation.name), annotation)
 
     def _choose(
         self, candidates: List[Path], wanted: PurePosixPath, near: Optional[Path]

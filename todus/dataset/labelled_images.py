@@ -1,4 +1,4 @@
-"""What a reader of a person's own images (voc, csv, openimages, cloud) finds: images with boxes, their classes by name."""
+"""The result of a reader of the user's own images: images with boxes, classes by name."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ SECOND_ANNOTATION = "second annotation of one image"
 
 @dataclass
 class LabelledImage:
-    """One image as its annotation describes it; the image file has not been read yet."""
+    """One image as its annotation describes it; the image file is not read yet."""
 
     name: str  # unique in its source; becomes image/source_id
     path: Path
     boxes: List[NamedBox] = field(default_factory=list)
     frame: Tuple[float, float] = UNKNOWN  # width and height that the boxes are in
-    split: str = ""  # train, val or test; "" where the source does not say
+    split: str = ""  # train, val or test; "" where the source does not give it
     dropped: Counter = field(default_factory=Counter)  # reason -> boxes that could not be read
 
 
@@ -29,22 +29,18 @@ class LeftOut(NamedTuple):
     file: str
     reason: str
     split: str = ""
-    fault: bool = True  # False: nothing is wrong with it, it was not asked for
+    fault: bool = True  # False: it is not damaged, but not wanted
 
 
 @dataclass
 class LabelledSource:
-    """All that a reader found in a source."""
+    """The images of a source, and what was left out and corrected."""
 
     images: List[LabelledImage] = field(default_factory=list)
-    class_order: List[str] = field(
-        default_factory=list
-    )  # class names in the source's own order, where it has one
+    class_order: List[str] = field(default_factory=list)  # names in the source's order, if any
     left_out: List[LeftOut] = field(default_factory=list)
     mended: Counter = field(default_factory=Counter)  # what was corrected -> how often
-    upright: bool = (
-        True  # boxes are on the image as EXIF turns it, where the annotation does not tell
-    )
+    upright: bool = True  # the boxes are on the rotated image where the annotation does not decide
 
     def leave_out(self, file: object, reason: str, fault: bool = True) -> None:
         self.left_out.append(LeftOut(one_line(str(file)), reason, "", fault))

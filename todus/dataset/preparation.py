@@ -1,13 +1,13 @@
 """Turns the labelled images of a source into Annotations that can be written as records.
 
-The classes get their ids, the image files are read and converted where needed, the boxes are fitted to them, and the images are split.
+Classes get ids, images are converted where needed, boxes are fitted to them, images are split.
 """
 
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Union
 
 from todus import files
 from todus.dataset import class_ids, image_conversion
@@ -24,17 +24,17 @@ NO_BOX = "image without a box (KEEP_EMPTY=1 keeps such images)"
 NO_CHOSEN_BOX = "image without a box of CATEGORIES (KEEP_EMPTY=1 keeps such images)"
 NO_BOX_LEFT = "image of which no box can be used"
 SCALED = "image of another size than its annotation says, boxes scaled"
-LEFT_OUT_ORDER = ("",) + SPLITS[::-1]  # of what `assign_splits` leaves out, in dataset.json
+LEFT_OUT_ORDER = ("",) + SPLITS[::-1]  # order of left-out images in dataset.json
 
 
 @dataclass
 class Prepared:
-    """A source that can be written as records."""
+    """A source, ready to be written as records."""
 
     splits: Dict[str, Annotations]
     left_out: List[LeftOut]
     mended: Counter  # what was corrected -> how often
-    unused: List[str]  # classes of LABEL_MAP or the source's own list that no box has
+    unused: List[str]  # classes of LABEL_MAP or of the source's list that no box has
 
 
 class _Result(NamedTuple):
@@ -42,16 +42,17 @@ class _Result(NamedTuple):
 
     labelled: LabelledImage
     dropped: Counter  # reason -> boxes
+    mended: Counter  # what was corrected -> how often
     image: Optional[Image] = None
     left_out: str = ""
     fault: bool = True
 
 
 def prepare(source: LabelledSource, settings: Settings, work: Path) -> Prepared:
-    """Gives the classes ids, fits the boxes to the images, converts the images that need it, and splits.
+    """Gives the classes ids, converts images where needed, fits the boxes to them, and splits.
 
     Args:
-      source: a reader's result.
+      source: the result of a reader.
       settings: CATEGORIES and the like.
       work: an existing empty folder for converted images.
 
@@ -64,108 +65,89 @@ def prepare(source: LabelledSource, settings: Settings, work: Path) -> Prepared:
     ready: List[_Result] = []
     left_out, mended = list(source.left_out), source.mended + classes.mended
     for labelled in source.images:
-        result, mended_here = _prepare_image(labelled, classes.ids, source.upright, settings, work)
-        mended.update(mended_here)
+        result = _prepare_image(labelled, classes.ids, source.upright, settings, work)
+        mended.update(result.mended)
         if result.image:
-            result.image.file_name = (
-                labelled.path.name if basenames[labelled.path.name] < 2 else labelled.name
-            )
+            is_unique = basenames[labelled.path.name] == 1
+            result.image.file_name = labelled.path.name if is_unique else labelled.name
             ready.append(result)
         else:
-            left_out.append(
-                LeftOut(one_line(labelled.name), result.left_out, labelled.split, result.fault)
-            )
+            name = one_line(labelled.name)
+            left_out.append(LeftOut(name, result.left_out, labelled.split, result.fault))
     if not any(result.image.boxes for result in ready):
         raise TodusError("no image with a box is left%s" % _most_frequent(left_out))
-    assigned = _assign_splits(ready, settings)
-    for result, to in sorted(
-        zip(ready, assigned), key=lambda pair: LEFT_OUT_ORDER.index(pair[1].split)
-    ):
+    assigned = list(zip(ready, _assign_splits(ready, settings)))
+    for result, to in sorted(assigned, key=lambda pair: LEFT_OUT_ORDER.index(pair[1].split)):
         if to.left_out:
-            left_out.append(
-                LeftOut(one_line(result.labelled.name), to.left_out, to.split, fault=False)
-            )
+            name = one_line(result.labelled.name)
+            left_out.append(LeftOut(name, to.left_out, to.split, fault=False))
     splits = {}
-    for split in [split for split in SPLITS if any(to.split == split for to in assigned)]:
-        members = [
-            result for result, to in zip(ready, assigned) if to.split == split and not to.left_out
-        ]
-        dropped: Counter = sum((result.dropped for result in members), Counter())
-        dropped.update(
-            gone.reason for gone in left_out if gone.fault and (gone.split or "train") == split
-        )
-        splits[split] = Annotations(
-            dict(classes.names), [result.image for result in members], dropped
-        )
+    for split in [split for split in SPLITS if any(to.split == split for _, to in assigned)]:
+        members = [result for result, to in assigned if to == Assignment(split)]
+        dropped = sum((result.dropped for result in members), Counter())
+        faults = [gone for gone in left_out if gone.fault and (gone.split or "train") == split]
+        dropped.update(gone.reason for gone in faults)
+        images = [result.image for result in members]
+        splits[split] = Annotations(dict(classes.names), images, dropped)
     return Prepared(splits, left_out, mended, classes.unused)
 
 
 def _assign_splits(ready: List[_Result], settings: Settings) -> List[Assignment]:
     contents = _content_keys([result.image.path for result in ready])
-    classes = [{box.category_id for box in result.image.boxes} for result in ready]
     candidates = [
-        Candidate(result.labelled.split, *each) for result, *each in zip(ready, contents, classes)
+        Candidate(result.labelled.split, content, {box.category_id for box in result.image.boxes})
+        for result, content in zip(ready, contents)
     ]
     return assign_splits(candidates, settings.val, settings.seed)
 
 
 def _prepare_image(
     labelled: LabelledImage, ids: Dict[str, int], upright: bool, settings: Settings, work: Path
-) -> Tuple[_Result, Counter]:
-    """The image with its boxes, and what was corrected on it. `ids` is wanted class -> id; a converted image is written to `work`."""
+) -> _Result:
+    """`ids` is wanted class -> id; a converted image is written to `work`."""
     boxes = [box for box in labelled.boxes if box.name in ids]
-    mended: Counter = Counter()
+    result = _Result(labelled, labelled.dropped, Counter())
     if not boxes and not labelled.dropped and not settings.keep_empty:
-        return _Result(
-            labelled,
-            labelled.dropped,
-            left_out=NO_CHOSEN_BOX if labelled.boxes else NO_BOX,
-            fault=False,
-        ), mended
+        reason = NO_CHOSEN_BOX if labelled.boxes else NO_BOX
+        return result._replace(left_out=reason, fault=False)
     try:
         if not boxes and labelled.dropped:
             raise BadImage(NO_BOX_LEFT)
         info = image_conversion.read_header(labelled.path)
         to = fit(labelled.frame, info, settings.exif, upright)
         if labelled.frame not in (FRACTIONS, UNKNOWN) and labelled.frame != (to.width, to.height):
-            mended[SCALED] += 1
+            result.mended[SCALED] += 1
         fitted = fit_boxes(boxes, ids, to)
-        mended.update(fitted.mended)
+        result.mended.update(fitted.mended)
         if boxes and not fitted.boxes:
             raise BadImage(NO_BOX_LEFT)
         path, conversion = labelled.path, image_conversion.needed_conversion(info, to.upright)
         if conversion:
             path = _convert(labelled, to.upright, work)
-            mended["image converted: %s" % conversion] += 1
+            result.mended["image converted: %s" % conversion] += 1
     except (BadImage, OSError) as error:
-        return _Result(labelled, labelled.dropped, left_out=_reason(error)), mended
+        return result._replace(left_out=_reason(error))
     image = Image(labelled.name, labelled.name, to.width, to.height, fitted.boxes, path)
-    return _Result(
-        labelled, labelled.dropped + fitted.dropped if fitted.dropped else labelled.dropped, image
-    ), mended
+    return result._replace(image=image, dropped=labelled.dropped + fitted.dropped)
 
 
 def _convert(labelled: LabelledImage, upright: bool, work: Path) -> Path:
     """Writes the converted image to `work` and returns its path."""
     data, kind = image_conversion.convert(labelled.path, upright)
-    target = work / (
-        "%s.%s"
-        % (hashlib.sha256(labelled.name.encode("utf-8", "surrogateescape")).hexdigest()[:32], kind)
-    )
+    digest = hashlib.sha256(labelled.name.encode("utf-8", "surrogateescape")).hexdigest()
+    target = work / ("%s.%s" % (digest[:32], kind))
     target.write_bytes(data)
     return target
 
 
-def _reason(error: Exception) -> str:
-    return (
-        str(error)
-        if isinstance(error, BadImage)
-        else "image cannot be read (%s)" % (getattr(error, "strerror", None) or "damaged")
-    )
+def _reason(error: Union[BadImage, OSError]) -> str:
+    if isinstance(error, BadImage):
+        return str(error)
+    return "image cannot be read (%s)" % (error.strerror or "damaged")
 
 
 def _most_frequent(left_out: List[LeftOut]) -> str:
-    """The most frequent reason, with a file that it holds for."""
+    """The most frequent reason, with one file left out for it."""
     if not left_out:
         return "; is this the right folder?"
     reason, count = Counter(gone.reason for gone in left_out).most_common(1)[0]
@@ -174,7 +156,7 @@ def _most_frequent(left_out: List[LeftOut]) -> str:
 
 
 def _content_keys(paths: List[Path]) -> List[str]:
-    """A key for each file, equal for files with the same bytes. Only files of one size are read."""
+    """A key for each file, equal for equal bytes. Only files of equal size are read."""
     sizes = [path.stat().st_size for path in paths]
     shared = Counter(sizes)
     return [

@@ -1,10 +1,8 @@
-"""Orders that a seed and the names of the things decide, and nothing else."""
+"""Orders that depend on a seed and on names alone."""
 
 import hashlib
 
 
 def sort_key(seed: int, *names: object) -> bytes:
-    """A key to sort by: sorting by the keys of one seed is a shuffle, the same on every machine."""
-    return hashlib.sha256(
-        "/".join([str(seed)] + [str(name) for name in names]).encode("utf-8")
-    ).digest()
+    """Sorting by this key is a shuffle that is the same on every machine for one seed."""
+    return hashlib.sha256("/".join(map(str, (seed, *names))).encode("utf-8")).digest()

@@ -1,4 +1,4 @@
-"""Divides images into splits: as the source does, else by class and SEED; copies of one image are never in two splits."""
+"""Divides images into splits: the source's own splits, else stratified by class."""
 
 import random
 from collections import Counter
@@ -27,10 +27,10 @@ class Assignment(NamedTuple):
 
 
 def assign_splits(candidates: Sequence[Candidate], fraction: float, seed: int) -> List[Assignment]:
-    """A split for each image: the source's own where it has train and another, else train, and val for `fraction` of the images.
+    """A split for each image: the source's own, where it has train and another, else train or val.
 
-    Split here, copies of one image go together. In the source's own splits a copy of a test or val image is left out of train, and of a
-    test image out of val.
+    `fraction` of the images go to val; copies of one image go to the same split. In the source's
+    own splits a copy of a test or val image is left out of train, and of a test image out of val.
 
     Raises:
       TodusError: there is only val or test, or only one image.
@@ -50,14 +50,10 @@ def _as_given(candidates: Sequence[Candidate], given: Set[str]) -> List[Assignme
     renamed = {"test": "test" if "val" in given else "val"}
     splits = [renamed.get(each.given, each.given) for each in candidates]
     owner: Dict[str, str] = {}  # content -> the split that keeps it: test, then val, then train
-    for split in reversed(SPLITS):
-        owner.update(
-            {
-                each.content: split
-                for each, own in zip(candidates, splits)
-                if own == split and each.content not in owner
-            }
-        )
+    for own in reversed(SPLITS):
+        for each, split in zip(candidates, splits):
+            if split == own:
+                owner.setdefault(each.content, split)
     return [
         Assignment(split, ("" if owner[each.content] == split else COPY) if split else NO_SPLIT)
         for each, split in zip(candidates, splits)
@@ -71,7 +67,8 @@ def _by_class(candidates: Sequence[Candidate], fraction: float, seed: int) -> Li
     to_val = dict(zip(classes, stratified(list(classes.values()), fraction, seed)))
     if not any(to_val.values()):
         raise TodusError(
-            "one image cannot be split into train and val; give more images, or a train/ and a val/ folder"
+            "one image cannot be split into train and val; "
+            "give more images, or a train/ and a val/ folder"
         )
     return [Assignment("val" if to_val[each.content] else "train") for each in candidates]
 
@@ -79,8 +76,9 @@ def _by_class(candidates: Sequence[Candidate], fraction: float, seed: int) -> Li
 def stratified(groups: Sequence[Set[Hashable]], fraction: float, seed: int) -> List[bool]:
     """Which groups go to validation, so that each class has about `fraction` of its groups there.
 
-    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD 2011): the groups of
-    the rarest class are assigned first, each to the side that lacks most of its share. Groups without a class count as one more class.
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, "On the Stratification of
+    Multi-Label Data", ECML PKDD 2011): the groups of the rarest class are assigned first, each to
+    the side that lacks most of its share. Groups without a class count as one more class.
 
     Args:
       groups: the classes in each group of images (copies of one image are one group).
@@ -88,17 +86,15 @@ def stratified(groups: Sequence[Set[Hashable]], fraction: float, seed: int) -> L
       seed: the same groups and seed give the same split.
 
     Returns:
-      A bool a group, True for validation; of two groups or more, at least one is on each side.
+      One bool per group, True for validation; each side has a group where there are two or more.
     """
     labels = [sorted(group, key=str) or [None] for group in groups]
-    missing = Counter(
-        label for group in labels for label in group
-    )  # class -> its groups that are not assigned yet
+    missing = Counter(label for group in labels for label in group)  # class -> groups to assign
     wanted = {label: (count * fraction, count * (1 - fraction)) for label, count in missing.items()}
     room = [len(groups) * fraction, len(groups) * (1 - fraction)]
     order = list(range(len(groups)))
     random.Random(seed).shuffle(order)
-    members = {}
+    members: Dict[Hashable, List[int]] = {}
     for index in order:
         for label in labels[index]:
             members.setdefault(label, []).append(index)
@@ -115,9 +111,7 @@ def stratified(groups: Sequence[Set[Hashable]], fraction: float, seed: int) -> L
             room[0 if to_validation else 1] -= 1
             for label in labels[index]:
                 validation, training = wanted[label]
-                wanted[label] = (
-                    (validation - 1, training) if to_validation else (validation, training - 1)
-                )
+                wanted[label] = (validation - to_validation, training - (not to_validation))
                 missing[label] -= 1
         del missing[rarest]
     _fill(in_val, labels, order, max(1, round(len(groups) * fraction)))
@@ -129,16 +123,13 @@ def stratified(groups: Sequence[Set[Hashable]], fraction: float, seed: int) -> L
 def _fill(
     in_val: List[bool], labels: Sequence[Sequence[Hashable]], order: Sequence[int], target: int
 ) -> None:
-    """Moves groups to validation until it has `target`: the shares of classes of two or three groups round to none there.
+    """Moves groups to validation until it has `target`; shares of rare classes round to none there.
 
-    Groups of classes that validation lacks go first; the last group of a class in training stays there.
+    Groups of classes that validation lacks go first; each class keeps a group in training.
     """
-    training = Counter(
-        label for index, group in enumerate(labels) if not in_val[index] for label in group
-    )
-    validation = Counter(
-        label for index, group in enumerate(labels) if in_val[index] for label in group
-    )
+    training, validation = Counter(), Counter()
+    for group, is_validation in zip(labels, in_val):
+        (validation if is_validation else training).update(group)
     lacking = target - sum(in_val)
     for only_lacking in (True, False):
         for index in order:

@@ -1,4 +1,4 @@
-"""What a person reads about a dataset that was made: counts, what was corrected and left out, and the next command."""
+"""Prints the summary of a dataset: counts, corrections, what was left out, the next command."""
 
 from collections import Counter
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
@@ -10,23 +10,20 @@ from todus.paths import Dataset
 from todus.text import one_line, table
 
 EXAMPLES = 3  # file names shown for a reason; dataset.json has them all
-WIDEST_NAME = 32  # letters of a class name in the table
+WIDEST_NAME = 32  # characters of a class name in the table
 NEXT = "next: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d %s"
 
 
 def print_summary(
     dataset: Dataset, manifest: Mapping[str, Any], prepared: Optional[Prepared] = None
 ) -> None:
-    """Prints the dataset's counts, what was corrected and left out where `prepared` tells, and the next command."""
+    """Prints the counts, the next command and, with `prepared`, what was corrected and left out."""
     splits = manifest["splits"]
     images, boxes = (sum(entry[what] for entry in splits.values()) for what in ("images", "boxes"))
     names = [one_line(each["name"]) for each in manifest["categories"]]
-    counts = (
-        counted(images, "image"),
-        counted(boxes, "box", "boxes"),
-        counted(len(names), "class", "classes"),
-    )
-    print("%s: %s" % (dataset.name, ", ".join(counts)))
+    counts = counted(images, "image"), counted(boxes, "box", "boxes")
+    classes = counted(len(names), "class", "classes")
+    print("%s: %s, %s, %s" % (dataset.name, *counts, classes))
     for line in class_table(names, splits):
         print(line)
     for line in _warnings(names, splits):
@@ -41,9 +38,8 @@ def _print_prepared(prepared: Prepared) -> None:
         print("mended %d times: %s" % (count, what))
     for line in left_out_lines(prepared.left_out):
         print(line)
-    for reason, count in sorted(
-        sum((split.dropped for split in prepared.splits.values()), Counter()).items()
-    ):
+    dropped = sum((split.dropped for split in prepared.splits.values()), Counter())
+    for reason, count in sorted(dropped.items()):
         if reason.startswith("box"):
             print("left out %d times: %s" % (count, reason))
     if prepared.unused:
@@ -56,7 +52,7 @@ def print_up_to_date(dataset: Dataset) -> None:
 
 
 def counted(number: int, one: str, several: str = "") -> str:
-    """The number with its noun: "1 box", "2 boxes". `several` is the plural where it is not `one` with an s."""
+    """The number with its noun: "1 box", "2 boxes". `several` is the plural, else `one` + s."""
     return "%d %s" % (number, one if number == 1 else several or one + "s")
 
 
@@ -65,47 +61,38 @@ def class_table(names: Sequence[str], splits: Mapping[str, Any]) -> Iterator[str
 
     Args:
       names: of the classes.
-      splits: split -> its entry in dataset.json, of which per_category and negatives are used.
+      splits: split -> its entry in dataset.json; per_category and negatives are read.
     """
-    rows: List[List[object]] = [
-        ["class"] + [heading for split in splits for heading in ("%s images" % split, "boxes")]
-    ]
+    rows: List[List[object]] = [["class"]]
+    for split in splits:
+        rows[0] += ["%s images" % split, "boxes"]
     for name in names:
-        counts = [
-            entry["per_category"].get(name, {"images": 0, "boxes": 0}) for entry in splits.values()
-        ]
-        rows.append(
-            [name[:WIDEST_NAME]]
-            + [count for each in counts for count in (each["images"], each["boxes"])]
-        )
+        rows.append([name[:WIDEST_NAME]])
+        for entry in splits.values():
+            counts = entry["per_category"].get(name, {"images": 0, "boxes": 0})
+            rows[-1] += [counts["images"], counts["boxes"]]
     if any(entry["negatives"] for entry in splits.values()):
-        rows.append(
-            ["(no box)"] + [cell for entry in splits.values() for cell in (entry["negatives"], "")]
-        )
+        rows.append(["(no box)"])
+        for entry in splits.values():
+            rows[-1] += [entry["negatives"], ""]
     return ("  " + line for line in table(rows))
 
 
 def _warnings(names: List[str], splits: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each class that cannot be learnt or measured."""
+    """A line for each split that has no box of some class."""
     for split, entry in splits.items():
-        lacking = [
-            name for name in names if not entry["per_category"].get(name, {"boxes": 0})["boxes"]
-        ]
+        counts = entry["per_category"]
+        lacking = [name for name in names if not counts.get(name, {"boxes": 0})["boxes"]]
         if lacking and split in ("train", "val"):
             result = "cannot be learnt" if split == "train" else "is not measured by eval"
             yield "warning: no box in %s of %s: %s" % (split, ", ".join(lacking[:12]), result)
 
 
 def left_out_lines(left_out: Sequence[LeftOut]) -> Iterator[str]:
-    """A line for each reason, with the first files that it holds for."""
+    """A line for each reason, with the first files left out for it."""
     by_reason: Dict[str, List[str]] = {}
     for gone in left_out:
         by_reason.setdefault(gone.reason, []).append(gone.file)
     for reason, names in sorted(by_reason.items()):
-        more = ", ..." if len(names) > EXAMPLES else ""
-        yield "left out %d times: %s: %s%s" % (
-            len(names),
-            reason,
-            ", ".join(names[:EXAMPLES]),
-            more,
-        )
+        first = ", ".join(names[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
+        yield "left out %d times: %s: %s" % (len(names), reason, first)

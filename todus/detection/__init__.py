@@ -1,1 +1,1 @@
-"""One interface, detect(images) -> boxes, classes, scores; one file a runtime."""
+"""A detector for each runtime: detect(images) -> boxes, classes, scores."""

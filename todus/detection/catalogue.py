@@ -1,27 +1,34 @@
-"""Which forms of a model are there, and a detector for each."""
+"""The forms of a model that exist, and a detector for each."""
 
 from pathlib import Path
 from typing import Any, Callable, List, NamedTuple, Optional
 
 from todus import categories, files, forms
+from todus.detection.detector import LEAST_SCORE
 from todus.errors import TodusError, UsageError
 from todus.model import artefacts, checkpoint_files, checkpoints, pipeline, prepared
 from todus.paths import Model
 
 
 class Present(NamedTuple):
-    """A form of a model that is there."""
+    """A form of a model that exists.
 
-    name: str  # of its row in todus.forms
+    Attributes:
+      name: of its row in todus.forms.
+      path: the file or folder; of a checkpoint its prefix.
+      title: for the user: "TFLite float16".
+    """
+
+    name: str
     path: Path
-    title: str  # as a person reads it: "TFLite float16"
+    title: str
 
 
 Say = Callable[[str], None]
 
 
 def present(model: Model, checkpoint: str = "", say: Say = lambda line: None) -> List[Present]:
-    """Every form of the limited model that is there and that a detector here runs, the checkpoint first.
+    """The checkpoint, then what `exported` returns.
 
     Args:
       model: a prepared model.
@@ -32,35 +39,36 @@ def present(model: Model, checkpoint: str = "", say: Say = lambda line: None) ->
 
 
 def exported(model: Model, say: Say = lambda line: None) -> List[Present]:
-    """The same without the checkpoint: what was exported and converted.
+    """Every exported or converted form of the limited model that exists and has a detector.
 
     Args:
       model: a prepared model.
-      say: is told of each form that is left out because it has other classes or another input size, and of files made from another graph.
+      say: called with a line for each form that is left out because it has other classes or
+        another input size, and for each that was made from another graph than the current one.
     """
     found = []
     for form in forms.runnable():
-        if form.name in ("zoo", "checkpoint") or not form.path(model.folder).exists():
+        path = form.path(model.folder)
+        if form.name in ("zoo", "checkpoint") or not path.exists():
             continue
-        if form.made_from and not artefacts.read(form.path(model.folder)).get("format"):
-            continue  # a file of the person's own
+        if form.made_from and not artefacts.read(path).get("format"):
+            continue  # not made by Todus
         try:
             found.append(find(model, form.name))
         except TodusError as error:
             say("left out: %s" % error)
             continue
         if artefacts.is_outdated(model, form):
-            text = "%s was made from another graph than the one that is there; %s makes it anew"
-            say(text % (form.path(model.folder), artefacts.command(model, form)))
+            text = "%s was made from another graph than the current one; run: %s"
+            say(text % (path, artefacts.command(model, form)))
     return found
 
 
 def exported_from(model: Model) -> str:
-    """The CHECKPOINT_PREFIX that the exported graph was made from; the default where there is none, or it is gone."""
+    """The CHECKPOINT_PREFIX of the exported graph; "", the default, where it is unknown or gone."""
     graphs = artefacts.exported(model.inference_graph)
-    prefix = (graphs.get("inference_graph") or graphs.get("tflite_graph") or {}).get(
-        "checkpoint", ""
-    )
+    graph = graphs.get("inference_graph") or graphs.get("tflite_graph") or {}
+    prefix = graph.get("checkpoint", "")
     try:
         checkpoints.choose(model, prefix)
     except UsageError:
@@ -71,28 +79,30 @@ def exported_from(model: Model) -> str:
 def find(model: Model, name: str, checkpoint: str = "") -> Present:
     """The form of that name.
 
+    Args:
+      model: a prepared model.
+      name: of a row in todus.forms.
+      checkpoint: as CHECKPOINT_PREFIX, where the form is "checkpoint".
+
     Raises:
-      UsageError: there is no such form.
-      TodusError: its file is missing, or of other classes than the model is prepared for; the message has the command that makes it.
+      UsageError: no such form, or no detector for it.
+      TodusError: its file is missing, or has other classes than the model is prepared for; the
+        message has the command that makes it.
     """
     try:
         form = forms.find(name)
     except UsageError as error:
         raise UsageError("--format: %s" % error)
     if name == "zoo":
-        return Present(
-            name,
-            model.zoo_frozen_graph if model.zoo_frozen_graph.exists() else model.zoo_checkpoint,
-            form.title,
-        )
+        graph = model.zoo_frozen_graph
+        return Present(name, graph if graph.exists() else model.zoo_checkpoint, form.title)
     if name == "checkpoint":
         prefix = checkpoints.choose(model, checkpoint)
         return Present(name, prefix, "%s %s" % (form.title, checkpoints.name_of(prefix)))
     path = form.path(model.folder)
     if not form.detector:
-        raise UsageError(
-            "--format %s: no runtime here runs %s; there is: %s" % (name, form.title, forms.names())
-        )
+        text = "--format %s: no runtime here runs %s; choose one of: %s"
+        raise UsageError(text % (name, form.title, forms.names()))
     if not path.exists():
         raise TodusError("%s is missing; run: %s" % (path, artefacts.command(model, form)))
     artefacts.check_file(model, form)
@@ -102,56 +112,49 @@ def find(model: Model, name: str, checkpoint: str = "") -> Present:
 def _title(form: forms.Form, path: Path) -> str:
     """The row's title; of a TFLite file with its format and its kind of non-max suppression."""
     about = artefacts.read(path) if form.made_from == "tflite_graph" else {}
-    words = [form.title, about.get("format", "")] if about else [form.title]
-    fast = (about.get("exported") or {}).get("nms") == "fast"
-    return "%s%s" % (" ".join(word for word in words if word), ", fast NMS" if fast else "")
+    title = " ".join(word for word in (form.title, about.get("format")) if word)
+    return title + (", fast NMS" if (about.get("exported") or {}).get("nms") == "fast" else "")
 
 
-def open_form(
-    model: Model,
-    form: Present,
-    threads: Optional[int] = None,
-    score_threshold: Optional[float] = None,
-) -> Any:
-    """The detector of a form.
+def open_form(model: Model, form: Present, threads: Optional[int] = None) -> Any:
+    """The detector of a form. A checkpoint of the limited model detects with LEAST_SCORE.
 
     Args:
       model: a prepared model.
       form: from `present` or `find`.
-      threads: None leaves them to the runtime, 1 lets one call run on each core.
-      score_threshold: of a checkpoint; None is 1e-8, where each detection counts.
+      threads: None is the runtime's default; with 1, as many calls as cores can run at once.
     """
     row = forms.find(form.name)
+    detector = forms.loaded(row.detector)
     if form.name == "checkpoint":
         names = categories.read_label_map(model.limited_label_map)
-        threshold = 1e-8 if score_threshold is None else score_threshold
-        return forms.loaded(row.detector)(
-            form.path, prepared.resolved(model), names, threshold, threads
-        )
+        return detector(form.path, prepared.resolved(model), names, LEAST_SCORE, threads)
     if form.name == "zoo":
         names = categories.read_label_map(model.zoo_label_map)
         if form.path == model.zoo_frozen_graph:
-            return forms.loaded(row.detector)(form.path, names, threads)
-        config = pipeline.read(model.zoo_pipeline)
-        threshold = pipeline.non_max_suppression(config).score_threshold
-        return forms.loaded(forms.find("checkpoint").detector)(
-            form.path, config, names, threshold, threads
-        )
-    return forms.loaded(row.detector)(form.path, artefacts.labels_of(model, row), threads)
+            return detector(form.path, names, threads)
+        detector = forms.loaded(forms.find("checkpoint").detector)
+        config, threshold = pipeline.read(model.zoo_pipeline), _threshold_in(model.zoo_pipeline)
+        return detector(form.path, config, names, threshold, threads)
+    return detector(form.path, artefacts.labels_of(model, row), threads)
 
 
 def bytes_of(form: Present) -> int:
-    """The size of a form on disk; a checkpoint's is that of its weights."""
+    """The size of a form on disk; of a checkpoint the size of its weights."""
     return files.size_of(form.path) if form.path.exists() else checkpoint_files.size(form.path)
 
 
 def score_threshold(model: Model, form: Present) -> Optional[float]:
-    """The score below which the form itself leaves detections out; None where that is not known."""
+    """The score below which the form itself drops detections; None where that is not known."""
     if form.name == "checkpoint":
-        return 1e-8
+        return LEAST_SCORE
     if form.name == "zoo":
-        return pipeline.non_max_suppression(pipeline.read(model.zoo_pipeline)).score_threshold
+        return _threshold_in(model.zoo_pipeline)
     exported = artefacts.read(form.path).get("exported") or {}
     if "score_threshold" not in exported and model.exported_pipeline.exists():
-        return pipeline.non_max_suppression(pipeline.read(model.exported_pipeline)).score_threshold
+        return _threshold_in(model.exported_pipeline)
     return exported.get("score_threshold")
+
+
+def _threshold_in(config: Path) -> float:
+    return pipeline.non_max_suppression(pipeline.read(config)).score_threshold

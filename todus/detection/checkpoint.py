@@ -1,16 +1,21 @@
-"""A checkpoint under its pipeline config."""
+"""A checkpoint with its pipeline config, run by TensorFlow."""
 
+import copy
 from pathlib import Path
 from typing import Dict, Optional
 
-from todus.detection.graph import GraphDetector, open_by_name
+from todus.detection.detector import LEAST_SCORE
+from todus.detection.graph import GraphDetector
 from todus.errors import TodusError
-from todus.model import checkpoint_values, pipeline
+from todus.model import checkpoint_values, checkpoints, pipeline
 from todus.text import first_line
 
 
 class Checkpoint(GraphDetector):
-    """A checkpoint under its pipeline config, with every detection that scores at least `score_threshold`."""
+    """A checkpoint, in the inference graph that its pipeline config describes.
+
+    Detections that score less than `score_threshold` are dropped, whatever the config says.
+    """
 
     form = "checkpoint"
 
@@ -19,7 +24,7 @@ class Checkpoint(GraphDetector):
         prefix: Path,
         config: pipeline.Config,
         names: Dict[int, str],
-        score_threshold: float = 1e-8,
+        score_threshold: float = LEAST_SCORE,
         threads: Optional[int] = None,
     ):
         from todus.tf import tf
@@ -28,7 +33,7 @@ class Checkpoint(GraphDetector):
         from object_detection.builders import graph_rewriter_builder, model_builder
 
         super().__init__(prefix, names, threads)
-        config = _copy(config)
+        config = copy.deepcopy(config)
         pipeline.non_max_suppression(config).score_threshold = score_threshold
         rewriter = None
         if quantizes(config, prefix):
@@ -37,40 +42,25 @@ class Checkpoint(GraphDetector):
             tf.keras.backend.set_learning_phase(0)
             model = model_builder.build(config.model, is_training=False)
             exporter.build_detection_graph("image_tensor", model, None, "inference_op", rewriter)
-            saver = tf.train.Saver()
             session = self._session_of(graph)
-            restore(saver, session, prefix)
-            open_by_name(self, graph, session)
-
-
-def restore(saver, session, prefix: Path) -> None:
-    """saver.restore, with one line for a checkpoint of another model."""
-    from todus.tf import tf
-
-    try:
-        saver.restore(session, str(prefix))
-    except (tf.errors.OpError, ValueError) as error:
-        raise TodusError(
-            "checkpoint %s does not fit pipeline.config (%s); was the model prepared again since?"
-            % (prefix, first_line(error))
-        )
+            try:
+                tf.train.Saver().restore(session, str(prefix))
+            except (tf.errors.OpError, ValueError) as error:
+                text = "checkpoint %s does not match pipeline.config (%s); "
+                text += "it may be older than the model's last preparation"
+                raise TodusError(text % (prefix, first_line(error)))
+            self._open_by_name(session)
 
 
 def quantizes(config: pipeline.Config, prefix: Path) -> bool:
-    """Whether the model at a checkpoint computes with quantized ranges: it is quantization-aware, has them, and is past the delay."""
+    """Whether the model at a checkpoint computes with quantized ranges.
+
+    It does if its config is quantization-aware, the checkpoint has the ranges, and its step is
+    past the quantization delay.
+    """
     if not pipeline.is_quantized(config):
         return False
-    from todus.model import checkpoints
-
+    delay = config.graph_rewriter.quantization.delay
+    past_delay = checkpoints.is_slice(prefix) or checkpoints.step_of(prefix) >= delay
     names = checkpoint_values.variable_names(prefix) or []
-    late_enough = (
-        checkpoints.is_slice(prefix)
-        or checkpoints.step_of(prefix) >= config.graph_rewriter.quantization.delay
-    )
-    return checkpoint_values.has_ranges(names) and late_enough
-
-
-def _copy(config: pipeline.Config) -> pipeline.Config:
-    copy = pipeline.Config()
-    copy.CopyFrom(config)
-    return copy
+    return past_delay and checkpoint_values.has_ranges(names)

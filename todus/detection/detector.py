@@ -1,16 +1,18 @@
-"""One interface over every form a model takes: detect(images) -> boxes, classes, scores."""
+"""The interface of every detector: detect(images) -> boxes, classes, scores."""
 
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-# The outputs of a detection model, in the OD API's names: boxes, classes, scores and how many of them count.
+# The outputs of a detection model, in the OD API's names.
 DETECTIONS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
+
+LEAST_SCORE = 1e-8  # the score threshold that keeps every detection for the evaluation
 
 
 class Detections(NamedTuple):
-    """The detections in one image, best first."""
+    """The detections in one image, highest score first."""
 
     boxes: np.ndarray  # float32 [N, 4]: ymin, xmin, ymax, xmax, normalised to 0..1
     classes: np.ndarray  # int64 [N]: ids of the model's label map, 1 is the first
@@ -22,11 +24,11 @@ class Detector:
 
     Attributes:
       form: "checkpoint", "frozen_graph", "saved_model", "tflite" or "onnx".
-      path: what it was made from.
+      path: the model's file or folder, or a checkpoint's prefix.
       names: id -> name, the model's label map.
       size: (height, width) of its input in pixels, None where it takes any.
-      takes_batches: whether images of one size go in together.
-      workers: how many calls of detect or detect_prepared at once are of use.
+      takes_batches: whether one call takes several images, all of one size.
+      workers: how many calls of detect or detect_prepared may run at once.
     """
 
     form = ""
@@ -37,13 +39,30 @@ class Detector:
     workers = 1
 
     def detect(self, images: Sequence[np.ndarray]) -> List[Detections]:
-        """The detections in uint8 [height, width, 3] RGB images; with takes_batches all are of one size."""
+        """The detections in each of the uint8 [height, width, 3] RGB images."""
         return self.detect_prepared([self.prepare(image) for image in images])
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """What goes into the model for a uint8 [height, width, 3] image, resized where it can be; from any thread."""
+        """The model's input for a uint8 [height, width, 3] RGB image. Thread-safe."""
         return image
 
     def detect_prepared(self, images: Sequence[np.ndarray]) -> List[Detections]:
-        """The detections in what `prepare` returned; with takes_batches all are of one shape."""
+        """The detections in each of the images from `prepare`."""
         raise NotImplementedError
+
+
+def split(
+    boxes: np.ndarray, classes: np.ndarray, scores: np.ndarray, counts: np.ndarray
+) -> List[Detections]:
+    """The detections of each image from a model's outputs for a batch.
+
+    Args:
+      boxes: [batch, most, 4].
+      classes: [batch, most], ids.
+      scores: [batch, most].
+      counts: [batch], how many of each image's detections count.
+    """
+    return [
+        Detections(boxes[i][:count], classes[i][:count].astype(np.int64), scores[i][:count])
+        for i, count in enumerate(counts.astype(int))
+    ]

@@ -8,29 +8,27 @@ from PIL import Image, ImageDraw, ImageFont
 from todus.detection.detector import Detections
 from todus.text import one_line
 
-# Told apart on photographs and by most colour-blind eyes.
-COLORS = (
-    "#e6194b",
-    "#3cb44b",
-    "#4363d8",
-    "#f58231",
-    "#911eb4",
-    "#008080",
-    "#9a6324",
-    "#800000",
-    "#000075",
-    "#808000",
-)
+# Distinct on photographs, and for most colour-blind people.
+COLORS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4")
+COLORS += ("#008080", "#9a6324", "#800000", "#000075", "#808000")
 
 
 def color_of(class_id: int) -> str:
+    """The class's colour, as #rrggbb."""
     return COLORS[(class_id - 1) % len(COLORS)]
 
 
 def draw(
     image: np.ndarray, found: Detections, names: Dict[int, str], threshold: float
 ) -> Image.Image:
-    """A copy of a uint8 [height, width, 3] image with a box, the class and the score for each detection of at least `threshold`."""
+    """The image with a box, the class and the score of each detection that is drawn.
+
+    Args:
+      image: uint8 [height, width, 3]; one of at most 200 pixels is enlarged.
+      found: the detections.
+      names: id -> name.
+      threshold: detections that score less are not drawn.
+    """
     picture = Image.fromarray(image).convert("RGB")
     scale = max(1, 400 // max(1, max(picture.size)))
     if scale > 1:
@@ -40,28 +38,17 @@ def draw(
     line = max(2, max(picture.size) // 250)
     for box, class_id, score in reversed([each for each in zip(*found) if each[2] >= threshold]):
         ymin, xmin, ymax, xmax = (float(side) for side in np.clip(box, 0, 1))
-        corners = (
-            xmin * picture.width,
-            ymin * picture.height,
-            xmax * picture.width,
-            ymax * picture.height,
-        )
+        corner = (xmin * picture.width, ymin * picture.height)
+        opposite = (xmax * picture.width, ymax * picture.height)
         color = color_of(int(class_id))
-        pen.rectangle(corners, outline=color, width=line)
+        pen.rectangle(corner + opposite, outline=color, width=line)
         label = "%s %.2f" % (one_line(names.get(int(class_id), str(int(class_id)))), score)
-        _label(pen, label, corners[:2], color, font, picture.size)
+        _label(pen, label, corner, color, font, picture.size)
     return picture
 
 
-def _label(
-    pen: ImageDraw.ImageDraw,
-    text: str,
-    corner: Tuple[float, float],
-    color: str,
-    font,
-    size: Tuple[int, int],
-) -> None:
-    """The text on its colour above the box's corner, or inside where there is no room."""
+def _label(pen, text: str, corner: Tuple[float, float], color: str, font, size) -> None:
+    """Draws the text on its colour above the box, or inside where there is no room above."""
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
     width, height = right - left + 6, bottom - top + 6
     x = min(max(0, corner[0]), max(0, size[0] - width))
@@ -77,6 +64,7 @@ def _font(size: int):
 
 
 def thumbnail(picture: Image.Image, side: int = 320) -> Image.Image:
+    """A copy of at most `side` pixels in width and height."""
     small = picture.copy()
     small.thumbnail((side, side), Image.LANCZOS)
     return small
@@ -89,9 +77,7 @@ def contact_sheet(pictures: Sequence[Image.Image], columns: int = 4, gap: int = 
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * width + gap, rows * height + gap), "white")
     for place, picture in enumerate(pictures):
-        left, top = gap + place % columns * width, gap + place // columns * height
-        sheet.paste(
-            picture,
-            (left + (width - gap - picture.width) // 2, top + (height - gap - picture.height) // 2),
-        )
+        left = gap + place % columns * width + (width - gap - picture.width) // 2
+        top = gap + place // columns * height + (height - gap - picture.height) // 2
+        sheet.paste(picture, (left, top))
     return sheet

@@ -1,10 +1,10 @@
-"""A frozen_inference_graph.pb as the OD API exports it."""
+"""A frozen_inference_graph.pb as the OD API exports it, run by TensorFlow."""
 
 import warnings
 from pathlib import Path
 from typing import Dict, Optional
 
-from todus.detection.graph import GraphDetector, open_by_name
+from todus.detection.graph import GraphDetector
 from todus.errors import TodusError
 from todus.text import first_line
 
@@ -22,12 +22,10 @@ class FrozenGraph(GraphDetector):
         with tf.Graph().as_default() as graph:
             try:
                 tf.import_graph_def(graph_def, name="")
-                open_by_name(self, graph, self._session_of(graph))
+                self._open_by_name(self._session_of(graph))
             except (KeyError, ValueError, tf.errors.OpError) as error:
-                raise TodusError(
-                    "%s is no detection graph this TensorFlow can run (%s); export it again"
-                    % (path, first_line(error))
-                )
+                text = "%s is no detection graph that TensorFlow can run (%s); export it again"
+                raise TodusError(text % (path, first_line(error)))
 
 
 def read_graph(path: Path):
@@ -37,13 +35,12 @@ def read_graph(path: Path):
     graph_def = tf.GraphDef()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "error", RuntimeWarning
-            )  # protobuf's word for bytes that it could not use
+            # protobuf only warns of bytes after the message.
+            warnings.simplefilter("error", RuntimeWarning)
             graph_def.ParseFromString(path.read_bytes())
     except FileNotFoundError:
         raise TodusError("%s is missing; run ./export.sh" % path)
-    except Exception as error:  # protobuf's DecodeError differs between its implementations
+    except Exception as error:  # the class of DecodeError depends on protobuf's implementation
         raise TodusError("%s is damaged (%s); run ./export.sh again" % (path, first_line(error)))
     if not graph_def.node:
         raise TodusError("%s is empty; run ./export.sh again" % path)

@@ -1,4 +1,4 @@
-"""What detect reads and writes: images, folders of them, videos and cameras."""
+"""The inputs and outputs of detect: images, folders of images, videos and cameras."""
 
 import contextlib
 import hashlib
@@ -13,61 +13,66 @@ from todus.errors import TodusError, UsageError
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"}
+_CAMERA = re.compile(r"camera:(\d+)")
 
 
 class Source(NamedTuple):
-    """One argument of detect."""
+    """One argument of detect.
 
-    kind: str  # image, folder or video
-    name: str  # as it was typed
+    Attributes:
+      kind: image, folder or video; a camera is a video.
+      name: as typed.
+      files: the images.
+      repeated: stems that several files have.
+    """
+
+    kind: str
+    name: str
     files: List[Path]
-    twins: frozenset = frozenset()  # stems that several files have
+    repeated: frozenset
 
 
 def sources(names: Sequence[str]) -> List[Source]:
-    """What the arguments name. Raises UsageError for one that does not exist, or a folder without images, before anything is detected."""
+    """The source of each argument.
+
+    Raises UsageError for one that does not exist, and for a folder without images.
+    """
     result: List[Source] = []
-    plain = [
-        Path(name)
-        for name in names
-        if not re.fullmatch(r"camera:\d+", name) and not Path(name).is_dir()
-    ]
-    twins = _twins(plain)
+    repeated = _repeated_stems(
+        [Path(name) for name in names if not _CAMERA.fullmatch(name) and not Path(name).is_dir()]
+    )
     for name in names:
         path = Path(name)
-        if re.fullmatch(r"camera:\d+", name) or (path.suffix.lower() in VIDEOS and path.is_file()):
-            result.append(Source("video", name, [], twins))
+        if _CAMERA.fullmatch(name) or (path.suffix.lower() in VIDEOS and path.is_file()):
+            result.append(Source("video", name, [], repeated))
         elif path.is_dir():
-            listed = sorted(
-                each for each in path.rglob("*") if each.suffix.lower() in IMAGES and each.is_file()
-            )
+            inner = sorted(path.rglob("*"))
+            listed = [each for each in inner if each.suffix.lower() in IMAGES and each.is_file()]
             if not listed:
                 raise UsageError("%s: no images in this folder" % name)
-            result.append(Source("folder", name, listed, _twins(listed)))
+            result.append(Source("folder", name, listed, _repeated_stems(listed)))
         elif path.is_file():
-            result.append(Source("image", name, [path], twins))
+            result.append(Source("image", name, [path], repeated))
         else:
             raise UsageError("%s: no such image" % name)
     return result
 
 
-def _twins(listed: Sequence[Path]) -> frozenset:
+def _repeated_stems(listed: Sequence[Path]) -> frozenset:
     stems = [path.stem for path in listed]
     return frozenset(stem for stem in stems if stems.count(stem) > 1)
 
 
 def unique_name(path: Path, source: Source) -> str:
-    """The picture's name without ending: the file's, with a digest of its path where several files have one name."""
+    """The output's name without ending: the stem, and a digest of the path if it is repeated."""
     stem = path.stem.replace(":", "-")
-    return (
-        "%s-%s" % (stem, hashlib.sha256(str(path).encode("utf-8", "replace")).hexdigest()[:6])
-        if path.stem in source.twins
-        else stem
-    )
+    if path.stem not in source.repeated:
+        return stem
+    return "%s-%s" % (stem, hashlib.sha256(str(path).encode("utf-8", "replace")).hexdigest()[:6])
 
 
 def read_image(path: Path) -> np.ndarray:
-    """uint8 [height, width, 3]. Raises TodusError that names a file which is no image."""
+    """A uint8 [height, width, 3] RGB image. Raises TodusError for a file that is no image."""
     from PIL import Image
 
     from todus.dataset.image_files import decode
@@ -89,10 +94,18 @@ def _opencv():
 
 
 def frames(source: Source, first: Optional[int]) -> Iterator[Tuple[np.ndarray, float]]:
-    """(uint8 [height, width, 3] RGB, frames a second) of a video or camera. Raises TodusError for one that cannot be opened."""
+    """(uint8 [height, width, 3] RGB, frames a second) of each frame of a video or camera.
+
+    Args:
+      source: a video.
+      first: only the first N frames; None is all.
+
+    Raises:
+      TodusError: OpenCV is not installed, or no frame can be read.
+    """
     cv2 = _opencv()
-    camera = source.name.partition("camera:")[2]
-    capture = cv2.VideoCapture(int(camera) if camera else source.name)
+    camera = _CAMERA.fullmatch(source.name)
+    capture = cv2.VideoCapture(int(camera.group(1)) if camera else source.name)
     number = 0
     try:
         rate = capture.get(cv2.CAP_PROP_FPS) if capture.isOpened() else 0
@@ -105,15 +118,16 @@ def frames(source: Source, first: Optional[int]) -> Iterator[Tuple[np.ndarray, f
     finally:
         capture.release()
     if not number:
-        raise TodusError(
-            "%s: no frame can be read; %s"
-            % (source.name, "is the camera in use?" if camera else "is it a video?")
-        )
+        question = "is the camera in use?" if camera else "is it a video?"
+        raise TodusError("%s: no frame can be read; %s" % (source.name, question))
 
 
 @contextlib.contextmanager
 def video_writer(target: Path) -> Iterator[Callable]:
-    """Yields write(picture, frames a second); the Motion JPEG file takes its place at the end, also when Ctrl-C ends a camera."""
+    """Yields write(picture, frames a second), which adds a frame to a Motion JPEG file.
+
+    The file is renamed to `target` at the end, also after Ctrl-C.
+    """
     cv2 = _opencv()
     writer = []
     part = files.beside(target, "part.avi")
@@ -121,9 +135,8 @@ def video_writer(target: Path) -> Iterator[Callable]:
     def write(picture, rate: float) -> None:
         if not writer:
             target.parent.mkdir(parents=True, exist_ok=True)
-            writer.append(
-                cv2.VideoWriter(str(part), cv2.VideoWriter_fourcc(*"MJPG"), rate, picture.size)
-            )
+            codec = cv2.VideoWriter_fourcc(*"MJPG")
+            writer.append(cv2.VideoWriter(str(part), codec, rate, picture.size))
         writer[0].write(cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR))
 
     try:

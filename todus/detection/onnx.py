@@ -5,17 +5,16 @@ from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
-from todus.detection.detector import DETECTIONS, Detections, Detector
+from todus.detection.detector import DETECTIONS, Detections, Detector, split
 from todus.errors import TodusError
 from todus.machine.cores import cores
 from todus.text import first_line
 
 
 class Onnx(Detector):
-    """An .onnx file, of the inference graph's inputs and outputs, run by ONNX Runtime."""
+    """An .onnx file with the inference graph's inputs and outputs."""
 
     form = "onnx"
-    takes_batches = True
 
     def __init__(self, path: Path, names: Dict[int, str], threads: Optional[int] = None):
         self.path, self.names = path, names
@@ -34,29 +33,16 @@ class Onnx(Detector):
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # the runtime's exceptions share no class of their own
-            raise TodusError(
-                "%s is not an ONNX file that runs here (%s); run ./convert-onnx.sh again"
-                % (path, first_line(error))
-            )
-        there = [output.name for output in self._session.get_outputs()]
-        self._outputs = [
-            next((name for name in there if name.split(":")[0] == wanted), None)
-            for wanted in DETECTIONS
-        ]
+        except Exception as error:  # the runtime's exceptions have no common class
+            text = "%s is no ONNX file that ONNX Runtime can run (%s); run ./convert-onnx.sh again"
+            raise TodusError(text % (path, first_line(error)))
+        outputs = {output.name.split(":")[0]: output.name for output in self._session.get_outputs()}
+        self._outputs = [outputs.get(name) for name in DETECTIONS]
         if None in self._outputs:
-            raise TodusError(
-                "%s has not the outputs %s; run ./convert-onnx.sh without LAYOUT"
-                % (path, ", ".join(DETECTIONS))
-            )
+            text = "%s lacks an output of %s; run ./convert-onnx.sh without LAYOUT"
+            raise TodusError(text % (path, ", ".join(DETECTIONS)))
         self._input = self._session.get_inputs()[0]
         self.takes_batches = self._input.shape[0] != 1
 
     def detect_prepared(self, images: Sequence[np.ndarray]) -> List[Detections]:
-        boxes, classes, scores, counts = self._session.run(
-            self._outputs, {self._input.name: np.stack(images)}
-        )
-        return [
-            Detections(boxes[i][:n], classes[i][:n].astype(np.int64), scores[i][:n])
-            for i, n in enumerate(counts.astype(int))
-        ]
+        return split(*self._session.run(self._outputs, {self._input.name: np.stack(images)}))

@@ -1,4 +1,4 @@
-"""A saved_model folder."""
+"""A saved_model folder, run by TensorFlow."""
 
 from pathlib import Path
 from typing import Dict, Optional
@@ -10,7 +10,7 @@ from todus.text import first_line
 
 
 class SavedModel(GraphDetector):
-    """A saved_model folder with the signature serving_default that the OD API gives it: inputs -> detection_*."""
+    """A saved_model folder of the OD API, with the signature serving_default."""
 
     form = "saved_model"
 
@@ -23,17 +23,11 @@ class SavedModel(GraphDetector):
         with tf.Graph().as_default() as graph:
             session = self._session_of(graph)
             try:
-                signature = tf.saved_model.loader.load(session, ["serve"], str(path)).signature_def[
-                    "serving_default"
-                ]
-                outputs = [
-                    graph.get_tensor_by_name(signature.outputs[name].name) for name in DETECTIONS
-                ]
-                self._open(
-                    session, graph.get_tensor_by_name(signature.inputs["inputs"].name), outputs
-                )
+                loaded = tf.saved_model.loader.load(session, ["serve"], str(path))
+                signature = loaded.signature_def["serving_default"]
+                inputs = graph.get_tensor_by_name(signature.inputs["inputs"].name)
+                outputs = [signature.outputs[name].name for name in DETECTIONS]
+                self._open(session, inputs, [graph.get_tensor_by_name(name) for name in outputs])
             except (KeyError, ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
-                raise TodusError(
-                    "%s is no detection model this TensorFlow can run (%s); run ./export.sh"
-                    % (path, first_line(error))
-                )
+                text = "%s is no detection model that TensorFlow can run (%s); run ./export.sh"
+                raise TodusError(text % (path, first_line(error)))

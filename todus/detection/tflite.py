@@ -7,7 +7,7 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 
 from todus import categories
-from todus.detection.detector import Detections, Detector
+from todus.detection.detector import Detections, Detector, split
 from todus.detection.resizer import Resizer
 from todus.errors import TodusError
 from todus.machine.cores import cores
@@ -16,9 +16,10 @@ from todus.text import first_line
 
 
 class TFLite(Detector):
-    """A .tflite file with the detection post-process operator, run by TensorFlow's own interpreter, which has one thread.
+    """A .tflite file with the detection post-process operator.
 
-    Its boxes reach beyond the image, where the inference graph's are cut; they are cut here.
+    TensorFlow's interpreter uses one thread. Boxes are clipped to the image, as those of the
+    inference graph are.
     """
 
     form = "tflite"
@@ -26,7 +27,7 @@ class TFLite(Detector):
     def __init__(self, path: Path, names: Dict[int, str], threads: Optional[int] = None):
         self.path, self.names = path, names
         about = artefacts.read(path)
-        artefacts.check_whole(path, about)
+        artefacts.check_digest(path, about)
         self.workers = cores() if threads == 1 else 1
         self._free: queue.Queue = queue.Queue()
         for _ in range(self.workers):
@@ -35,15 +36,12 @@ class TFLite(Detector):
         self._input = interpreter.get_input_details()[0]
         self._outputs = [detail["index"] for detail in interpreter.get_output_details()]
         if len(self._outputs) != 4:
-            raise TodusError(
-                "%s has %d outputs, not the 4 of a detector; run ./convert-tflite.sh again"
-                % (path, len(self._outputs))
-            )
+            text = "%s has %d outputs; a detector has 4; run ./convert-tflite.sh again"
+            raise TodusError(text % (path, len(self._outputs)))
         self.size = tuple(int(side) for side in self._input["shape"][1:3])
-        self._mean, self._std = (
-            np.asarray(about.get("input", {}).get(key, 127.5), np.float32)
-            for key in ("mean", "std")
-        )
+        scaling = about.get("input", {})
+        self._mean = np.asarray(scaling.get("mean", 127.5), np.float32)
+        self._std = np.asarray(scaling.get("std", 127.5), np.float32)
         self._resize = Resizer(self.size)
 
     def _interpreter(self):
@@ -53,10 +51,8 @@ class TFLite(Detector):
             interpreter = tf.lite.Interpreter(model_path=str(self.path))
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise TodusError(
-                "%s is not a TFLite file this TensorFlow can run (%s); run ./convert-tflite.sh again"
-                % (self.path, first_line(error))
-            )
+            text = "%s is no TFLite file TensorFlow can run (%s); run ./convert-tflite.sh again"
+            raise TodusError(text % (self.path, first_line(error)))
         return interpreter
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
@@ -75,10 +71,5 @@ class TFLite(Detector):
     def _detect(self, interpreter, pixels: np.ndarray) -> Detections:
         interpreter.set_tensor(self._input["index"], pixels[np.newaxis])
         interpreter.invoke()
-        boxes, classes, scores, count = (interpreter.get_tensor(index) for index in self._outputs)
-        count = int(count[0])
-        return Detections(
-            np.clip(boxes[0][:count], 0, 1),
-            classes[0][:count].astype(np.int64) + categories.FIRST_ID,
-            scores[0][:count],
-        )
+        boxes, classes, scores, counts = (interpreter.get_tensor(index) for index in self._outputs)
+        return split(np.clip(boxes, 0, 1), classes + categories.FIRST_ID, scores, counts)[0]

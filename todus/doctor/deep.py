@@ -1,8 +1,9 @@
-"""Probes that import TensorFlow: each does, in small, what a command does at length."""
+"""Checks that import TensorFlow: each runs, on tiny input, the library code that a command uses."""
 
 import shutil
 from typing import Callable, List, Tuple
 
+from todus.doctor import findings
 from todus.doctor.findings import Finding
 from todus.machine import environment
 
@@ -10,23 +11,21 @@ REPAIR = "make install"
 
 
 def tensorflow() -> Finding:
+    """A sum, and the import of contrib."""
     from todus.tf import tf
 
-    import tensorflow.contrib.slim as slim  # tf_slim's ancestor; the OD API's quantization needs contrib
+    import tensorflow.contrib.slim as slim  # the OD API's quantization needs contrib
 
     with tf.Graph().as_default(), tf.Session() as session:
         total = session.run(tf.reduce_sum(tf.ones([2, 3])))
     if total != 6 or not hasattr(slim, "conv2d"):
-        return Finding(
-            "error", "deep", "TensorFlow %s sums six ones to %s" % (tf.__version__, total), REPAIR
-        )
-    return Finding(
-        "ok", "deep", "TensorFlow %s imports, with contrib, and computes" % tf.__version__
-    )
+        text = "TensorFlow %s computes %s as the sum of six ones" % (tf.__version__, total)
+        return findings.error("deep", text, REPAIR)
+    return findings.ok("deep", "TensorFlow %s imports, with contrib, and computes" % tf.__version__)
 
 
 def quantization() -> Finding:
-    """The rewriter of quantization-aware training on one convolution."""
+    """The graph rewriter of quantization-aware training, on one convolution."""
     from todus.tf import tf
 
     import tf_slim as slim
@@ -41,30 +40,28 @@ def quantization() -> Finding:
         )
         quantize.create_training_graph(input_graph=graph, quant_delay=0)
         nodes = [op for op in graph.get_operations() if op.type.startswith("FakeQuant")]
+    what = "the graph rewriter of quantization-aware training"
     if not nodes:
-        return Finding(
-            "error", "deep", "the rewrite for quantization-aware training adds nothing", REPAIR
-        )
-    return Finding("ok", "deep", "the rewrite for quantization-aware training works")
+        return findings.error("deep", "%s adds no FakeQuant nodes" % what, REPAIR)
+    return findings.ok("deep", "%s works" % what)
 
 
 def slim_nets() -> Finding:
+    """A MobileNet from the OD API's slim code."""
     from todus.tf import tf
 
     from nets import mobilenet_v1
 
     with tf.Graph().as_default():
-        _, ends = mobilenet_v1.mobilenet_v1_base(
-            tf.placeholder(tf.float32, [1, 64, 64, 3]), depth_multiplier=0.25
-        )
-    return Finding(
-        "ok", "deep", "the Object Detection API's nets build a MobileNet of %d layers" % len(ends)
-    )
+        image = tf.placeholder(tf.float32, [1, 64, 64, 3])
+        _, ends = mobilenet_v1.mobilenet_v1_base(image, depth_multiplier=0.25)
+    text = "the Object Detection API's nets build a MobileNet of %d layers"
+    return findings.ok("deep", text % len(ends))
 
 
 def evaluation() -> Finding:
-    """COCOeval by way of the Object Detection API, as its training would call it."""
-    from todus.tf import tf  # noqa: F401  coco_evaluation imports TensorFlow; this makes it quiet
+    """COCOeval through the Object Detection API, as its training calls it."""
+    from todus.tf import tf  # noqa: F401  quiet, before coco_evaluation imports TensorFlow
 
     import numpy as np
     from object_detection.core import standard_fields
@@ -74,28 +71,21 @@ def evaluation() -> Finding:
 
     truth, found = standard_fields.InputDataFields, standard_fields.DetectionResultFields
     box = np.array([[2.0, 2.0, 42.0, 42.0]], np.float32)
+    groundtruth = {truth.groundtruth_boxes: box, truth.groundtruth_classes: np.array([1])}
+    detected = {
+        found.detection_boxes: box,
+        found.detection_scores: np.array([0.9]),
+        found.detection_classes: np.array([1]),
+    }
     with quiet():
         evaluator = coco_evaluation.CocoDetectionEvaluator([{"id": 1, "name": "box"}])
-        evaluator.add_single_ground_truth_image_info(
-            "1", {truth.groundtruth_boxes: box, truth.groundtruth_classes: np.array([1])}
-        )
-        detected = {
-            found.detection_boxes: box,
-            found.detection_scores: np.array([0.9]),
-            found.detection_classes: np.array([1]),
-        }
+        evaluator.add_single_ground_truth_image_info("1", groundtruth)
         evaluator.add_single_detected_image_info("1", detected)
         ap = evaluator.evaluate()["DetectionBoxes_Precision/mAP"]
+    text = "the Object Detection API's evaluation gives AP %.3f for an exact detection" % ap
     if abs(ap - 1) > 1e-6:
-        return Finding(
-            "error",
-            "deep",
-            "the Object Detection API's evaluation gives AP %.3f for a box found exactly" % ap,
-            REPAIR,
-        )
-    return Finding(
-        "ok", "deep", "the Object Detection API's evaluation gives AP 1.0 for a box found exactly"
-    )
+        return findings.error("deep", text, REPAIR)
+    return findings.ok("deep", text)
 
 
 def tflite() -> Finding:
@@ -107,40 +97,34 @@ def tflite() -> Finding:
     from todus.machine.silence import quiet
 
     if not shutil.which("toco_from_protos"):
-        return Finding(
-            "error",
-            "deep",
-            "toco_from_protos is not on PATH",
-            "source .venv/bin/activate; or %s" % REPAIR,
-        )
+        remedy = "source .venv/bin/activate; or %s" % REPAIR
+        return findings.error("deep", "toco_from_protos is not on PATH", remedy)
     with tf.Graph().as_default(), tf.Session() as session, quiet():
         given = tf.placeholder(tf.float32, [1, 2])
-        data = tf.lite.TFLiteConverter.from_session(
-            session, [given], [tf.nn.relu(given * 2.0)]
-        ).convert()
+        doubled = tf.nn.relu(given * 2.0)
+        data = tf.lite.TFLiteConverter.from_session(session, [given], [doubled]).convert()
     interpreter = tf.lite.Interpreter(model_content=data)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(
-        interpreter.get_input_details()[0]["index"], np.array([[-1.0, 3.0]], np.float32)
-    )
+    numbers = np.array([[-1.0, 3.0]], np.float32)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], numbers)
     interpreter.invoke()
     result = interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).tolist()
     if result != [[0.0, 6.0]]:
-        return Finding("error", "deep", "a converted TFLite file computes %s" % result, REPAIR)
-    return Finding("ok", "deep", "a TFLite file converts and runs")
+        return findings.error("deep", "a converted TFLite file computes %s" % result, REPAIR)
+    return findings.ok("deep", "a TFLite file converts and runs")
 
 
 def onnx() -> Finding:
-    from todus.tf import tf  # noqa: F401  tf2onnx imports TensorFlow; this makes it quiet
+    """The imports of the conversion to ONNX."""
+    from todus.tf import tf  # noqa: F401  quiet, before tf2onnx imports TensorFlow
 
     import onnx  # noqa: F401
     import onnxruntime  # noqa: F401
     import tf2onnx  # noqa: F401
 
-    versions = [
-        "%s %s" % (name, environment.version(name)) for name in ("onnx", "tf2onnx", "onnxruntime")
-    ]
-    return Finding("ok", "deep", "%s, %s and %s import" % tuple(versions))
+    names = ("onnx", "tf2onnx", "onnxruntime")
+    versions = tuple("%s %s" % (name, environment.version(name)) for name in names)
+    return findings.ok("deep", "%s, %s and %s import" % versions)
 
 
 PROBES: List[Tuple[str, Callable[[], Finding]]] = [

@@ -1,20 +1,12 @@
-"""Looks at this machine, this Python and what lies under TODUS_HOME, and says of each fault what to do.
-
-  make doctor
-  python -m todus.commands.doctor [--deep] [--offline] [--json]
-
-Environment: TODUS_HOME, and the mirrors that are asked: COCO_URL, ZOO_URL, OPENIMAGES_URL. Exit codes: 0, 1 where there is an error
-(no network and no GPU are warnings), 2 for wrong usage.
-"""
+"""Runs all checks and collects their findings."""
 
 import traceback
 from typing import Any, Callable, List
 
-from todus.doctor import contents, machine, mirrors, packages, unfinished
+from todus.doctor import contents, findings, machine, mirrors, packages, unfinished
 from todus.doctor.findings import Finding
 from todus.errors import TodusError
 
-# Each is called by itself, so that one that fails in a broken environment leaves the others.
 CHECKS = [
     ("python", packages.python),
     ("tensorflow", packages.tensorflow),
@@ -36,7 +28,13 @@ def examine(
     offline: bool = False,
     tell: Callable[[Finding], None] = lambda finding: None,
 ) -> List[Finding]:
-    """Every finding; `tell` is called with each as it comes. The mirrors are asked first and heard last."""
+    """Every finding.
+
+    Args:
+      deep: also run the checks that import TensorFlow.
+      offline: do not check the mirrors. Otherwise their requests run during the other checks.
+      tell: called with each finding as soon as it is known.
+    """
     checks = list(CHECKS)
     if not offline:
         checks.append(("mirrors", attempt("mirrors", mirrors.ask)))
@@ -53,23 +51,18 @@ def examine(
 
 
 def attempt(name: str, check: Callable) -> Any:
-    """What the check finds, as a list, or a callable that it gives for later; a finding where the check itself fails."""
+    """The list of the check's findings, or the callable that it returns.
+
+    A check that raises gives one finding, so that the other checks still run.
+    """
     try:
         found = check()
         return [found] if isinstance(found, Finding) else found if callable(found) else list(found)
     except ImportError as error:
-        return [
-            Finding("info", name, "%s: not looked at, for want of a package (%s)" % (name, error))
-        ]
+        return [findings.info(name, "%s: not checked, a package is missing (%s)" % (name, error))]
     except (TodusError, OSError) as error:
-        return [Finding("error", name, str(error))]
-    except Exception as error:  # what a half-installed package raises
+        return [findings.error(name, str(error))]
+    except Exception as error:  # a half-installed package can raise anything
         where = traceback.extract_tb(error.__traceback__)[-1]
-        text = "%s: %s: %s (%s:%d)" % (
-            name,
-            type(error).__name__,
-            error,
-            where.filename,
-            where.lineno,
-        )
-        return [Finding("error", name, text, "make install")]
+        facts = (name, type(error).__name__, error, where.filename, where.lineno)
+        return [findings.error(name, "%s: %s: %s (%s:%d)" % facts, "make install")]

@@ -1,79 +1,75 @@
-"""AP of any detector on a dataset's records: COCO's by pycocotools, with unrounded scores; todus.evaluation.pascal has others."""
+"""COCO AP of a detector on a dataset's records, by pycocotools.
+
+pycocotools gets the scores unrounded. todus.evaluation.pascal has the other metrics.
+"""
 
 import contextlib
 import io
+import itertools
 import time
 from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import (
-    Callable,
-    Deque,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Tuple,
-)
+from typing import Callable, Deque, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from todus import categories
-from todus.dataset import image_files
+from todus.dataset.image_files import decode
 from todus.dataset.records import reader
 from todus.detection.detector import Detections, Detector
-from todus.errors import TodusError, UsageError
+from todus.errors import UsageError
 from todus.paths import Dataset
 
-BATCH = 2  # more fall out of the caches of a small machine
+BATCH = 2  # larger batches do not fit the caches of a small machine
 
 # COCOeval.stats, in its order (pycocotools/cocoeval.py, summarize).
-STATS = (
-    "ap",
-    "ap50",
-    "ap75",
-    "ap_small",
-    "ap_medium",
-    "ap_large",
-    "ar1",
-    "ar10",
-    "ar100",
-    "ar_small",
-    "ar_medium",
-    "ar_large",
-)
+STATS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+STATS += ("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large")
 
 
 class Matches(NamedTuple):
-    """The detections of one class in all images at IoU 0.5, best first, those left out that match a crowd box."""
+    """One class's detections in all images, highest score first, matched at IoU 0.5.
+
+    Detections that match a crowd box are left out.
+    """
 
     scores: np.ndarray  # float64 [N]
-    right: np.ndarray  # bool [N]: whether it is the first to match a box
-    boxes: int  # the boxes that are to be found
+    right: np.ndarray  # bool [N]: whether it is the first detection of a groundtruth box
+    boxes: int  # the number of groundtruth boxes
 
 
 @dataclass
 class Evaluation:
-    """The result for one detector. AP is COCO's, averaged over IoU 0.50 to 0.95 and the classes; NaN where there is no groundtruth."""
+    """The result for one detector.
+
+    Attributes:
+      form: of the detector.
+      images: their number.
+      seconds: of the detections in them.
+      stats: STATS -> value. COCO's AP is the mean over IoU 0.50 to 0.95 and the classes; NaN
+        where there is no groundtruth.
+      per_class: name -> AP.
+      summary: the table that pycocotools prints.
+      unknown: the dataset's classes that the model does not have; their AP is 0.
+      score_threshold: lower scores were left out.
+      precision: [10 IoU thresholds, 101 recalls, classes]; -1 where there is no groundtruth.
+      matches: name -> detections matched at IoU 0.5.
+      protocol: the metrics, and the numbers of images and boxes, as a sentence.
+      metrics: coco, pascal or openimages.
+    """
 
     form: str
     images: int
     seconds: float
     stats: Dict[str, float]
     per_class: Dict[str, float]
-    summary: str  # what pycocotools prints
-    unknown: List[str] = field(
-        default_factory=list
-    )  # classes of the dataset that the model does not know: they count with AP 0
+    summary: str
+    unknown: List[str] = field(default_factory=list)
     score_threshold: float = 0.0
-    precision: Optional[np.ndarray] = (
-        None  # [10 IoU thresholds, 101 recalls, classes]; -1 where there is no groundtruth
-    )
-    matches: Dict[str, Matches] = field(default_factory=dict)  # name -> at IoU 0.5
-    protocol: str = ""  # what was counted, and how
+    precision: Optional[np.ndarray] = None
+    matches: Dict[str, Matches] = field(default_factory=dict)
+    protocol: str = ""
     metrics: str = "coco"
 
     @property
@@ -85,100 +81,93 @@ class Evaluation:
         return self.images / self.seconds if self.seconds else 0.0
 
     def as_dict(self) -> Dict:
-        result = {"format": self.form, "metrics": self.metrics, "images": self.images}
-        result["images_per_second"] = round(self.images_per_second, 2)
-        result.update(
-            {name: None if np.isnan(value) else value for name, value in self.stats.items()}
-        )
-        result["per_class"] = {
-            name: None if np.isnan(value) else value for name, value in self.per_class.items()
+        """The content of an eval.json; NaN is None."""
+        return {
+            "format": self.form,
+            "metrics": self.metrics,
+            "images": self.images,
+            "images_per_second": round(self.images_per_second, 2),
+            **_without_nan(self.stats),
+            "per_class": _without_nan(self.per_class),
         }
-        return result
+
+
+def _without_nan(values: Dict[str, float]) -> Dict[str, Optional[float]]:
+    return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 
 @dataclass
 class Groundtruth:
-    """What the detections of a split are compared with."""
+    """The groundtruth boxes of a split, in COCO's form.
 
-    names: Dict[int, str]  # the classes that count: id -> name, of the dataset
+    Attributes:
+      names: id -> name, the dataset's classes that are evaluated.
+      images: {"id", "width", "height"}.
+      annotations: bbox is x, y, width, height in pixels.
+    """
+
+    names: Dict[int, str]
     images: List[Dict]
     annotations: List[Dict]
 
+    def add(self, example, number: int) -> None:
+        """Adds an example's image, with `number` as its id, and its boxes of the classes."""
+        self.images.append({"id": number, "width": example.width, "height": example.height})
+        for box, class_id, area, crowd, difficult in zip(
+            example.boxes, example.classes, example.area, example.is_crowd, example.difficult
+        ):
+            if int(class_id) in self.names:
+                bbox = _in_pixels((float(side) for side in box), example.width, example.height)
+                annotation = {
+                    "id": len(self.annotations) + 1,
+                    "image_id": number,
+                    "category_id": int(class_id),
+                    "bbox": bbox,
+                    "area": float(area) if area > 0 else bbox[2] * bbox[3],
+                    "iscrowd": int(bool(crowd)),
+                    "difficult": bool(difficult),
+                }
+                self.annotations.append(annotation)
+
     def described(self) -> str:
-        """How many images and boxes count, and which do not."""
-        with_boxes = len({each["image_id"] for each in self.annotations})
-        crowds = sum(each["iscrowd"] for each in self.annotations)
-        text = "%d images (%d without a box of these classes, where every detection is wrong), %d boxes"
-        return text % (
-            len(self.images),
-            len(self.images) - with_boxes,
-            len(self.annotations) - crowds,
-        ) + (", %d crowd boxes ignored" % crowds)
+        """The numbers of images and boxes that count and of those that do not."""
+        images, crowds = len(self.images), sum(each["iscrowd"] for each in self.annotations)
+        empty = images - len({each["image_id"] for each in self.annotations})
+        text = "%d images (%d without a box of these classes, where every detection is wrong), "
+        text += "%d boxes, %d crowd boxes ignored"
+        return text % (images, empty, len(self.annotations) - crowds, crowds)
+
+
+def _in_pixels(box: Iterable[float], width: int, height: int) -> List[float]:
+    """x, y, width, height in pixels of a normalised ymin, xmin, ymax, xmax."""
+    ymin, xmin, ymax, xmax = box
+    return [xmin * width, ymin * height, (xmax - xmin) * width, (ymax - ymin) * height]
 
 
 def wanted_classes(dataset: Dataset, only: Optional[Iterable[str]]) -> Dict[int, str]:
-    """The dataset's classes, or those of them that `only` names. Raises UsageError for a name it has not."""
+    """The dataset's classes, or those of them in `only`. Raises UsageError for an unknown name."""
     names = categories.read_label_map(dataset.label_map)
     return categories.choose(",".join(only), names, "dataset %s" % dataset.name) if only else names
 
 
-def groundtruth_of(example, number: int, names: Mapping[int, str], into: Groundtruth) -> None:
-    """Adds one example's image and boxes, in COCO's form: bbox is x, y, width, height in pixels."""
-    into.images.append({"id": number, "width": example.width, "height": example.height})
-    for box, class_id, area, crowd, difficult in zip(
-        example.boxes, example.classes, example.area, example.is_crowd, example.difficult
-    ):
-        if int(class_id) not in names:
-            continue
-        ymin, xmin, ymax, xmax = (float(side) for side in box)
-        bbox = [
-            xmin * example.width,
-            ymin * example.height,
-            (xmax - xmin) * example.width,
-            (ymax - ymin) * example.height,
-        ]
-        into.annotations.append(
-            {
-                "id": len(into.annotations) + 1,
-                "image_id": number,
-                "category_id": int(class_id),
-                "bbox": bbox,
-                "area": float(area) if area > 0 else bbox[2] * bbox[3],
-                "iscrowd": int(bool(crowd)),
-                "difficult": bool(difficult),
-            }
-        )
-
-
 def examples_of(dataset: Dataset, split: str, first: Optional[int]) -> Iterator:
-    """The first N examples of a split. Raises TodusError where it has none."""
-    if not dataset.check().shards(split):
-        raise TodusError(
-            'dataset %s has no %s records at %s; make it with SPLITS="train val"'
-            % (dataset.name, split, dataset.folder)
-        )
-    for number, example in enumerate(reader.read_examples(dataset, split)):
-        if first is not None and number >= first:
-            return
-        yield example
+    """The first N examples of a split, or all for None. Raises TodusError where it has none."""
+    return itertools.islice(reader.read_examples(dataset, split), first)
 
 
-def detect_all(
-    detector: Detector, encoded: Iterable[bytes], batch: int = BATCH
-) -> Iterator[Tuple[int, Detections]]:
-    """(number, detections) of each image. While the detector runs, the images after are decoded and resized; where it takes batches, images
-    of one shape go in together; where it has several workers, as many batches run at once."""
+def detect_all(detector: Detector, encoded: Iterable[bytes]) -> Iterator[Tuple[int, Detections]]:
+    """(index, detections) of each image, not in order.
+
+    Images are decoded and resized in other threads. A detector that takes batches gets images of
+    one shape together; one with several workers detects in as many batches at once.
+    """
     waiting: Dict[Tuple[int, ...], List[Tuple[int, np.ndarray]]] = defaultdict(list)
-    size = batch if detector.takes_batches else 1
+    size = BATCH if detector.takes_batches else 1
     running: Deque = deque()
 
     def run(group):
-        return [
-            (number, found)
-            for (number, _), found in zip(
-                group, detector.detect_prepared([image for _, image in group])
-            )
-        ]
+        numbers, images = zip(*group)
+        return list(zip(numbers, detector.detect_prepared(images)))
 
     with ThreadPoolExecutor(detector.workers) as pool:
         for number, image in enumerate(_prepared(detector, encoded, 2 * size * detector.workers)):
@@ -193,15 +182,12 @@ def detect_all(
             yield from running.popleft().result()
 
 
-def _prepared(
-    detector: Detector, encoded: Iterable[bytes], ahead: int, threads: int = 2
-) -> Iterator[np.ndarray]:
-    with ThreadPoolExecutor(threads) as pool:
+def _prepared(detector: Detector, encoded: Iterable[bytes], ahead: int) -> Iterator[np.ndarray]:
+    """Each image from `prepare`, in order; up to `ahead` of them are prepared in two threads."""
+    with ThreadPoolExecutor(2) as pool:
         pending: Deque = deque()
         for data in encoded:
-            pending.append(
-                pool.submit(lambda data=data: detector.prepare(image_files.decode(data)))
-            )
+            pending.append(pool.submit(lambda data: detector.prepare(decode(data)), data))
             if len(pending) >= ahead:
                 yield pending.popleft().result()
         while pending:
@@ -221,48 +207,40 @@ def evaluate(
     """AP of a detector on a split.
 
     Args:
-      detector: its classes are matched to the dataset's by name, whatever the ids.
+      detector: its classes are matched to the dataset's by name.
       dataset: has records of the split.
       split: "train" or "val".
-      only: names of the classes that count; None is all of the dataset's.
+      only: names of the classes to evaluate; None is all of the dataset's.
       first: only the first N images.
-      score_threshold: detections below it are left out, so that a checkpoint can be compared with an exported graph that cuts there.
+      score_threshold: detections that score less are left out, as an exported graph does.
       tick: called with the number of images done.
       metrics: coco, pascal or openimages.
 
     Raises:
-      TodusError: no records. UsageError: a class that the dataset has not.
+      TodusError: no records.
+      UsageError: a class that the dataset does not have, or unknown metrics.
     """
     names = wanted_classes(dataset, only)
     truth = Groundtruth(names, [], [])
-    to_dataset = {
-        source: wanted for wanted, source in categories.match_by_name(names, detector.names).items()
-    }
-    rows: List[Tuple] = []
-    done = 0
+    matched = categories.match_by_name(names, detector.names)
+    to_dataset = {of_model: of_dataset for of_dataset, of_model in matched.items()}
+    rows: List[List[float]] = []
 
     def encoded():
         for number, example in enumerate(examples_of(dataset, split, first), start=1):
-            groundtruth_of(example, number, names, truth)
+            truth.add(example, number)
             yield example.encoded
 
-    detector.detect([np.zeros((detector.size or (300, 300)) + (3,), np.uint8)])
+    detector.detect([np.zeros((detector.size or (300, 300)) + (3,), np.uint8)])  # the first is slow
     started = time.perf_counter()
-    for number, found in detect_all(detector, encoded()):
+    for done, (number, found) in enumerate(detect_all(detector, encoded()), start=1):
         image = truth.images[number]
-        for (ymin, xmin, ymax, xmax), class_id, confidence in zip(*found):
+        for box, class_id, confidence in zip(*found):
             if int(class_id) in to_dataset and confidence >= score_threshold:
-                corner = (
-                    xmin * image["width"],
-                    ymin * image["height"],
-                    (xmax - xmin) * image["width"],
-                    (ymax - ymin) * image["height"],
-                )
-                rows.append((image["id"],) + corner + (confidence, to_dataset[int(class_id)]))
-        done += 1
+                bbox = _in_pixels(box, image["width"], image["height"])
+                rows.append([image["id"], *bbox, confidence, to_dataset[int(class_id)]])
         tick(done)
     seconds = time.perf_counter() - started
-    unknown = [name for identity, name in names.items() if identity not in to_dataset.values()]
     table = np.array(rows, np.float64).reshape(-1, 7)
     result = score(truth, table)
     if metrics != "coco":
@@ -271,9 +249,9 @@ def evaluate(
         result.update(pascal.score(metrics, truth, table, STATS))
     return Evaluation(
         form=detector.form,
-        images=done,
+        images=len(truth.images),
         seconds=seconds,
-        unknown=unknown,
+        unknown=[name for identity, name in names.items() if identity not in to_dataset.values()],
         score_threshold=score_threshold,
         metrics=metrics,
         **result,
@@ -281,29 +259,30 @@ def evaluate(
 
 
 def score(truth: Groundtruth, rows: np.ndarray) -> Dict:
-    """COCOeval of detections.
+    """The stats, per_class, summary, precision, matches and protocol of an Evaluation.
 
     Args:
       truth: the groundtruth.
       rows: float64 [N, 7]: image id, x, y, width, height in pixels, score, category id.
+
+    Raises:
+      UsageError: no images.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     if not truth.images:
         raise UsageError("no images to evaluate on")
+    listed = [{"id": identity, "name": name} for identity, name in truth.names.items()]
+    content = {"info": {}, "images": truth.images, "categories": listed}
     with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
-        coco.dataset = {
-            "info": {},
-            "images": truth.images,
-            "annotations": truth.annotations,
-            "categories": [
-                {"id": identity, "name": name} for identity, name in truth.names.items()
-            ],
-        }
+        coco, found = COCO(), COCO()
+        coco.dataset = dict(content, annotations=truth.annotations)
+        found.dataset = dict(content, annotations=[])
         coco.createIndex()
-        found = coco.loadRes(rows) if len(rows) else _no_detections(coco)
+        found.createIndex()
+        if len(rows):
+            found = coco.loadRes(rows)
         evaluator = COCOeval(coco, found, "bbox")
         evaluator.evaluate()
         evaluator.accumulate()
@@ -311,30 +290,22 @@ def score(truth: Groundtruth, rows: np.ndarray) -> Dict:
     with contextlib.redirect_stdout(printed):
         evaluator.summarize()
     precision = evaluator.eval["precision"][:, :, :, 0, 2]
-    stats = {
-        name: float(value) if value > -1 else float("nan")
-        for name, value in zip(STATS, evaluator.stats)
-    }
-    per_class = {
-        truth.names[identity]: _mean(precision[:, :, place])
-        for place, identity in enumerate(evaluator.params.catIds)
-    }
-    protocol = "COCO boxes, IoU 0.50 to 0.95, at most 100 detections an image and class, unrounded scores, areas of the annotations; "
+    names = [truth.names[identity] for identity in evaluator.params.catIds]
+    rules = "COCO boxes, IoU 0.50 to 0.95, at most 100 detections an image and class, "
+    rules += "unrounded scores, areas of the annotations; "
     return {
-        "stats": stats,
-        "per_class": per_class,
+        "stats": {name: _mean(value) for name, value in zip(STATS, evaluator.stats)},
+        "per_class": {name: _mean(precision[:, :, i]) for i, name in enumerate(names)},
         "summary": printed.getvalue().rstrip(),
         "precision": precision,
-        "matches": {
-            truth.names[identity]: _matches(evaluator, place)
-            for place, identity in enumerate(evaluator.params.catIds)
-        },
-        "protocol": protocol + truth.described(),
+        "matches": {name: _matches(evaluator, i) for i, name in enumerate(names)},
+        "protocol": rules + truth.described(),
     }
 
 
 def _matches(evaluator, place: int) -> Matches:
-    """Of the class at `place` of COCOeval's catIds, from evalImgs: [classes][area ranges][images], where area range 0 is all sizes."""
+    """The matches of the class at `place` in COCOeval's catIds."""
+    # evalImgs is [classes][area ranges][images]; area range 0 is all sizes.
     images = len(evaluator.params.imgIds)
     start = place * len(evaluator.params.areaRng) * images
     found = [each for each in evaluator.evalImgs[start : start + images] if each]
@@ -344,22 +315,12 @@ def _matches(evaluator, place: int) -> Matches:
     right = np.concatenate([each["dtMatches"][0] > 0 for each in found])
     counted = ~np.concatenate([each["dtIgnore"][0].astype(bool) for each in found])
     order = np.argsort(-scores[counted], kind="mergesort")
-    return Matches(
-        scores[counted][order],
-        right[counted][order],
-        int(sum((~each["gtIgnore"].astype(bool)).sum() for each in found)),
-    )
-
-
-def _no_detections(coco):
-    from pycocotools.coco import COCO
-
-    empty = COCO()
-    empty.dataset = dict(coco.dataset, annotations=[])
-    empty.createIndex()
-    return empty
+    boxes = int(sum((~each["gtIgnore"].astype(bool)).sum() for each in found))
+    return Matches(scores[counted][order], right[counted][order], boxes)
 
 
 def _mean(values: np.ndarray) -> float:
+    """The mean without COCOeval's -1, which is no groundtruth; NaN where there is nothing else."""
+    values = np.asarray(values)
     valid = values[values > -1]
     return float(valid.mean()) if valid.size else float("nan")

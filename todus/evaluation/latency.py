@@ -1,17 +1,19 @@
-"""Latency of the zoo model, the limited one and each format, taking turns in one run, with its parts apart."""
+"""Latency of the zoo model and of each form of the limited model, measured in turns."""
 
+import functools
 import statistics
 import time
 from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from todus import files, text
+from todus import files
 from todus.detection import catalogue
 from todus.paths import Model
-from todus.text import one_line
+from todus.text import one_line, table
 
-BLOCK = 10  # calls of one form in a row, after one that is not counted: a form is not measured in the caches of another
+# Calls of one form in a row. One more before them fills the caches and is not measured.
+BLOCK = 10
 
 
 def run(
@@ -25,35 +27,29 @@ def run(
     """Measures every form of a model.
 
     Args:
-      model: with a zoo model and exported formats.
+      model: with a zoo model and exported forms.
       images: uint8 [height, width, 3].
-      rounds: measured turns; in each, every form detects in one image.
-      threads: of TensorFlow and ONNX Runtime; None leaves it to them. TFLite's interpreter of TensorFlow 1.15 has one.
-      tick: called with the title of the form that is being opened.
-      say: is told of the forms that are left out.
+      rounds: how many images each form detects in, rounded up to a multiple of BLOCK.
+      threads: of TensorFlow and ONNX Runtime; None is their default. TFLite always has one.
+      tick: called with the title of each form before it is opened.
+      say: called with a line for each form that is left out.
 
     Returns:
-      {"threads", "rounds", "rows": [{"format", "title", "classes", "median_ms", "p90_ms", "preprocess_ms", "network_ms", "decode_ms",
-      "nms_ms", "bytes", "gain"}], "expected_gain"}; a part that cannot be told apart is None. All times are of one image.
+      {"threads", "rounds", "rows", "expected_gain"}. A row is {"format", "title", "classes",
+      "bytes", "median_ms", "p90_ms", "preprocess_ms", "network_ms", "decode_ms", "nms_ms",
+      "gain"}, with the times of one image; a part that cannot be measured is None.
     """
-    chosen = [catalogue.find(model, "zoo")] + [
-        form for form in catalogue.exported(model, say) if form.name != "saved_model"
-    ]
+    limited = [form for form in catalogue.exported(model, say) if form.name != "saved_model"]
     timers, rows = [], []
-    for form in chosen:
+    for form in [catalogue.find(model, "zoo")] + limited:
         tick(form.title)
         detector = catalogue.open_form(model, form, threads)
         timers.append(_timers(detector))
-        rows.append(
-            {
-                "format": form.name,
-                "title": form.title,
-                "classes": len(detector.names),
-                "bytes": catalogue.bytes_of(form),
-            }
-        )
+        row = {"format": form.name, "title": form.title, "classes": len(detector.names)}
+        row["bytes"] = catalogue.bytes_of(form)
         if detector.form == "frozen_graph":
-            rows[-1]["multiply_adds"] = multiply_adds(detector, images[0])
+            row["multiply_adds"] = multiply_adds(detector, images[0])
+        rows.append(row)
     spent: List[Dict[str, List[float]]] = [{name: [] for name in timer} for timer in timers]
     for turn in range(-1, -(-rounds // BLOCK)):
         for timer, times in zip(timers, spent):
@@ -67,21 +63,16 @@ def run(
     for row, times in zip(rows, spent):
         row.update(_parts(times))
         row["gain"] = rows[0]["median_ms"] / row["median_ms"]
-    return {
-        "threads": threads,
-        "rounds": rounds,
-        "rows": rows,
-        "expected_gain": expected_gain(rows),
-    }
+    gain = expected_gain(rows)
+    return {"threads": threads, "rounds": rounds, "rows": rows, "expected_gain": gain}
 
 
 def _timers(detector) -> Dict[str, Callable]:
-    """name -> what to time: "all", and the ways up to the end of each part."""
+    """name -> function of an image: "all", and from the start to the end of each known part."""
     timers = {"all": lambda image: detector.detect([image]), "preprocess": detector.prepare}
-    session = getattr(detector, "_session", None)
     if detector.form != "frozen_graph":
         return timers
-    there = {operation.name for operation in session.graph.get_operations()}
+    there = {operation.name for operation in detector.session.graph.get_operations()}
     ends = {
         "network": ("concat", "concat_1"),
         "decode": ("Postprocessor/convert_scores", "Postprocessor/Decode/transpose"),
@@ -89,99 +80,74 @@ def _timers(detector) -> Dict[str, Callable]:
     for part, names in ends.items():
         fetched = [name + ":0" for name in names if name in there]
         if fetched:
-            timers[part] = _until(detector, session, fetched)
+            timers[part] = functools.partial(detector.fetch, fetched)
     return timers
 
 
-def _until(detector, session, fetched: List[str]) -> Callable:
-    return lambda image: session.run(
-        fetched, {detector._input: detector.prepare(image)[np.newaxis]}
-    )
-
-
 def _parts(times: Dict[str, List[float]]) -> Dict[str, Optional[float]]:
-    """The medians of the parts, from those of the ways up to their ends."""
+    """The time of each part: the difference between its end and the end of the part before."""
     median = {name: statistics.median(values) for name, values in times.items()}
-    parts: Dict[str, Optional[float]] = {
+
+    def between(start: str, end: str) -> Optional[float]:
+        return max(0.0, median[end] - median[start]) if {start, end} <= set(median) else None
+
+    return {
         "median_ms": median["all"],
         "p90_ms": float(np.percentile(times["all"], 90)),
+        "preprocess_ms": median["preprocess"],
+        "network_ms": between("preprocess", "network"),
+        "decode_ms": between("network", "decode"),
+        "nms_ms": between("decode", "all"),
     }
-    parts["preprocess_ms"] = median["preprocess"]
-    before = {"network": "preprocess", "decode": "network"}
-    for name, earlier in before.items():
-        parts[name + "_ms"] = (
-            max(0.0, median[name] - median[earlier])
-            if name in median and earlier in median
-            else None
-        )
-    parts["nms_ms"] = max(0.0, median["all"] - median["decode"]) if "decode" in median else None
-    return parts
 
 
 def multiply_adds(detector, image: np.ndarray) -> int:
-    """Of the convolutions of a frozen graph in one image, from the shapes that they really have there."""
-    graph = detector._session.graph
-    kinds = ("Conv2D", "DepthwiseConv2dNative")
-    chosen = [operation for operation in graph.get_operations() if operation.type in kinds]
-    feed = {detector._input: detector.prepare(image)[np.newaxis]}
-    outputs = detector._session.run([operation.outputs[0] for operation in chosen], feed)
-    total = 0
-    for operation, output in zip(chosen, outputs):
-        kernel = operation.inputs[1].shape.as_list()
-        total += (
-            output[0].size
-            * kernel[0]
-            * kernel[1]
-            * (kernel[2] if operation.type == "Conv2D" else 1)
-        )
-    return int(total)
+    """The multiply-adds of a frozen graph's convolutions for a uint8 [height, width, 3] image."""
+    axes = {"Conv2D": 3, "DepthwiseConv2dNative": 2}  # of the kernel, for one output value
+    chosen = [op for op in detector.session.graph.get_operations() if op.type in axes]
+    outputs = detector.fetch([op.outputs[0] for op in chosen], image)
+    kernels = [op.inputs[1].shape.as_list()[: axes[op.type]] for op in chosen]
+    return int(sum(value[0].size * np.prod(kernel) for value, kernel in zip(outputs, kernels)))
 
 
 def expected_gain(rows: List[Dict]) -> Optional[float]:
-    """How much faster the limited frozen graph should be: the zoo's parts, the network by its multiply-adds, the rest by its classes."""
-    zoo, limited = rows[0], next((row for row in rows if row["format"] == "frozen_graph"), None)
-    if (
-        not limited
-        or None in (zoo["network_ms"], zoo["decode_ms"], zoo["nms_ms"])
-        or not zoo.get("multiply_adds")
-    ):
+    """The expected speed of the limited frozen graph as a multiple of the zoo model's.
+
+    It scales the zoo model's network by the multiply-adds, and its decoding and NMS by the classes.
+    None where a part of the zoo model or the frozen graph is not known.
+    """
+    zoo, limited = rows[0], _frozen_graph(rows)
+    after = (zoo["decode_ms"], zoo["nms_ms"])
+    if not limited or None in (zoo["network_ms"], *after) or not zoo.get("multiply_adds"):
         return None
     share = limited["classes"] / float(zoo["classes"])
     network = zoo["network_ms"] * limited["multiply_adds"] / zoo["multiply_adds"]
-    return zoo["median_ms"] / (
-        zoo["preprocess_ms"] + network + (zoo["decode_ms"] + zoo["nms_ms"]) * share
-    )
+    return zoo["median_ms"] / (zoo["preprocess_ms"] + network + sum(after) * share)
+
+
+def _frozen_graph(rows: List[Dict]) -> Optional[Dict]:
+    return next((row for row in rows if row["format"] == "frozen_graph"), None)
 
 
 def print_table(result: Dict) -> None:
-    """Prints what `run` returns: a row for each form, in ms an image, and the expected gain."""
+    """Prints the result of `run`: a row for each form in ms an image, and the expected gain."""
     columns = ("median", "p90", "preprocess", "network", "decode", "nms")
     rows = [["", "classes", *columns, "gain", "MB"]]
     for row in result["rows"]:
-        times = [
-            "-" if row[name + "_ms"] is None else "%.1f" % row[name + "_ms"] for name in columns
-        ]
-        rows.append(
-            [
-                row["title"],
-                "%d" % row["classes"],
-                *times,
-                "%.2fx" % row["gain"],
-                "%.1f" % (row["bytes"] / 1e6),
-            ]
-        )
+        times = [row[name + "_ms"] for name in columns]
+        cells = [row["title"], row["classes"]]
+        cells += ["-" if time_ms is None else "%.1f" % time_ms for time_ms in times]
+        rows.append(cells + ["%.2fx" % row["gain"], "%.1f" % (row["bytes"] / 1e6)])
     print("%d rounds, %s threads, ms an image" % (result["rounds"], result["threads"] or "all"))
-    print("\n".join(text.table(rows)))
-    limited = next((row for row in result["rows"] if row["format"] == "frozen_graph"), None)
+    print("\n".join(table(rows)))
+    limited = _frozen_graph(result["rows"])
     if limited and result["expected_gain"]:
-        print(
-            "fewer classes in the frozen graph: expected %.2fx, measured %.2fx"
-            % (result["expected_gain"], limited["gain"])
-        )
+        gains = (result["expected_gain"], limited["gain"])
+        print("fewer classes in the frozen graph: expected %.2fx, measured %.2fx" % gains)
 
 
 def draw(path, result: Dict) -> None:
-    """A bar for each form, its parts in colours where they are known."""
+    """Draws a PNG with a bar for each form, its known parts in colours."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -196,25 +162,18 @@ def draw(path, result: Dict) -> None:
         for number, part in enumerate(parts):
             value = row[part + "_ms"]
             if value:
-                axes.barh(
-                    place, value, left=left, color="C%d" % number, label=labels.pop(part, None)
-                )
+                label = labels.pop(part, None)
+                axes.barh(place, value, left=left, color="C%d" % number, label=label)
                 left += value
         rest = max(0.0, row["median_ms"] - left)
         axes.barh(place, rest, left=left, color="0.7", label=labels.pop("rest", None))
-        axes.text(
-            row["median_ms"],
-            place,
-            " %.1f ms, %.2fx" % (row["median_ms"], row["gain"]),
-            va="center",
-            fontsize=8,
-        )
+        text = " %.1f ms, %.2fx" % (row["median_ms"], row["gain"])
+        axes.text(row["median_ms"], place, text, va="center", fontsize=8)
+    titles = ["%s, %d classes" % (row["title"], row["classes"]) for row in rows]
     axes.set_yticks(range(len(rows)))
-    axes.set_yticklabels(
-        [one_line("%s, %d classes" % (row["title"], row["classes"])) for row in rows]
-    )
+    axes.set_yticklabels([one_line(title) for title in titles])
     axes.invert_yaxis()
-    axes.set_xlabel("ms an image (grey: not told apart)")
+    axes.set_xlabel("ms an image (grey: not divided into parts)")
     axes.set_xlim(0, 1.25 * max(row["median_ms"] for row in rows))
     axes.legend(fontsize=8)
     figure.tight_layout()

@@ -8,22 +8,22 @@ import numpy as np
 from todus import files
 from todus.text import one_line
 
-RECALL = np.linspace(0, 1, 101)  # where COCOeval reads precision
+RECALL = np.linspace(0, 1, 101)  # COCOeval's recall thresholds
 MOST_CLASSES = 12
 
 
 def mean_curve(precision: np.ndarray) -> np.ndarray:
-    """float [101]: the mean over the classes with groundtruth of [101, classes]."""
+    """The mean of [101, classes] over the classes with groundtruth, a float [101]."""
     there = precision[:, (precision > -1).all(axis=0)]
     return there.mean(axis=1) if there.size else np.zeros(101)
 
 
 def draw(path: Path, results: Mapping[str, "Evaluation"]) -> Path:  # noqa: F821
-    """Left: each format at IoU 0.5 and 0.75, all classes; right: each class of the first format at IoU 0.5. A PNG.
+    """Draws the mean curve of each form, and each class's curve for the first form.
 
     Args:
-      path: of the picture.
-      results: title -> todus.evaluation.average_precision.Evaluation.
+      path: of the PNG file.
+      results: title of a form -> todus.evaluation.average_precision.Evaluation.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -33,21 +33,15 @@ def draw(path: Path, results: Mapping[str, "Evaluation"]) -> Path:  # noqa: F821
     left, right = figure.subplots(1, 2)
     for place, (title, result) in enumerate(results.items()):
         color = "C%d" % (place % 10)
-        left.plot(
-            RECALL,
-            mean_curve(result.precision[0]),
-            color=color,
-            label="%s, AP50 %.3f" % (_safe(title), result.stats["ap50"]),
-        )
+        label = "%s, AP50 %.3f" % (_safe(title), result.stats["ap50"])
+        left.plot(RECALL, mean_curve(result.precision[0]), color=color, label=label)
         left.plot(RECALL, mean_curve(result.precision[5]), color=color, linestyle=":")
     left.set_title("all classes, IoU 0.5 (lines) and 0.75 (dots)")
     title, first = next(iter(results.items()))
-    best = sorted(first.per_class.items(), key=lambda pair: -np.nan_to_num(pair[1], nan=-1))[
-        :MOST_CLASSES
-    ]
-    places = {name: place for place, name in enumerate(first.per_class)}
-    for name, value in best:
-        curve = first.precision[0][:, places[name]]
+    ordered = sorted(first.per_class.items(), key=lambda pair: -np.nan_to_num(pair[1], nan=-1))
+    curves = dict(zip(first.per_class, first.precision[0].T))
+    for name, value in ordered[:MOST_CLASSES]:
+        curve = curves[name]
         if (curve > -1).all():
             right.plot(RECALL, curve, label="%s, AP %.3f" % (_safe(name), value))
     right.set_title("%s, each class, IoU 0.5" % _safe(title))
@@ -63,5 +57,5 @@ def draw(path: Path, results: Mapping[str, "Evaluation"]) -> Path:  # noqa: F821
 
 
 def _safe(text: str) -> str:
-    """A name as matplotlib shows it: a $ begins no formula."""
+    """The text with each $ escaped: it starts a formula in matplotlib."""
     return one_line(text).replace("$", r"\$")

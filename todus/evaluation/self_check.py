@@ -1,4 +1,4 @@
-"""Whether pycocotools and numpy work together."""
+"""A check that pycocotools works with the installed numpy."""
 
 import sys
 
@@ -7,33 +7,26 @@ from todus.machine.environment import pins, version
 
 
 def coco_toy() -> float:
-    """AP of one box that is found exactly, by way of pycocotools: 1.0 where pycocotools and numpy go together.
+    """The AP that pycocotools computes for one exact detection: 1.0 where it works.
 
-    Raises TodusError where they do not: the run would end at its first evaluation.
+    Raises TodusError where pycocotools fails: a training would end at its first evaluation.
     """
     try:
         import numpy as np
 
         from todus.evaluation import average_precision
 
-        box = {
-            "id": 1,
-            "image_id": 1,
-            "category_id": 1,
-            "bbox": [2.0, 2.0, 40.0, 40.0],
-            "area": 1600.0,
-            "iscrowd": 0,
-        }
-        truth = average_precision.Groundtruth(
-            {1: "box"}, [{"id": 1, "width": 64, "height": 64}], [box]
-        )
-        return average_precision.score(truth, np.array([[1, 2.0, 2.0, 40.0, 40.0, 0.9, 1]]))[
-            "stats"
-        ]["ap"]
-    except Exception as error:  # an ABI that does not fit shows as an error of any kind
+        bbox = [2.0, 2.0, 40.0, 40.0]
+        box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": bbox, "area": 1600.0, "iscrowd": 0}
+        image = {"id": 1, "width": 64, "height": 64}
+        truth = average_precision.Groundtruth({1: "box"}, [image], [box])
+        rows = np.array([[1, *bbox, 0.9, 1]])
+        return average_precision.score(truth, rows)["stats"]["ap"]
+    except Exception as error:  # an incompatible ABI raises errors of any class
         again = " ".join("%s==%s" % (name, pins()[name]) for name in ("pycocotools", "numpy"))
         raise TodusError(
-            "pycocotools %s and numpy %s cannot evaluate together (%s: %s); run: %s -m pip install --force-reinstall %s"
+            "pycocotools %s and numpy %s do not work together (%s: %s); "
+            "run: %s -m pip install --force-reinstall %s"
             % (
                 version("pycocotools"),
                 version("numpy"),

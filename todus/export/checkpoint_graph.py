@@ -1,4 +1,4 @@
-"""What the exports of a checkpoint share: its config, the call of the OD API, what is recorded of it."""
+"""What the exports of a checkpoint share: its config, the call of the OD API, the record of it."""
 
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -12,7 +12,13 @@ from todus.text import first_line
 
 
 def config_for(model: Model, prefix: Path, score_threshold: Optional[float]) -> pipeline.Config:
-    """The model's pipeline config as a checkpoint is exported with: without quantization where that has not begun."""
+    """The config with which a checkpoint is exported: quantized once fake quantization has begun.
+
+    Args:
+      model: a prepared model.
+      prefix: the checkpoint.
+      score_threshold: of non-max suppression; None keeps the config's.
+    """
     config = prepared.resolved(model)
     if score_threshold is not None:
         pipeline.non_max_suppression(config).score_threshold = score_threshold
@@ -22,41 +28,35 @@ def config_for(model: Model, prefix: Path, score_threshold: Optional[float]) -> 
 
 
 def run_exporter(function, *arguments, **options) -> None:
-    """Calls an exporter of the OD API; a checkpoint that does not fit its config becomes one line."""
+    """Calls an exporter of the OD API. Raises TodusError where the checkpoint and config differ."""
     from todus.tf import tf
 
     try:
         function(*arguments, **options)
     except (tf.errors.OpError, ValueError) as error:
-        text = "the checkpoint cannot be exported with pipeline.config (%s); was the model prepared again since?"
-        raise TodusError(text % first_line(error))
+        what = "the checkpoint cannot be exported with pipeline.config (%s)" % first_line(error)
+        raise TodusError("%s; was the model prepared again since?" % what)
 
 
 def not_quantized_because(model: Model, prefix: Path, config: pipeline.Config) -> Optional[str]:
-    """Why a checkpoint of a quantization-aware model cannot become uint8, with the step that it needs; None where it can."""
-    delay = config.graph_rewriter.quantization.delay
-    step = checkpoints.step_of(prefix)
+    """Why a checkpoint cannot become uint8, and the step that it needs; None where it can."""
     if quantizes(config, prefix):
         return None
     if not pipeline.is_quantized(config):
         return "it was not trained quantization-aware; prepare the model with -q and train it"
-    name = "the slice" if checkpoints.is_slice(prefix) else "%s, at step %d," % (prefix.name, step)
-    return (
-        "%s has no trained ranges: fake quantization begins at step %d; train beyond it: NUM_TRAIN_STEPS=%d ./train.sh"
-        % (
-            name,
-            delay,
-            max(2 * delay, delay + 500),
-        )
-    )
+    delay = config.graph_rewriter.quantization.delay
+    at_step = "%s, at step %d," % (prefix.name, checkpoints.step_of(prefix))
+    name = "the slice" if checkpoints.is_slice(prefix) else at_step
+    what = "%s has no trained ranges: fake quantization begins at step %d" % (name, delay)
+    steps = max(2 * delay, delay + 500)
+    return "%s; train beyond it: NUM_TRAIN_STEPS=%d ./train.sh" % (what, steps)
 
 
 def origin_of(model: Model, prefix: Path, config: pipeline.Config) -> Dict[str, Any]:
-    """What export.json says of a graph: its checkpoint, its classes and input size, how it was made."""
+    """A graph's entry in export.json: its checkpoint, classes and input size, and the settings."""
+    names = categories.read_label_map(model.limited_label_map)
     return {
-        **artefacts.recorded(
-            artefacts.identity(categories.read_label_map(model.limited_label_map), config)
-        ),
+        **artefacts.recorded(artefacts.identity(names, config)),
         "not_quantized_because": not_quantized_because(model, prefix, prepared.resolved(model)),
         "checkpoint": checkpoints.name_of(prefix),
         "checkpoint_sha256": files.sha256(str(prefix) + ".index"),
@@ -68,7 +68,7 @@ def origin_of(model: Model, prefix: Path, config: pipeline.Config) -> Dict[str, 
 
 
 def describe(model: Model, folder: Path, config: pipeline.Config, origin: Dict) -> None:
-    """Puts the config, the label map, labels.txt and what was exported from what beside the graphs."""
+    """Writes pipeline.config, the label map, labels.txt and export.json beside the graphs."""
     names = categories.read_label_map(model.limited_label_map)
     pipeline.write(folder / "pipeline.config", config)
     categories.write_label_map(folder / "label_map.pbtxt", names)

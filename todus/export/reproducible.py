@@ -1,17 +1,19 @@
-"""Graph files whose bytes depend on what they hold alone: protobuf writes maps in any order, TensorFlow a random name into a SavedModel."""
+"""Makes the bytes of exported files depend on their content alone.
+
+Protobuf writes maps in any order, and TensorFlow writes a random name into a SavedModel.
+"""
 
 import re
 from pathlib import Path
 
 from todus.export import tflite_operators
 
-_RANDOM = re.compile(
-    rb"_temp_[0-9a-f]{32}/"
-)  # the folder for half-saved shards, which only saving would use
+# The folder for parts of a checkpoint, which only saving would use.
+_RANDOM = re.compile(rb"_temp_[0-9a-f]{32}/")
 
 
-def settle(folder: Path) -> None:
-    """Rewrites the graphs of an export, in place, so that the same model gives the same bytes; what they compute is untouched."""
+def rewrite_graphs(folder: Path) -> None:
+    """Rewrites the graphs of an export in place; what they compute stays the same."""
     from todus.tf import tf
 
     from tensorflow.core.protobuf import saved_model_pb2
@@ -26,10 +28,9 @@ def _rewrite(path: Path, message) -> None:
     if not path.exists():
         return
     message.ParseFromString(path.read_bytes())
-    for meta_graph in getattr(
-        message, "meta_graphs", [message] if hasattr(message, "collection_def") else []
-    ):
-        _settle_collections(meta_graph)
+    own = [message] if hasattr(message, "collection_def") else []
+    for meta_graph in getattr(message, "meta_graphs", own):
+        _rewrite_collections(meta_graph)
         for node in meta_graph.graph_def.node:
             values = node.attr["value"].tensor.string_val if node.op == "Const" else []
             for at, value in enumerate(values):
@@ -37,8 +38,8 @@ def _rewrite(path: Path, message) -> None:
     path.write_bytes(message.SerializeToString(deterministic=True))
 
 
-def _settle_collections(meta_graph) -> None:
-    """A collection holds messages as bytes, and those of loops and branches hold maps."""
+def _rewrite_collections(meta_graph) -> None:
+    """Sorts the maps of loops and branches, which a collection holds as bytes."""
     from tensorflow.core.protobuf import control_flow_pb2
 
     kinds = {
@@ -52,25 +53,21 @@ def _settle_collections(meta_graph) -> None:
                 values[at] = kind.FromString(value).SerializeToString(deterministic=True)
 
 
-def settle_options(data: bytes) -> bytes:
-    """A .tflite file with the options of its custom operators in the order of their names, where TensorFlow's converter has them in any.
+def sort_options(data: bytes) -> bytes:
+    """A .tflite file with the options of its custom operators sorted by name.
 
-    They are FlexBuffers maps; one that would not keep its length is left as it is.
+    TensorFlow's converter writes them as FlexBuffers maps in any order. Options that would change
+    their length are left as they are.
     """
     from flatbuffers import flexbuffers
 
     for graph in tflite_operators.model_of(data).subgraphs:
         for operator in graph.operators:
-            options = bytes(
-                bytearray(operator.customOptions if operator.customOptions is not None else ())
-            )
+            options = operator.customOptions
+            options = b"" if options is None else bytes(bytearray(options))
             if options and data.count(options) == 1:
-                sorted_options = bytes(
-                    flexbuffers.Dumps(dict(sorted(flexbuffers.Loads(options).items())))
-                )
-                data = (
-                    data.replace(options, sorted_options)
-                    if len(sorted_options) == len(options)
-                    else data
-                )
+                by_name = dict(sorted(flexbuffers.Loads(options).items()))
+                rewritten = bytes(flexbuffers.Dumps(by_name))
+                if len(rewritten) == len(options):
+                    data = data.replace(options, rewritten)
     return data

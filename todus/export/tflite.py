@@ -1,6 +1,7 @@
-"""tflite_graph.pb to a .tflite file that the interpreter on a device runs."""
+"""Converts tflite_graph.pb to a .tflite file."""
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -21,9 +22,7 @@ from todus.model import artefacts, normalization, pipeline, prepared
 from todus.paths import Model
 
 INPUT = "normalized_input_image_tensor"
-OUTPUTS = ["TFLite_Detection_PostProcess"] + [
-    "TFLite_Detection_PostProcess:%d" % number for number in (1, 2, 3)
-]
+OUTPUTS = ["TFLite_Detection_PostProcess" + suffix for suffix in ("", ":1", ":2", ":3")]
 NEEDS = ()  # packages beside TensorFlow
 CALIBRATION = 100
 
@@ -31,14 +30,15 @@ Say = Callable[[str], None]
 
 
 def run(model: Model, say: Say) -> List[str]:
-    """./convert-tflite.sh: converts as the environment says; returns what was made and the next command."""
+    """Runs ./convert-tflite.sh: converts by the environment's settings.
+
+    Returns the lines to print: the file, and the next command.
+    """
     if not shutil.which("toco_from_protos"):
-        raise TodusError(
-            "toco_from_protos, which comes with TensorFlow, is not on PATH; run: source .venv/bin/activate"
-        )
-    wanted, calibration = (
-        variables.value(name, "convert-tflite") for name in ("FORMAT", "CALIBRATION")
-    )
+        what = "toco_from_protos, which comes with TensorFlow, is not on PATH"
+        raise TodusError(what + "; run: source .venv/bin/activate")
+    wanted = variables.value("FORMAT", "convert-tflite")
+    calibration = variables.value("CALIBRATION", "convert-tflite")
     path, about = convert(model, wanted, calibration, say)
     for line in _notes(about):
         say(line)
@@ -48,39 +48,23 @@ def run(model: Model, say: Say) -> List[str]:
 
 
 def _notes(about: Dict[str, Any]) -> Iterator[str]:
-    """What is in the file, and what of it an EdgeTPU takes."""
+    """The operators in the file, and those of them that an EdgeTPU maps, for the user."""
     graph = about["graph"]
-    counted = ", ".join(
-        "%d %s" % (count, name) for name, count in sorted(graph["operators"].items())
-    )
-    yield "%d operators (%s), %d tensors" % (
-        sum(graph["operators"].values()),
-        counted,
-        graph["tensors"],
-    )
+    counts = ["%d %s" % (count, name) for name, count in sorted(graph["operators"].items())]
+    total = sum(graph["operators"].values())
+    yield "%d operators (%s), %d tensors" % (total, ", ".join(counts), graph["tensors"])
     yield about["labels_note"]
     compiled, edgetpu = about.get("edgetpu_compiler"), graph["edgetpu"]
     if compiled:
-        yield "edgetpu_compiler wrote %s: %s operators mapped, %s on the CPU" % (
-            compiled["file"],
-            compiled["mapped"],
-            compiled["cpu"],
-        )
-        left = [
-            (row["count"], row["operator"], row["status"])
-            for row in compiled["operators"]
-            if not row["status"].startswith("Mapped")
-        ]
+        line = "edgetpu_compiler wrote %(file)s: %(mapped)s operators mapped, %(cpu)s on the CPU"
+        yield line % compiled
+        rows = [row for row in compiled["operators"] if not row["status"].startswith("Mapped")]
     else:
-        yield "an EdgeTPU compiler would map %d operators and leave %d on the CPU" % (
-            edgetpu["mapped"],
-            edgetpu["cpu"],
-        )
-        left = [
-            (row["count"], row["operator"], row["reason"]) for row in edgetpu["left_on_cpu"][:6]
-        ]
-    for row in left:
-        yield "  on the CPU: %d %s: %s" % row
+        line = "an EdgeTPU compiler would map %(mapped)d operators and leave %(cpu)d on the CPU"
+        yield line % edgetpu
+        rows = [dict(row, status=row["reason"]) for row in edgetpu["left_on_cpu"][:6]]
+    for row in rows:
+        yield "  on the CPU: %(count)d %(operator)s: %(status)s" % row
 
 
 def convert(
@@ -89,23 +73,26 @@ def convert(
     calibration: int = CALIBRATION,
     say: Say = lambda line: None,
 ) -> Tuple[Path, Dict]:
-    """Writes model/MODEL/MODEL.tflite, or MODEL-FORMAT.tflite where `wanted` is not the graph's own format, and its .json.
+    """Writes model/MODEL/MODEL.tflite, or MODEL-FORMAT.tflite, and its .json.
 
-    The name has -fast at its end where the graph was exported with fast non-max suppression.
+    The name has no FORMAT where that is the graph's own, and ends in -fast where the graph was
+    exported with fast non-max suppression.
 
     Args:
       model: with an exported TFLite graph.
-      wanted: one of forms.TFLITE_FORMATS; None is uint8 for a quantization-aware graph, else float. float16 halves the file; dynamic has
-        8-bit weights and float activations; int8 is quantized after training, with the ranges that images of the dataset's train
-        records show; dummy is uint8 with ranges of 0 to 6 everywhere, good for measuring speed alone.
-      calibration: how many images int8 looks at.
-      say: called with what a person has to know.
+      wanted: one of forms.TFLITE_FORMATS; None is uint8 for a quantization-aware graph, else float.
+        float16 halves the file; dynamic has 8-bit weights and float activations; int8 is quantized
+        after training, with ranges from images of the dataset's train records; dummy is uint8 with
+        the range 0 to 6 everywhere, for measuring speed only.
+      calibration: the number of images for int8.
+      say: called with warnings for the user.
 
     Returns:
-      The file's path and what is in its .json.
+      The file's path and the content of its .json.
 
     Raises:
-      TodusError: no TFLite graph, one without the ranges that the format needs, or one that the converter refuses.
+      TodusError: no TFLite graph, one without the ranges that the format needs, or one that the
+        converter refuses.
     """
     found = artefacts.graph_of(model, "tflite_graph")
     if wanted and wanted not in forms.TFLITE_FORMATS:
@@ -117,28 +104,21 @@ def convert(
     own = "uint8" if exported["quantized"] else "float"
     _check(model, wanted, own, exported)
     if pipeline.input_size(config) is None:
-        raise TodusError(
-            "%s has an input of no fixed size; run ./export-tflite.sh again"
-            % model.exported_pipeline
-        )
+        what = "%s has an input of no fixed size; run ./export-tflite.sh again"
+        raise TodusError(what % model.exported_pipeline)
     wanted = wanted or own
     if wanted == "dummy":
-        say(
-            "FORMAT=dummy: every range is taken as 0 to 6; the file shows the speed of 8 bits, what it detects is worthless"
-        )
+        use = "the file measures the speed of 8 bits, its detections are worthless"
+        say("FORMAT=dummy: every range is 0 to 6; " + use)
     variants = ([] if wanted == own else [wanted]) + (["fast"] if exported["nms"] == "fast" else [])
     path = model.file_of("-".join(["tflite"] + variants))
-    height, width = pipeline.input_size(config)
-    images = (
-        calibration_images(model, (height, width), config, calibration)
-        if wanted == "int8"
-        else None
-    )
+    images = None
+    if wanted == "int8":
+        images = calibration_images(model, pipeline.input_size(config), config, calibration)
     mean, std = normalization.normalization(config)
     with files.scratch(path) as folder:
-        data = reproducible.settle_options(
-            _converted(model.tflite_graph, config, wanted, images, folder)
-        )
+        data = _converted(model.tflite_graph, config, wanted, images, folder)
+        data = reproducible.sort_options(data)
         packed = tflite_metadata.pack(data, model.name, list(found.labels), mean, std, folder)
         with files.replacing(path) as part:
             part.write_bytes(packed)
@@ -146,35 +126,35 @@ def convert(
     about["graph"] = tflite_operators.report(data).as_dict()
     if images is not None:
         about["calibration_images"] = len(images)
-    compiled = (
-        tflite_operators.compile_for_edgetpu(path) if wanted in ("uint8", "int8", "dummy") else None
-    )
-    if compiled:
-        about["edgetpu_compiler"] = compiled
+    if wanted in ("uint8", "int8", "dummy"):
+        compiled = tflite_operators.compile_for_edgetpu(path)
+        if compiled:
+            about["edgetpu_compiler"] = compiled
     return path, artefacts.write(model, path, model.tflite_graph, found, about)
 
 
 def _check(model: Model, wanted: Optional[str], own: str, exported: Dict) -> None:
     """Raises TodusError where the graph cannot become `wanted`."""
-    reason = exported.get("not_quantized_because") or "prepare the model with -q and train it"
     if own == "float" and (
         wanted == "uint8" or (not wanted and pipeline.is_quantized(pipeline.read(model.pipeline)))
     ):
-        raise TodusError(
-            "%s cannot become uint8: %s; then export again; or take FORMAT=float, or FORMAT=int8, which needs no training"
-            % (model.tflite_graph, reason)
-        )
+        reason = exported.get("not_quantized_because") or "prepare the model with -q and train it"
+        others = "or take FORMAT=float, or FORMAT=int8, which needs no training"
+        facts = (model.tflite_graph, reason, others)
+        raise TodusError("%s cannot become uint8: %s; then export again; %s" % facts)
     if own == "uint8" and wanted in ("float16", "dynamic", "int8", "dummy"):
-        raise TodusError(
-            "%s is quantization-aware: it has its own 8-bit ranges; take FORMAT=uint8 or float"
-            % model.tflite_graph
-        )
+        what = "%s is quantization-aware: it has its own 8-bit ranges; take FORMAT=uint8 or float"
+        raise TodusError(what % model.tflite_graph)
 
 
 def calibration_images(
     model: Model, size: Tuple[int, int], config: pipeline.Config, count: int
 ) -> List[np.ndarray]:
-    """Normalised float32 [1, height, width, 3] images, spread evenly over the train records of the model's dataset."""
+    """Images spread evenly over the train records of the model's dataset.
+
+    Returns:
+      `count` or fewer normalised float32 [1, height, width, 3].
+    """
     from todus.dataset.image_files import decode
     from todus.detection.resizer import Resizer
     from todus.evaluation.average_precision import examples_of
@@ -183,14 +163,10 @@ def calibration_images(
     mean, std = (np.asarray(values, np.float32) for values in normalization.normalization(config))
     total = reader.read_manifest(dataset)["splits"].get("train", {}).get("images", 0)
     step, resize = max(1, total // count), Resizer(size)
-    chosen = (
-        example
-        for number, example in enumerate(examples_of(dataset, "train", None))
-        if number % step == 0
-    )
+    examples = examples_of(dataset, "train", None)
     return [
         ((resize(decode(example.encoded)) - mean) / std)[np.newaxis]
-        for example, _ in zip(chosen, range(count))
+        for example in itertools.islice(examples, 0, step * count, step)
     ]
 
 
@@ -202,18 +178,18 @@ def _converted(
     folder: Path,
 ) -> bytes:
     frozen_graph.read_graph(graph)
-    os.environ["PATH"] = (
-        os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
-    )  # toco_from_protos is found there
+    # toco_from_protos lies beside the interpreter.
+    path = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
+    os.environ["PATH"] = path
     try:
-        with _temporary_files_in(folder):  # the converter leaves one of its own behind
+        # The converter leaves a temporary file behind.
+        with _temporary_files_in(folder):
             return _converter(graph, config, wanted, images).convert()
-    except Exception as error:  # toco's ConverterError, and whatever its subprocess makes of a graph it does not know
+    # toco's ConverterError, and other errors of its subprocess.
+    except Exception as error:
         lines = [line for line in str(error).strip().split("\n") if line.strip()]
-        raise TodusError(
-            "the converter refused %s (%s); export it again, or try another FORMAT"
-            % (graph, (lines or [""])[-1][:300])
-        )
+        what = "the converter refused %s (%s); export it again, or try another FORMAT"
+        raise TodusError(what % (graph, (lines or [""])[-1][:300]))
 
 
 def _converter(
@@ -222,9 +198,8 @@ def _converter(
     from todus.tf import tf
 
     height, width = pipeline.input_size(config)
-    converter = tf.lite.TFLiteConverter.from_frozen_graph(
-        str(graph), [INPUT], OUTPUTS, {INPUT: [1, height, width, 3]}
-    )
+    shapes = {INPUT: [1, height, width, 3]}
+    converter = tf.lite.TFLiteConverter.from_frozen_graph(str(graph), [INPUT], OUTPUTS, shapes)
     converter.allow_custom_ops = True
     if wanted in ("uint8", "dummy"):
         mean, std = normalization.normalization(config)
@@ -243,7 +218,10 @@ def _converter(
 
 @contextlib.contextmanager
 def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """Has tempfile use the folder, by a name that TensorFlow may paste into a shell's command, as its converter does with these names."""
+    """Makes tempfile use `folder`, by a name without characters that a shell interprets.
+
+    TensorFlow's converter puts the names of its temporary files into a shell's command.
+    """
     handle = os.open(str(folder), os.O_RDONLY)
     plain = "/proc/%d/fd/%d" % (os.getpid(), handle)
     if not os.path.isdir(plain):
@@ -258,34 +236,24 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 def description(
     config: pipeline.Config, wanted: str, exported: Dict, found: artefacts.Identity
 ) -> Dict:
-    """What a program on a device has to know of the file."""
+    """What a program on a device needs to know of the file."""
     height, width = pipeline.input_size(config)
     mean, std = normalization.normalization(config)
+    pixels = wanted in ("uint8", "dummy")
+    count = exported["max_detections"]
+    shapes = zip(DETECTIONS, ([1, count, 4], [1, count], [1, count], [1]))
     return {
         "format": wanted,
         "input": {
             "name": INPUT,
             "shape": [1, height, width, 3],
-            "dtype": "uint8" if wanted in ("uint8", "dummy") else "float32",
+            "dtype": "uint8" if pixels else "float32",
             "color": "RGB",
             "mean": mean,
             "std": std,
-            "note": "feed pixels 0..255 as they are"
-            if wanted in ("uint8", "dummy")
-            else "feed (pixel - mean) / std",
+            "note": "feed pixels 0..255 as they are" if pixels else "feed (pixel - mean) / std",
         },
-        "outputs": [
-            {"name": name, "shape": shape}
-            for name, shape in zip(
-                DETECTIONS,
-                (
-                    [1, exported["max_detections"], 4],
-                    [1, exported["max_detections"]],
-                    [1, exported["max_detections"]],
-                    [1],
-                ),
-            )
-        ],
+        "outputs": [{"name": name, "shape": shape} for name, shape in shapes],
         "labels": list(found.labels),
         "labels_note": tflite_metadata.LABELS_NOTE,
         "exported": exported,

@@ -1,4 +1,4 @@
-"""A checkpoint as the graph that becomes a .tflite file, with the detection post-process operator."""
+"""Exports a checkpoint as the graph that ./convert-tflite.sh converts."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,14 @@ def export(
     regular_nms: bool = True,
     score_threshold: Optional[float] = None,
 ) -> Path:
-    """Writes tflite_graph.pb and .pbtxt, with the detection post-process operator, into model.inference_graph.
+    """Writes tflite_graph.pb and .pbtxt into model.inference_graph.
+
+    Args:
+      model: a prepared model.
+      prefix: the checkpoint.
+      max_detections: of the detection post-process operator.
+      regular_nms: suppress within each class; False is the operator's fast mode.
+      score_threshold: of non-max suppression; None keeps the config's.
 
     Raises:
       TodusError: not an SSD, or an input of no fixed size.
@@ -32,16 +39,14 @@ def export(
 
     config = checkpoint_graph.config_for(model, prefix, score_threshold)
     if pipeline.architecture(config) != "ssd":
-        raise TodusError(
-            "%s cannot become TFLite: its second stage crops the first one's boxes, for which TFLite has no operators "
-            "(for SSD it has the detection post-process); use ./convert-onnx.sh"
-            % pipeline.extractor(config)
+        what = (
+            "%s cannot become TFLite: its second stage crops the first one's boxes, for which "
+            "TFLite has no operators; use ./convert-onnx.sh"
         )
+        raise TodusError(what % pipeline.extractor(config))
     if pipeline.input_size(config) is None:
-        raise TodusError(
-            "%s has an input of no fixed size; TFLite needs a fixed_shape_resizer in pipeline.config"
-            % model.name
-        )
+        remedy = "TFLite needs a fixed_shape_resizer in pipeline.config"
+        raise TodusError("%s has an input of no fixed size; %s" % (model.name, remedy))
     with locks.exclusive(model.inference_graph, "the export of %s" % model.name):
         files.recover_folder(model.inference_graph)
         model.inference_graph.mkdir(parents=True, exist_ok=True)
@@ -59,27 +64,24 @@ def export(
                     detections_per_class=max_detections,
                     use_regular_nms=regular_nms,
                 )
-            reproducible.settle(new)
+            reproducible.rewrite_graphs(new)
             for name in FILES:
                 os.replace(str(new / name), str(model.inference_graph / name))
         (model.inference_graph / "tflite").rmdir()
-        origin = dict(
-            checkpoint_graph.origin_of(model, prefix, config),
-            max_detections=max_detections,
-            nms="regular" if regular_nms else "fast",
-        )
+        origin = checkpoint_graph.origin_of(model, prefix, config)
+        origin["max_detections"] = max_detections
+        origin["nms"] = "regular" if regular_nms else "fast"
         checkpoint_graph.describe(model, model.inference_graph, config, {"tflite_graph": origin})
     return model.tflite_graph
 
 
-def keep(model: Model, new: Path, prefix: Path, config: pipeline.Config) -> None:
-    """A TFLite graph of the same checkpoint outlives a new export of the inference graph."""
+def carry_over(model: Model, new: Path, prefix: Path) -> None:
+    """Copies the TFLite graph of the same checkpoint to a new export of the inference graph."""
     before = artefacts.exported(model.inference_graph).get("tflite_graph")
     if not before or before["checkpoint_sha256"] != files.sha256(str(prefix) + ".index"):
         return
     for name in FILES:
         if (model.inference_graph / name).exists():
             files.link_or_copy(model.inference_graph / name, new / name)
-    files.write_json(
-        new / "export.json", dict(files.read_json(new / "export.json"), tflite_graph=before)
-    )
+    origins = dict(files.read_json(new / "export.json"), tflite_graph=before)
+    files.write_json(new / "export.json", origins)

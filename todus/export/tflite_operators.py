@@ -11,78 +11,51 @@ from todus import files
 from todus.errors import TodusError
 
 # The operators of https://coral.ai/docs/edgetpu/models-intro/#supported-operations.
-EDGETPU = {  # fmt: skip
-    "ADD",
-    "AVERAGE_POOL_2D",
-    "CONCATENATION",
-    "CONV_2D",
-    "DEPTHWISE_CONV_2D",
-    "EXPAND_DIMS",
-    "FULLY_CONNECTED",
-    "L2_NORMALIZATION",
-    "LOGISTIC",
-    "LSTM",
-    "MAXIMUM",
-    "MAX_POOL_2D",
-    "MEAN",
-    "MINIMUM",
-    "MUL",
-    "PACK",
-    "PAD",
-    "PRELU",
-    "QUANTIZE",
-    "REDUCE_MAX",
-    "REDUCE_MIN",
-    "RELU",
-    "RELU6",
-    "RELU_N1_TO_1",
-    "RESHAPE",
-    "RESIZE_BILINEAR",
-    "RESIZE_NEAREST_NEIGHBOR",
-    "RSQRT",
-    "SLICE",
-    "SOFTMAX",
-    "SPACE_TO_DEPTH",
-    "SPLIT",
-    "SQUARED_DIFFERENCE",
-    "SQUEEZE",
-    "STRIDED_SLICE",
-    "SUB",
-    "SUM",
-    "TANH",
-    "TRANSPOSE",
-    "TRANSPOSE_CONV",
-}
+_EDGETPU_NAMES = """
+    ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D EXPAND_DIMS FULLY_CONNECTED
+    L2_NORMALIZATION LOGISTIC LSTM MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL PACK PAD PRELU QUANTIZE
+    REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR
+    RSQRT SLICE SOFTMAX SPACE_TO_DEPTH SPLIT SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH
+    TRANSPOSE TRANSPOSE_CONV
+"""
+EDGETPU = frozenset(_EDGETPU_NAMES.split())
 
 
 class Operator(NamedTuple):
-    """One operator of the graph."""
+    """One operator of the graph.
 
-    name: str  # CONV_2D, or a custom operator's own name
-    types: List[str]  # of its computed inputs and its outputs: UINT8, INT8, FLOAT32 ...
-    left_out: str  # why an EdgeTPU compiler leaves it on the CPU; empty where it is mapped
+    Attributes:
+      name: such as CONV_2D, or a custom operator's own name.
+      types: of its computed inputs and its outputs: UINT8, INT8, FLOAT32 ...
+      left_out: why an EdgeTPU compiler leaves it on the CPU; empty where it is mapped.
+    """
+
+    name: str
+    types: List[str]
+    left_out: str
 
 
 class Report(NamedTuple):
+    """The operators of a file, the number of its tensors, and that of each type of tensor."""
+
     operators: List[Operator]
     tensors: int
-    types: Dict[str, int]  # type -> tensors of it
+    types: Dict[str, int]
 
     def as_dict(self) -> Dict:
-        mapped = [operator for operator in self.operators if not operator.left_out]
-        left = Counter(
-            (operator.name, operator.left_out) for operator in self.operators if operator.left_out
-        )
+        """The report as FILE.json has it."""
+        left = [(each.name, each.left_out) for each in self.operators if each.left_out]
+        reasons = sorted(Counter(left).items())
         return {
             "operators": dict(Counter(operator.name for operator in self.operators)),
             "tensors": self.tensors,
             "tensor_types": self.types,
             "edgetpu": {
-                "mapped": len(mapped),
-                "cpu": len(self.operators) - len(mapped),
+                "mapped": len(self.operators) - len(left),
+                "cpu": len(left),
                 "left_on_cpu": [
                     {"operator": name, "count": count, "reason": why}
-                    for (name, why), count in sorted(left.items())
+                    for (name, why), count in reasons
                 ],
             },
         }
@@ -96,13 +69,16 @@ def model_of(data: bytes):
 
 
 def report(data: bytes) -> Report:
-    """What is in a .tflite file.
+    """The operators and tensors of a .tflite file.
 
-    An EdgeTPU compiler maps the operators from the input on whose tensors are 8-bit and which it knows, until the first it does not:
-    what hangs on that one stays on the CPU. The QUANTIZE at a float input stays there too and stops nothing.
+    An EdgeTPU compiler maps the operators that it has and whose tensors are 8-bit, from the input
+    to the first other operator; what follows that one stays on the CPU. The QUANTIZE of a float
+    input stays there too, but the operators after it are mapped.
     """
+    from tflite_support import schema_py_generated as schema
+
     model = model_of(data)
-    graph, codes, types = model.subgraphs[0], _names(model), _types()
+    graph, codes, types = model.subgraphs[0], _names(model), _constants_of(schema.TensorType)
     produced, on_cpu, operators = set(), set(), []
     for operator in graph.operators:
         inputs = [index for index in operator.inputs if index in produced or index in graph.inputs]
@@ -128,9 +104,7 @@ def _left_out(name: str, kinds: List[str], after_cpu: bool) -> str:
 def _names(model) -> List[str]:
     from tflite_support import schema_py_generated as schema
 
-    builtin = {
-        value: key for key, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
-    }
+    builtin = _constants_of(schema.BuiltinOperator)
     names = []
     for code in model.operatorCodes:
         number = max(code.builtinCode, getattr(code, "deprecatedBuiltinCode", 0) or 0)
@@ -139,17 +113,16 @@ def _names(model) -> List[str]:
     return names
 
 
-def _types() -> Dict[int, str]:
-    from tflite_support import schema_py_generated as schema
-
-    return {value: key for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
+def _constants_of(enumeration) -> Dict[int, str]:
+    return {value: key for key, value in vars(enumeration).items() if isinstance(value, int)}
 
 
 def compile_for_edgetpu(path: Path) -> Optional[Dict]:
-    """Runs edgetpu_compiler on an 8-bit .tflite file: NAME_edgetpu.tflite beside it; None where the compiler is not installed.
+    """Runs edgetpu_compiler on an 8-bit .tflite file, which writes NAME_edgetpu.tflite beside it.
 
     Returns:
-      {"file", "mapped", "cpu", "operators": [{"operator", "count", "status"}]}, from its log.
+      {"file", "mapped", "cpu", "operators": [{"operator", "count", "status"}]}, from its log; None
+      where the compiler is not installed.
 
     Raises:
       TodusError: the compiler fails.
@@ -163,10 +136,8 @@ def compile_for_edgetpu(path: Path) -> Optional[Dict]:
         compiled = sorted(folder.glob("*_edgetpu.tflite"))
         if done.returncode or not compiled:
             lines = [line for line in done.stdout.splitlines() if line.strip()] or ["no output"]
-            raise TodusError(
-                "edgetpu_compiler refused %s (%s); the file itself is whole and runs on a CPU"
-                % (path, lines[-1][:200])
-            )
+            what = "edgetpu_compiler refused %s (%s); the file itself runs on a CPU"
+            raise TodusError(what % (path, lines[-1][:200]))
         target = path.with_name(path.stem + "_edgetpu.tflite")
         with files.replacing(target) as part:
             part.write_bytes(compiled[0].read_bytes())
@@ -174,16 +145,20 @@ def compile_for_edgetpu(path: Path) -> Optional[Dict]:
 
 
 def read_compiler_log(text: str) -> Dict:
-    """What edgetpu_compiler -s printed: how many operators run where, and the table of operator, count and status."""
+    """The output of edgetpu_compiler -s.
+
+    Returns:
+      {"mapped", "cpu", "operators": [{"operator", "count", "status"}]}; the numbers of operators
+      are None where they are not in the output.
+    """
     counts = {}
     for key, where in (("mapped", "Edge TPU"), ("cpu", "CPU")):
         match = re.search(r"Number of operations that will run on %s: (\d+)" % where, text)
         counts[key] = int(match.group(1)) if match else None
-    rows = re.findall(
-        r"^\s*([A-Za-z][A-Za-z0-9_]*)[ \t]+(\d+)[ \t]+(\S.*?)\s*$", text, re.MULTILINE
-    )
+    row = r"(?m)^\s*([A-Za-z][A-Za-z0-9_]*)[ \t]+(\d+)[ \t]+(\S.*?)\s*$"
     table = [
-        {"operator": name, "count": int(count), "status": status} for name, count, status in rows
+        {"operator": name, "count": int(count), "status": status}
+        for name, count, status in re.findall(row, text)
     ]
     if counts["mapped"] is None and table:
         counts["mapped"] = sum(row["count"] for row in table if row["status"].startswith("Mapped"))

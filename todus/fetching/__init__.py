@@ -1,1 +1,1 @@
-"""Resumable, verified downloads, and the safe unpacking of archives."""
+"""Resumable, verified downloads; safe unpacking of archives."""

@@ -1,4 +1,7 @@
-"""Checks and unpacks archives from the network, and refuses paths outside the folder, links, devices and decompression bombs."""
+"""Checks and unpacks archives that are not trusted.
+
+Rejects paths outside the folder, links, devices and decompression bombs.
+"""
 
 import contextlib
 import errno
@@ -10,40 +13,26 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO, Iterator, List, Set
+from typing import BinaryIO, Iterator, List
 
 from todus import files
 from todus.errors import TodusError
 from todus.text import one_line
 
 MOST_MEMBERS = 1000000
-MOST_RATIO = 200  # unpacked bytes a packed one
-ALLOWANCE = 64 << 20  # bytes that even a tiny archive may hold
-# What tarfile and zipfile raise for damaged bytes.
-_BAD_TAR = (
-    tarfile.TarError,
-    EOFError,
-    OSError,
-    zlib.error,
-    ValueError,
-    struct.error,
-    OverflowError,
-)
-_BAD_ZIP = (
-    zipfile.BadZipFile,
-    EOFError,
-    zlib.error,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-    OverflowError,
-    KeyError,
-)
+MOST_RATIO = 200  # unpacked bytes per packed byte
+ALLOWANCE = 64 << 20  # unpacked bytes that are allowed for an archive of any size
+# What tarfile and zipfile raise for damaged bytes; NotImplementedError is a RuntimeError.
+_DAMAGE = (EOFError, zlib.error, ValueError, struct.error, OverflowError)
+_BAD_TAR = _DAMAGE + (tarfile.TarError, OSError)
+_BAD_ZIP = _DAMAGE + (zipfile.BadZipFile, RuntimeError, KeyError)
 
 
 def check_archive(path: files.PathLike) -> None:
-    """Raises TodusError for an incomplete or damaged archive. A .zip is checked by its directory, a .tar.gz or .tar is read to its end."""
+    """Raises TodusError for an incomplete or damaged archive; its type is that of its file name.
+
+    Checks the directory of a .zip, and reads a .tar, .tar.gz or .tgz to its end.
+    """
     name = re.sub(r"^\.(.+)\.part$", r"\1", Path(path).name)
     if name.endswith(".zip"):
         try:
@@ -51,14 +40,14 @@ def check_archive(path: files.PathLike) -> None:
                 members = archive.infolist()
                 _check_size(path, len(members), sum(member.file_size for member in members))
         except zipfile.BadZipFile as error:
-            raise TodusError("%s is not a whole zip archive (%s)" % (name, error))
+            raise _incomplete(name, "zip", error)
     elif name.endswith((".tar.gz", ".tgz")):
         try:
             with gzip.open(str(path)) as stream:
                 while stream.read(1 << 20):
                     pass
         except _BAD_TAR as error:
-            raise TodusError("%s is not a whole gzip archive (%s)" % (name, error))
+            raise _incomplete(name, "gzip", error)
         _check_tar(path, name)
     elif name.endswith(".tar"):
         _check_tar(path, name)
@@ -69,12 +58,16 @@ def _check_tar(path: files.PathLike, name: str) -> None:
         with tarfile.open(str(path)) as archive:
             archive.getmembers()
     except _BAD_TAR as error:
-        raise TodusError("%s is not a whole tar archive (%s)" % (name, error))
+        raise _incomplete(name, "tar", error)
+
+
+def _incomplete(name: str, kind: str, error: Exception) -> TodusError:
+    return TodusError("%s is not a complete %s archive (%s)" % (name, kind, error))
 
 
 @contextlib.contextmanager
 def opened_zip(path: files.PathLike) -> Iterator[zipfile.ZipFile]:
-    """A zip archive for reading. Any error in the block that comes from damaged bytes is raised as zipfile.BadZipFile."""
+    """Yields a zip archive for reading; raises zipfile.BadZipFile for any damage that is read."""
     try:
         with zipfile.ZipFile(str(path)) as archive:
             yield archive
@@ -82,15 +75,16 @@ def opened_zip(path: files.PathLike) -> Iterator[zipfile.ZipFile]:
         raise zipfile.BadZipFile(one_line(str(error)) or "damaged")
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise zipfile.BadZipFile("a place outside the file")
+            raise zipfile.BadZipFile("an offset outside the file")
         raise
 
 
 def unpack_tar(archive: files.PathLike, folder: files.PathLike) -> List[Path]:
-    """Unpacks a .tar or .tar.gz into `folder`, which is made if need be and should be empty. Returns the files.
+    """Unpacks a .tar or .tar.gz into `folder`, which should be empty or missing. Returns the files.
 
     Raises:
-      TodusError: the archive is damaged, or holds a path outside, a link, a device, a file twice, or far more bytes than its size allows.
+      TodusError: the archive is damaged, has a path outside the folder, a link, a device or the
+        same file twice, or unpacks to too many bytes.
     """
     archive, folder = Path(archive), Path(folder)
     written: List[Path] = []
@@ -107,7 +101,8 @@ def unpack_tar(archive: files.PathLike, folder: files.PathLike) -> List[Path]:
                     raise _untrusted(archive, member.name, "is a link or a special file")
                 written.append(_write(archive, folder, member, opened.extractfile(member)))
     except _BAD_TAR as error:
-        if _of_disk(error):
+        # An OSError with a number is of the disk; for damaged bytes gzip raises one without.
+        if getattr(error, "errno", None) is not None:
             raise
         raise _damaged(archive, str(error))
     return written
@@ -123,33 +118,19 @@ def _untrusted(archive: Path, member: str, what: str) -> TodusError:
     return TodusError("%s: %s %s; do not trust this archive" % (archive, one_line(member), what))
 
 
-def _of_disk(error: BaseException) -> bool:
-    """Whether the error is the operating system's, not the archive's (gzip raises OSError without a number for damaged bytes)."""
-    return isinstance(error, OSError) and error.errno is not None
-
-
 def _check_size(archive: files.PathLike, members: int, size: int) -> None:
-    """Raises TodusError when this many members, or bytes, are too many for an archive of its size."""
+    """Raises TodusError if the archive has too many members or unpacked bytes for its size."""
     if members > MOST_MEMBERS or size > MOST_RATIO * Path(archive).stat().st_size + ALLOWANCE:
-        raise TodusError(
-            "%s would unpack to far more than an archive of its size holds; do not trust it"
-            % archive
-        )
+        raise TodusError("%s unpacks to too much for its size; do not trust it" % archive)
 
 
 def _inside(archive: Path, folder: Path, name: str) -> Path:
-    """The path of the member `name` below `folder`. Raises TodusError for one that leads outside."""
+    """The path of the member `name` below `folder`. Raises TodusError for one outside it."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if (
-        not parts
-        or name.startswith(("/", "\\"))
-        or ".." in parts
-        or "\0" in name
-        or re.match(r"^[A-Za-z]:", name)
-    ):
-        if not parts and name.strip("./") == "":
-            return folder
-        raise _untrusted(archive, name, "would be written outside")
+    if not parts and not name.strip("./"):
+        return folder
+    if not parts or ".." in parts or "\0" in name or re.match(r"[/\\]|[A-Za-z]:", name):
+        raise _untrusted(archive, name, "would be written outside the folder")
     return folder.joinpath(*parts)
 
 
@@ -157,34 +138,20 @@ def _write(archive: Path, folder: Path, member: tarfile.TarInfo, stream: BinaryI
     """Writes a member's bytes to its path below `folder`, and returns the path."""
     path = _inside(archive, folder, member.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _check_no_links(archive, folder, path.parent)
+    for parent in path.parents:
+        if folder in parent.parents and parent.is_symlink():
+            raise TodusError("%s: %s is a symlink; unpack into an empty folder" % (archive, parent))
     try:
         handle = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
-        raise _untrusted(archive, member.name, "is there twice, or was there before")
+        raise _untrusted(archive, member.name, "occurs twice, or existed before")
     left = member.size
     with os.fdopen(handle, "wb") as file:
-        while True:
-            block = stream.read(1 << 20)
-            if not block:
-                break
+        for block in iter(lambda: stream.read(1 << 20), b""):
             left -= len(block)
             if left < 0:
-                raise TodusError(
-                    "%s: %s is longer than the archive says; do not trust it"
-                    % (archive, one_line(member.name))
-                )
+                raise _untrusted(archive, member.name, "is longer than its header says")
             file.write(block)
     if left:
         raise _damaged(archive, one_line(member.name) + " ends too early")
     return path
-
-
-def _check_no_links(archive: Path, folder: Path, parent: Path) -> None:
-    """Raises TodusError when a folder between `folder` and `parent` is a link, which leads outside."""
-    seen: Set[Path] = set()
-    while parent != folder and parent not in seen:
-        seen.add(parent)
-        if parent.is_symlink():
-            raise TodusError("%s: %s is a link; unpack into an empty folder" % (archive, parent))
-        parent = parent.parent

@@ -1,6 +1,7 @@
-"""Downloads many small files in parallel, over connections that are kept alive."""
+"""Downloads many small files in parallel over keep-alive connections."""
 
 import contextlib
+import functools
 import os
 import queue
 import threading
@@ -42,15 +43,16 @@ def download_many(
     most_missing: int,
     policy: Optional[transport.Policy] = None,
 ) -> List[Missing]:
-    """Downloads every file, each to a temporary file that is then renamed.
+    """Downloads each file to a temporary file, which is then renamed.
 
     Args:
       wanted: the files; their folders exist.
-      check: what is wrong with a file's bytes, "" for nothing; such a file is fetched again, a few times.
-      connections: how many at once.
-      progress: is told each file's bytes.
-      most_missing: more missing files are an error.
-      policy: timeouts and retries; default the environment's.
+      check: returns what is wrong with a file's bytes, or ""; a wrong file is downloaded again, up
+        to FEW_TRIES times.
+      connections: the number of parallel connections.
+      progress: counts the bytes.
+      most_missing: the number of missing files that is not an error.
+      policy: timeouts and retries; default: from the environment.
 
     Returns:
       The missing files, in the order of `wanted`.
@@ -58,9 +60,8 @@ def download_many(
     Raises:
       TodusError: the server cannot be reached, sends web pages, or lacks too many of the files.
     """
-    batch = _Batch(
-        wanted, check, progress, most_missing, policy or transport.Policy.from_environment()
-    )
+    policy = policy or transport.Policy.from_environment()
+    batch = _Batch(wanted, check, progress, most_missing, policy)
     with transport.session(connections) as connection:
         threads = [
             threading.Thread(target=batch.work, args=(connection,), daemon=True)
@@ -90,12 +91,8 @@ class _Batch:
         most_missing: int,
         policy: transport.Policy,
     ):
-        self.check, self.progress, self.most_missing, self.policy = (
-            check,
-            progress,
-            most_missing,
-            policy,
-        )
+        self.check, self.progress = check, progress
+        self.most_missing, self.policy = most_missing, policy
         self.todo: queue.SimpleQueue = queue.SimpleQueue()
         for pair in enumerate(wanted):
             self.todo.put(pair)
@@ -108,26 +105,19 @@ class _Batch:
     def work(self, connection: "requests.Session") -> None:
         """Downloads files until none is left or a thread has failed."""
         try:
-            while not self.stop.is_set():
-                try:
-                    index, wanted = self.todo.get_nowait()
-                except queue.Empty:
-                    return
-                self._download(connection, index, wanted)
+            with contextlib.suppress(queue.Empty):
+                while not self.stop.is_set():
+                    self._download(connection, *self.todo.get_nowait())
         except BaseException as error:
             with self.mutex:
                 self.failure = self.failure or error
             self.stop.set()
 
     def _download(self, connection: "requests.Session", index: int, wanted: Wanted) -> None:
+        work = functools.partial(self._fetch, connection, wanted)
         try:
             data = transport.retry(
-                lambda: self._fetch(connection, wanted),
-                wanted.url,
-                self.policy,
-                lambda: self.arrived,
-                self.progress.note,
-                self.stop,
+                work, wanted.url, self.policy, lambda: self.arrived, self.progress.note, self.stop
             )
         except transport.NotFound:
             self._add_missing(index, Missing(wanted.path, "the server does not have it"))
@@ -145,12 +135,11 @@ class _Batch:
         with self.mutex:
             self.missing.append((index, missing))
             if len(self.missing) > self.most_missing and self.failure is None:
-                names = ", ".join(
-                    "%s (%s)" % (each.path.name, each.reason) for _, each in self.missing[:3]
-                )
+                first = [each for _, each in self.missing[:3]]
+                names = ", ".join("%s (%s)" % (each.path.name, each.reason) for each in first)
                 self.failure = TodusError(
-                    "%d files cannot be had, more than MAX_MISSING allows: %s; check the URL, or raise MAX_MISSING"
-                    % (len(self.missing), names)
+                    "%d files are missing, more than MAX_MISSING allows: %s; "
+                    "check the URL, or raise MAX_MISSING" % (len(self.missing), names)
                 )
         if self.failure:
             self.stop.set()
@@ -171,20 +160,18 @@ class _Batch:
 
 
 def _body(answer: "requests.Response", promised: Optional[int]) -> bytes:
-    """The body, read at once where its length is known. Raises RetryableError when the connection fails or the body is too long."""
+    """The answer's body. Raises RetryableError if the connection fails or the body is too long."""
     if promised is not None and promised > LARGEST:
-        raise transport.RetryableError("a file of %d bytes came" % promised, hopeless=True)
+        raise transport.RetryableError("the file has %d bytes" % promised, hopeless=True)
     parts: List[bytes] = []
-    while True:
-        part = transport.read(answer, promised or transport.BLOCK)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
+    for part in iter(lambda: transport.read(answer, promised or transport.BLOCK), b""):
         if len(part) == promised:
             return part
+        parts.append(part)
         if promised is None and len(parts) * transport.BLOCK > LARGEST:
             raise transport.RetryableError("the file does not end", hopeless=True)
+    return b"".join(parts)
 
 
 class _Damaged(Exception):
-    """The server sends the file damaged each time; the message is the damage."""
+    """The server sends a damaged file each time; the message describes the damage."""

@@ -10,17 +10,16 @@ from todus import __version__, variables
 from todus.errors import TodusError
 from todus.text import one_line
 
-if (
-    TYPE_CHECKING
-):  # imported where a connection is made: a build that has everything on disk does without
+if TYPE_CHECKING:
+    # At run time requests is imported when a connection is made: other commands start faster.
     import requests
-
 
 BLOCK = 1 << 16  # bytes read at once
 LONGEST_WAIT = 60.0  # seconds between two tries
-LONGEST_ASKED_WAIT = 300.0  # seconds, where the server asks to wait
-CUT = "the connection was cut"
-FEW_TRIES = 3  # where waiting does not help: the server never answered, or sends a web page or a damaged file
+LONGEST_ASKED_WAIT = 300.0  # seconds, if the server sends Retry-After
+CUT = "the connection was interrupted"
+# For faults that waiting rarely fixes: no answer at all, a web page, a damaged file.
+FEW_TRIES = 3
 
 
 class NotFound(TodusError):
@@ -28,14 +27,14 @@ class NotFound(TodusError):
 
 
 class RetryableError(Exception):
-    """One try failed; another may succeed.
+    """A try failed, and another may succeed.
 
     Args:
-      reason: in a few words.
-      wait: seconds that the server asks to wait before the next try.
-      hopeless: waiting does not help; there are FEW_TRIES at most.
-      final: raised after FEW_TRIES, in place of a TodusError with the reason.
-      unanswered: the server did not answer; there are FEW_TRIES at most as long as no byte has arrived.
+      reason: a few words for the message.
+      wait: seconds to wait before the next try, as requested by the server.
+      hopeless: limits the tries to FEW_TRIES.
+      final: raised after FEW_TRIES instead of a TodusError with the reason.
+      unanswered: the server did not answer: FEW_TRIES at most until a byte has arrived.
     """
 
     def __init__(
@@ -54,41 +53,43 @@ class RetryableError(Exception):
 
 
 class WebPage(RetryableError):
-    """A web page arrived in place of the file."""
+    """The server sent a web page instead of the file."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "a web page came in place of the file (a captive portal, or a wrong URL)", hopeless=True
-        )
+        reason = "the server sent a web page instead of the file (a captive portal, or a wrong URL)"
+        super().__init__(reason, hopeless=True)
 
 
 class Policy(NamedTuple):
-    """Timeouts and retries of a download."""
+    """Timeouts and retries of a download.
 
-    timeout: float = 60.0  # seconds without a byte
-    retries: int = 10  # tries in a row without a byte before it fails
-    wait: float = 1.0  # seconds before the first retry; doubles up to LONGEST_WAIT
+    Attributes:
+      timeout: seconds without a byte.
+      retries: tries in a row without a byte before the download fails.
+      wait: seconds before the first retry; doubles up to LONGEST_WAIT.
+    """
+
+    timeout: float = 60.0
+    retries: int = 10
+    wait: float = 1.0
 
     @staticmethod
     def from_environment() -> "Policy":
-        """TIMEOUT, RETRIES and RETRY_WAIT, which every command that downloads obeys. Raises UsageError for a value out of its range."""
-        return Policy(
-            *(variables.value(name, "model") for name in ("TIMEOUT", "RETRIES", "RETRY_WAIT"))
-        )
+        """Reads TIMEOUT, RETRIES and RETRY_WAIT. Raises UsageError for a value out of its range."""
+        names = ("TIMEOUT", "RETRIES", "RETRY_WAIT")
+        return Policy(*(variables.value(name, "model") for name in names))
 
     def pause(self, failures: int, asked: float) -> float:
-        """Seconds to wait after `failures` in a row: it doubles, and varies by chance so that many clients do not return at once.
+        """Seconds to wait after `failures` in a row, with jitter so that clients spread out.
 
-        `asked` is what the server asks for; it is the least wait, up to LONGEST_ASKED_WAIT.
+        At least `asked`, the wait that the server requests, up to LONGEST_ASKED_WAIT.
         """
-        return max(
-            min(asked, LONGEST_ASKED_WAIT),
-            min(self.wait * 2 ** (failures - 1), LONGEST_WAIT) * random.uniform(0.75, 1.0),
-        )
+        backoff = min(self.wait * 2 ** (failures - 1), LONGEST_WAIT)
+        return max(min(asked, LONGEST_ASKED_WAIT), backoff * random.uniform(0.75, 1.0))
 
 
 def session(connections: int = 1) -> "requests.Session":
-    """A session that keeps its connections alive."""
+    """A session with keep-alive connections."""
     import requests
 
     made = requests.Session()
@@ -106,29 +107,23 @@ def get(
     headers: Optional[Mapping[str, str]] = None,
     method: str = "GET",
 ):
-    """An answer with status 200, 206 or 416, whose body is not read yet.
+    """An answer with status 200, 206 or 416, whose body is not yet read.
 
     Raises:
-      RetryableError: no answer, or a status that passes. NotFound: 403, 404 or 410. TodusError: any other status, or no valid URL.
+      RetryableError: no answer, or a temporary status (408, 425, 429, 5xx).
+      NotFound: 403, 404 or 410.
+      TodusError: any other status, or an invalid URL.
     """
     import requests
     import urllib3
 
+    timeouts = (min(policy.timeout, 30.0), policy.timeout)  # to connect, to read
+    errors = requests.exceptions
     try:
-        answer = connection.request(
-            method,
-            url,
-            headers=headers,
-            stream=True,
-            timeout=(min(policy.timeout, 30.0), policy.timeout),
-        )
-    except (
-        requests.exceptions.InvalidURL,
-        requests.exceptions.InvalidSchema,
-        requests.exceptions.MissingSchema,
-    ) as error:
+        answer = connection.request(method, url, headers=headers, stream=True, timeout=timeouts)
+    except (errors.InvalidURL, errors.InvalidSchema, errors.MissingSchema) as error:
         raise TodusError("%s is not a URL to download from (%s)" % (url, one_line(str(error))))
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+    except (errors.RequestException, urllib3.exceptions.HTTPError) as error:
         raise RetryableError(reason_of(error), unanswered=True)
     status = answer.status_code
     if status in (200, 206, 416):
@@ -138,14 +133,16 @@ def get(
         raise NotFound("the server has no %s (%d); check the name and the URL" % (url, status))
     if status in (408, 425, 429) or status >= 500:
         asked = answer.headers.get("Retry-After", "")
-        raise RetryableError(
-            "the server answers %d" % status, wait=float(asked) if asked.isdigit() else 0.0
-        )
+        wait = float(asked) if asked.isdigit() else 0.0
+        raise RetryableError("the server answers %d" % status, wait)
     raise TodusError("the server answers %d to %s; check the URL" % (status, url))
 
 
 def read(answer: "requests.Response", most: int) -> bytes:
-    """The next bytes of an answer's body, at most `most`; none at its end. Raises RetryableError when the connection fails."""
+    """The next bytes of an answer's body, at most `most`; b"" at its end.
+
+    Raises RetryableError if the connection fails.
+    """
     import requests
     import urllib3
 
@@ -159,12 +156,12 @@ def reason_of(error: Exception) -> str:
     """A few words for an exception of requests or urllib3."""
     text = repr(error)
     known = (
-        ("NameResolution", "its name is not known"),
-        ("Name or service", "its name is not known"),
-        ("Temporary failure in name", "its name is not known"),
-        ("Connection refused", "it refuses the connection"),
+        ("NameResolution", "unknown host name"),
+        ("Name or service", "unknown host name"),
+        ("Temporary failure in name", "unknown host name"),
+        ("Connection refused", "connection refused"),
         ("unreachable", "the network is unreachable"),
-        ("CERTIFICATE", "its certificate cannot be verified"),
+        ("CERTIFICATE", "the certificate cannot be verified"),
         ("imeout", "no answer in time"),
         ("timed out", "no answer in time"),
         ("IncompleteRead", CUT),
@@ -173,7 +170,7 @@ def reason_of(error: Exception) -> str:
 
 
 def size_of(connection: "requests.Session", url: str, policy: Policy) -> Optional[int]:
-    """Bytes of the file at a URL, None where the server does not say. Raises NotFound or TodusError."""
+    """Bytes of the file at `url`; None if the server does not send it. Raises TodusError."""
 
     def ask() -> Optional[int]:
         with contextlib.closing(get(connection, url, policy, method="HEAD")) as answer:
@@ -183,7 +180,7 @@ def size_of(connection: "requests.Session", url: str, policy: Policy) -> Optiona
 
 
 def length_of(headers: Mapping[str, str]) -> Optional[int]:
-    """Content-Length, None where there is none."""
+    """Content-Length; None if it is missing."""
     text = headers.get("Content-Length", "")
     return int(text) if text.isdigit() else None
 
@@ -201,10 +198,10 @@ def retry(
     Args:
       work: one try.
       url: for the message.
-      policy: number of tries, and the time between them.
-      progress: a number that grows while bytes arrive; the tries are counted from its last growth.
-      note: is called with a sentence before each longer wait.
-      stop: ends the waiting when set.
+      policy: the number of tries, and the time between them.
+      progress: returns a number that grows while bytes arrive; growth resets the count of tries.
+      note: called with a message before each wait of a second or more.
+      stop: ends the retries when set.
 
     Raises:
       TodusError: too many tries without progress.
@@ -221,15 +218,12 @@ def retry(
             hopeless += error.hopeless
             if hopeless >= FEW_TRIES and error.final:
                 raise error.final
-            most = (
-                policy.retries if best or not error.unanswered else min(policy.retries, FEW_TRIES)
-            )
-            if stop.is_set() or hopeless >= FEW_TRIES or failures >= most:
-                raise TodusError(
-                    "%s: %s; check the network and the URL, and run this again: it goes on from here"
-                    % (url, error)
-                )
+            is_unreachable = error.unanswered and not best and failures >= FEW_TRIES
+            is_last = hopeless >= FEW_TRIES or failures >= policy.retries
+            if stop.is_set() or is_last or is_unreachable:
+                hint = "check the network and the URL, and run this again to resume"
+                raise TodusError("%s: %s; %s" % (url, error, hint))
             pause = policy.pause(failures, error.wait)
             if note and pause >= 1:
-                note("%s: %s; again in %d s" % (urlsplit(url).path, error, pause))
+                note("%s: %s; next try in %d s" % (urlsplit(url).path, error, pause))
             stop.wait(pause)

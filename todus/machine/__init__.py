@@ -1,1 +1,1 @@
-"""This machine: cores, memory, GPUs, the environment's packages."""
+"""This machine: cores, memory, GPUs and installed packages."""

@@ -1,4 +1,4 @@
-"""Silence for libraries that print to the process's stdout and stderr, from C++ as well."""
+"""Hides what libraries, also in C++, print to stdout and stderr."""
 
 import contextlib
 import os
@@ -8,12 +8,12 @@ from typing import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
+    """Redirects file descriptors 1 and 2 to /dev/null inside the block."""
     _flush()
     saved = [os.dup(number) for number in (1, 2)]
-    null = os.open(os.devnull, os.O_WRONLY)
-    for number in (1, 2):
-        os.dup2(null, number)
-    os.close(null)
+    with open(os.devnull, "wb") as null:
+        for number in (1, 2):
+            os.dup2(null.fileno(), number)
     try:
         yield
     finally:

@@ -1,1 +1,1 @@
-"""The zoo's archives, options patched into pipeline.config, class columns and their slice, checkpoints."""
+"""The zoo's archives, pipeline.config and its options, class columns, the slice, checkpoints."""

@@ -1,7 +1,8 @@
-"""What each file of a model was made from, and which classes it detects: run.json, export.json, and FILE.json beside a converted file.
+"""The identity of each file of a model: its classes and input size, and what it was made from.
 
-The classes and the input size of a file are its identity. A model that was prepared again for other classes leaves older exports,
-checkpoints and converted files in its folder; who reads one of them compares it with the model first (`check`).
+run.json, export.json and the FILE.json beside a converted file record it. A model that is prepared
+again for other classes keeps older exports, checkpoints and converted files in its folder; `check`
+compares one of them with the model before it is used.
 """
 
 import shlex
@@ -14,16 +15,16 @@ from todus.model import pipeline, prepared
 from todus.paths import Model, beside_json
 from todus.text import shortened
 
-IDENTITY = "identity"  # its key in run.json, export.json and FILE.json
-MOST_NAMED = 6  # classes in a message
+IDENTITY = "identity"  # the key in run.json, export.json and FILE.json
+MOST_NAMED = 6  # classes listed in a message
 
 
 class Identity(NamedTuple):
     """What a file detects.
 
     Attributes:
-      labels: class names by index from 0, ??? where an id of the label map is not used.
-      size: (height, width) of its input in pixels; None where it follows the image, or is not known.
+      labels: class names by index from 0, ??? where the label map does not use an id.
+      size: (height, width) of the input in pixels; None where it follows the image or is unknown.
     """
 
     labels: Tuple[str, ...]
@@ -31,19 +32,18 @@ class Identity(NamedTuple):
 
     @property
     def classes(self) -> Tuple[str, ...]:
-        """The names without the gaps between ids."""
+        """The names without those of unused ids."""
         return tuple(label for label in self.labels if label != categories.UNUSED)
 
 
 def of_model(model: Model) -> Identity:
     """What the model is prepared for now."""
-    return identity(
-        categories.read_label_map(model.limited_label_map), pipeline.read(model.pipeline)
-    )
+    names = categories.read_label_map(model.limited_label_map)
+    return identity(names, pipeline.read(model.pipeline))
 
 
 def of_run(training: Path) -> Optional[Identity]:
-    """What the checkpoints in a training folder detect, by its run.json; None where that says nothing."""
+    """What the checkpoints in a training folder detect, by its run.json; None where unknown."""
     path = training / "run.json"
     run = files.read_json(path) if path.exists() else None
     if not isinstance(run, dict):
@@ -52,32 +52,30 @@ def of_run(training: Path) -> Optional[Identity]:
 
 
 def of_graph(model: Model, graph: str) -> Optional[Identity]:
-    """What "inference_graph" or "tflite_graph" in inference-graph/ detects; None where it is not there.
+    """What "inference_graph" or "tflite_graph" in inference-graph/ detects; None where missing.
 
-    Exports of earlier versions are described by the label map and the pipeline.config beside them.
+    For exports of earlier versions the label map and the pipeline.config beside them are read.
     """
     about = exported(model.inference_graph).get(graph, {})
     if IDENTITY in about:
         return _read_identity(about)
     if not model.exported_label_map.exists() or not model.exported_pipeline.exists():
         return None
-    return identity(
-        categories.read_label_map(model.exported_label_map), pipeline.read(model.exported_pipeline)
-    )
+    names = categories.read_label_map(model.exported_label_map)
+    return identity(names, pipeline.read(model.exported_pipeline))
 
 
 def of_file(path: Path) -> Optional[Identity]:
-    """What a converted file detects, by its FILE.json; None where that says nothing."""
+    """What a converted file detects, by its FILE.json; None where unknown."""
     about = read(path)
     if IDENTITY in about:
         return _read_identity(about)
     labels, shape = about.get("labels"), about.get("input", {}).get("shape")
+    shape = shape if isinstance(shape, list) else []
     if about.get("format") == "uff" and isinstance(labels, list):
         labels = [categories.UNUSED if label is None else label for label in labels[1:]]
-        shape = shape[1:] if isinstance(shape, list) else None
-    return _read_identity(
-        {IDENTITY: {"labels": labels, "size": shape[1:3] if isinstance(shape, list) else None}}
-    )
+        shape = shape[1:]
+    return _read_identity({IDENTITY: {"labels": labels, "size": shape[1:3]}})
 
 
 def identity(names: Mapping[int, str], config: pipeline.Config) -> Identity:
@@ -86,116 +84,103 @@ def identity(names: Mapping[int, str], config: pipeline.Config) -> Identity:
 
 
 def recorded(found: Identity) -> Dict[str, Any]:
-    """An identity as run.json, export.json and FILE.json have it."""
-    return {
-        IDENTITY: {"labels": list(found.labels), "size": list(found.size) if found.size else None}
-    }
+    """An identity as in run.json, export.json and FILE.json."""
+    size = list(found.size) if found.size else None
+    return {IDENTITY: {"labels": list(found.labels), "size": size}}
 
 
 def _read_identity(about: Mapping[str, Any]) -> Optional[Identity]:
     found = about.get(IDENTITY)
-    labels, size = (
-        (found.get("labels"), found.get("size")) if isinstance(found, dict) else (None, None)
-    )
-    if (
-        not isinstance(labels, list)
-        or not labels
-        or not all(isinstance(label, str) for label in labels)
-    ):
+    if not isinstance(found, dict):
         return None
-    sides = (
-        size
-        if isinstance(size, list)
-        and len(size) == 2
-        and all(isinstance(side, int) and side > 0 for side in size)
-        else None
-    )
-    return Identity(tuple(labels), (sides[0], sides[1]) if sides else None)
+    labels, size = found.get("labels"), found.get("size")
+    if not _is_list_of(str, labels) or not labels:
+        return None
+    if not _is_list_of(int, size) or len(size) != 2 or min(size) < 1:
+        return Identity(tuple(labels))
+    return Identity(tuple(labels), (size[0], size[1]))
+
+
+def _is_list_of(kind: type, value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, kind) for each in value)
 
 
 def check(model: Model, what: str, found: Optional[Identity], again: str) -> None:
-    """Raises TodusError where a file is not of the classes or the input size that the model is prepared for.
+    """Raises TodusError where a file's classes or input size are not those of the prepared model.
 
     Args:
       model: a prepared model.
       what: the file.
-      found: its identity; None, where it is not known, passes.
-      again: the command that makes the file of the model's present classes.
+      found: its identity; None, where it is unknown, passes.
+      again: the command that makes the file for the model's present classes.
     """
     wanted = of_model(model)
-    if found is None or (
-        found.classes == wanted.classes
-        and (None in (found.size, wanted.size) or found.size == wanted.size)
-    ):
-        return
-    if found.classes != wanted.classes:
+    if found and found.classes != wanted.classes:
         theirs, ours = (shortened(each.classes, MOST_NAMED) for each in (found, wanted))
         text = "%s detects %s, and %s is prepared for %s" % (what, theirs, model.name, ours)
         back = prepared.preparation_for(model, found.classes)
         hint = "; for %s again: %s" % (theirs, back) if back else ""
+    elif found and found.size and wanted.size and found.size != wanted.size:
+        sizes = tuple("%dx%d" % each.size for each in (found, wanted))
+        text = "%s takes %s pixels, and %s is prepared for %s"
+        text %= (what, sizes[0], model.name, sizes[1])
+        back = prepared.preparation(model, "--image-size", sizes[0])
+        hint = "; for the former size: %s" % back
     else:
-        text = "%s takes %dx%d pixels, and %s is prepared for %dx%d" % (
-            (what,) + found.size + (model.name,) + wanted.size
-        )
-        hint = "; for the former size: %s" % prepared.preparation(
-            model, "--image-size", "%dx%d" % found.size
-        )
+        return
     raise TodusError("%s; run: %s%s" % (text, again, hint))
 
 
 def check_run(model: Model, prefix: Path) -> None:
-    """`check` of a trained checkpoint."""
+    """Runs `check` on a trained checkpoint."""
     folder = prefix.parent.parent if prefix.parent.name in ("best", "pending") else prefix.parent
-    again = "export CHECKPOINT_PREFIX=pretrained; the same command then takes the slice (python -m eval, detect: --checkpoint pretrained)"
+    again = (
+        "export CHECKPOINT_PREFIX=pretrained; the same command then takes the slice "
+        "(python -m eval, detect: --checkpoint pretrained)"
+    )
     check(model, str(prefix), of_run(folder), again)
 
 
 def check_file(model: Model, form: forms.Form) -> None:
-    """`check` of the file of a form, and that it is the one that its FILE.json describes."""
+    """Runs `check` on the file of a form, and `check_digest` where it was converted."""
     path = form.path(model.folder)
     if path.parent == model.inference_graph:
-        check(
-            model,
-            str(path),
-            of_graph(model, "tflite_graph" if form.name == "tflite_graph" else "inference_graph"),
-            command(model, form),
-        )
+        graph = "tflite_graph" if form.name == "tflite_graph" else "inference_graph"
+        check(model, str(path), of_graph(model, graph), command(model, form))
     elif form.made_from:
         about = read(path)
-        check_whole(path, about)
+        check_digest(path, about)
         if str((about.get("made_from") or {}).get("graph", "")).startswith("pretrained"):
-            return  # of the zoo's own graph, with the zoo's classes
+            return  # converted from the zoo's own graph, which has the zoo's classes
         check(model, str(path), of_file(path), command(model, form))
 
 
 def command(model: Model, form: forms.Form) -> str:
-    """What to type to make a form of the model anew; from the slice where the checkpoints in training/ are of other classes."""
+    """The command that makes a form of the model again.
+
+    It takes the slice where the checkpoints in training/ are of other classes.
+    """
     run = of_run(model.training)
-    pretrained = (
-        " CHECKPOINT_PREFIX=pretrained" if run and run.classes != of_model(model).classes else ""
-    )
+    other = run and run.classes != of_model(model).classes
     return "export MODEL_DIR=%s%s && %s" % (
         shlex.quote(str(model.folder)),
-        pretrained,
+        " CHECKPOINT_PREFIX=pretrained" if other else "",
         form.command.format(model=shlex.quote(model.name)),
     )
 
 
 def labels_of(model: Model, form: forms.Form) -> Dict[int, str]:
-    """id -> name of the classes that the file of a form detects: from the file's own description, never another file's."""
-    found = (
-        of_file(form.path(model.folder)) if form.made_from else of_graph(model, "inference_graph")
-    )
+    """id -> name of the classes that the file of a form detects, by its own FILE.json."""
+    path = form.path(model.folder)
+    found = of_file(path) if form.made_from else of_graph(model, "inference_graph")
     if found is None:
-        raise TodusError(
-            "%s has no description of its classes; run: %s"
-            % (form.path(model.folder), command(model, form))
-        )
+        text = "%s has no description of its classes; run: %s"
+        raise TodusError(text % (path, command(model, form)))
     return categories.names_of(found.labels)
 
 
 def is_outdated(model: Model, form: forms.Form) -> bool:
-    """Whether a converted file was made from another graph than the one that is there, by the digest in its FILE.json."""
+    """Whether the graph's digest differs from the one in a converted file's FILE.json."""
     path = form.path(model.folder)
     origin = read(path).get("made_from") if form.made_from and path.exists() else None
     if not isinstance(origin, dict) or not isinstance(origin.get("graph"), str):
@@ -205,20 +190,16 @@ def is_outdated(model: Model, form: forms.Form) -> bool:
 
 
 def graph_of(model: Model, graph: str) -> Identity:
-    """What "inference_graph" or "tflite_graph" detects, for a conversion of it.
+    """What "inference_graph" or "tflite_graph" detects, before it is converted.
 
-    Raises TodusError where it is not there, or is of other classes than the model is prepared for.
+    Raises TodusError where it is missing, or is of other classes than the model is prepared for.
     """
-    form = _row_of(graph)
-    found = of_graph(model, graph)
-    if not form.path(model.folder).exists() or found is None:
-        raise TodusError("%s is missing; run: %s" % (form.path(model.folder), command(model, form)))
-    check(model, str(form.path(model.folder)), found, command(model, form))
+    form = forms.find("frozen_graph" if graph == "inference_graph" else graph)
+    path, found = form.path(model.folder), of_graph(model, graph)
+    if not path.exists() or found is None:
+        raise TodusError("%s is missing; run: %s" % (path, command(model, form)))
+    check(model, str(path), found, command(model, form))
     return found
-
-
-def _row_of(graph: str) -> forms.Form:
-    return forms.find("frozen_graph" if graph == "inference_graph" else graph)
 
 
 def write(
@@ -229,33 +210,31 @@ def write(
     Args:
       model: a prepared model.
       path: the converted file.
-      graph: what it was made from, below the model's folder.
+      graph: what it was made from, in the model's folder.
       found: the graph's identity.
-      about: what else a program on the device has to know.
+      about: what else a program on the device needs.
 
     Returns:
-      What FILE.json holds: `about`, the identity, the graph and its digest, the file's bytes and digest.
+      The content of FILE.json: `about`, the identity, the graph and its digest, the file's size
+      and digest.
     """
     whole = dict(about, **recorded(found), bytes=path.stat().st_size, sha256=files.sha256(path))
-    whole["made_from"] = {
-        "graph": str(graph.relative_to(model.folder)),
-        "sha256": files.sha256(graph),
-    }
+    origin = str(graph.relative_to(model.folder))
+    whole["made_from"] = {"graph": origin, "sha256": files.sha256(graph)}
     files.write_json(beside_json(path), whole)
     return whole
 
 
 def read(path: Path) -> Dict[str, Any]:
-    """What FILE.json says of the converted model `path`, {} where there is none.
+    """The content of FILE.json of the converted model `path`, {} where there is none.
 
-    Raises TodusError for a file whose "input", "exported" or "format" is not what a conversion writes.
+    Raises TodusError where "input", "exported" or "format" is not what a conversion writes.
     """
     beside = beside_json(path)
     about = files.read_json(beside) if beside.exists() else {}
     if not _is_description(about):
-        raise TodusError(
-            "%s is not what a conversion writes; convert %s again" % (beside, path.name)
-        )
+        text = "%s is not what a conversion writes; convert %s again"
+        raise TodusError(text % (beside, path.name))
     return about
 
 
@@ -263,11 +242,9 @@ def _is_description(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("format", ""), str):
         return False
     given, exported_as = value.get("input", {}), value.get("exported") or {}
-    if (
-        not isinstance(given, dict)
-        or not isinstance(exported_as, dict)
-        or not files.is_number(exported_as.get("score_threshold") or 0)
-    ):
+    if not isinstance(given, dict) or not isinstance(exported_as, dict):
+        return False
+    if not files.is_number(exported_as.get("score_threshold") or 0):
         return False
     channels = [given.get(key, 127.5) for key in ("mean", "std")]
     return all(
@@ -277,18 +254,19 @@ def _is_description(value: Any) -> bool:
     )
 
 
-def check_whole(path: Path, about: Dict[str, Any]) -> None:
-    """Raises TodusError when `path` is not the file that its FILE.json was written for: runtimes crash on damaged files."""
+def check_digest(path: Path, about: Dict[str, Any]) -> None:
+    """Raises TodusError where `path` is not the file that FILE.json describes.
+
+    Runtimes crash on damaged files.
+    """
     digest = about.get("sha256")
     if digest and files.sha256(path) != digest:
-        raise TodusError(
-            "%s is damaged, or not the file that %s describes; convert it again"
-            % (path, beside_json(path).name)
-        )
+        text = "%s is damaged, or not the file that %s describes; convert it again"
+        raise TodusError(text % (path, beside_json(path).name))
 
 
 def exported(folder: Path) -> Dict[str, Dict[str, Any]]:
-    """What export.json in an inference-graph/ says of "inference_graph" and "tflite_graph", {} where nothing is exported.
+    """export.json: "inference_graph" and "tflite_graph" -> their entries; {} where it is missing.
 
     Raises TodusError for a file that no export wrote.
     """
@@ -302,24 +280,22 @@ def exported(folder: Path) -> Dict[str, Dict[str, Any]]:
 
 
 def tflite_graph(model: Model) -> Dict[str, Any]:
-    """What export.json says of the TFLite graph, with nms and max_detections. Raises TodusError where it says nothing."""
+    """The entry of the TFLite graph in export.json, with nms and max_detections.
+
+    Raises TodusError where there is none.
+    """
     origin = exported(model.inference_graph).get("tflite_graph", {})
-    if origin.get("nms") not in ("regular", "fast") or not isinstance(
-        origin.get("max_detections"), int
-    ):
-        raise TodusError(
-            "%s says nothing of tflite_graph.pb; run ./export-tflite.sh again"
-            % (model.inference_graph / "export.json")
-        )
+    most = origin.get("max_detections")
+    if origin.get("nms") not in ("regular", "fast") or not isinstance(most, int):
+        text = "%s says nothing of tflite_graph.pb; run ./export-tflite.sh again"
+        raise TodusError(text % (model.inference_graph / "export.json"))
     return origin
 
 
 def _is_origin(value: Any) -> bool:
-    words = isinstance(value, dict) and all(
-        isinstance(value.get(key), str) for key in ("checkpoint", "checkpoint_sha256")
-    )
     return (
-        words
+        isinstance(value, dict)
+        and all(isinstance(value.get(key), str) for key in ("checkpoint", "checkpoint_sha256"))
         and files.is_number(value.get("score_threshold"))
         and isinstance(value.get("quantized"), bool)
     )

@@ -1,7 +1,8 @@
-"""Whether a TensorFlow checkpoint is whole, from its files and without TensorFlow.
+"""Checks that a TensorFlow checkpoint is complete and undamaged, without TensorFlow.
 
-PREFIX.index is a table of names to BundleEntryProto (tensorflow/core/protobuf/tensor_bundle.proto) in the format of LevelDB's tables
-(tensorflow/core/lib/io/table_format.txt); PREFIX.data-NNNNN-of-NNNNN holds the values.
+PREFIX.index is a table of names to BundleEntryProto (tensorflow/core/protobuf/tensor_bundle.proto)
+in LevelDB's table format (tensorflow/core/lib/io/table_format.txt); PREFIX.data-NNNNN-of-NNNNN
+holds the values.
 """
 
 import struct
@@ -13,16 +14,13 @@ from todus.errors import TodusError
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
-_STRING = 7  # the CRC of strings is not that of their bytes
-_TRAILER = 5  # of each block: its compression and its CRC
-BLOCK = 1 << 20
-MOST_READ = (
-    200 * 1000 * 1000
-)  # bytes of a data file up to which every value is read; of a larger one the size alone is looked at
+_STRING = 7  # the DataType whose CRC is not that of its bytes
+_TRAILER = 5  # bytes after each block: its compression and its CRC
+MOST_READ = 200 * 1000 * 1000  # bytes; only the size of a larger data file is checked
 
 
 class Entry(NamedTuple):
-    """Where a variable's bytes are. Of a partitioned one the parts have entries with bytes, it has one without."""
+    """Where a variable's bytes are. Of a partitioned variable only the parts have bytes."""
 
     kind: int  # DataType (tensorflow/core/framework/types.proto)
     shard: int
@@ -32,50 +30,46 @@ class Entry(NamedTuple):
 
 
 class _Damage(Exception):
-    """What is wrong with a checkpoint."""
+    """A checkpoint is damaged; the message says how."""
 
 
 def check(prefix: Path, remedy: str) -> int:
-    """The bytes of a checkpoint's values, when all of them are there with their CRCs.
+    """The bytes of a checkpoint's values, after each value was compared with its CRC.
 
     Args:
-      prefix: its path without ending.
-      remedy: ends the message: what to do for another one.
+      prefix: its path without suffix.
+      remedy: the end of the message: how to get another one.
 
     Raises:
-      TodusError: a file is missing, cut short or damaged.
+      TodusError: a file is missing, truncated or damaged.
     """
     prefix = Path(prefix)
     try:
         shards, entries = _read(Path(str(prefix) + ".index"))
         for shard in range(shards):
             path = Path("%s.data-%05d-of-%05d" % (prefix, shard, shards))
-            _check_shard(
-                path, {name: entry for name, entry in entries.items() if entry.shard == shard}
-            )
+            in_shard = {name: entry for name, entry in entries.items() if entry.shard == shard}
+            _check_shard(path, in_shard)
     except _Damage as error:
         raise TodusError("checkpoint %s: %s; %s" % (prefix, error, remedy))
     return sum(entry.size for entry in entries.values())
 
 
 def size(prefix: Path) -> int:
-    """Bytes of a checkpoint's files but its graph, 0 where there are none."""
+    """Bytes of a checkpoint's files without its graph (.meta); 0 where there are none."""
     prefix = Path(prefix)
-    return sum(
-        path.stat().st_size
-        for path in prefix.parent.glob(prefix.name + ".*")
-        if path.suffix != ".meta"
-    )
+    parts = prefix.parent.glob(prefix.name + ".*")
+    return sum(path.stat().st_size for path in parts if path.suffix != ".meta")
 
 
 def _read(path: Path) -> Tuple[int, Dict[str, Entry]]:
-    """How many data files there are, and where each variable is."""
+    """The number of data files, and where each variable is."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise _Damage("%s is missing" % path.name)
     if len(data) < _FOOTER or struct.unpack_from("<Q", data, len(data) - 8)[0] != _MAGIC:
-        raise _Damage("%s is cut short, or not a checkpoint's index" % path.name)
+        raise _Damage("%s is truncated, or not a checkpoint's index" % path.name)
     try:
         return _parse(data)
     except (IndexError, ValueError, struct.error):
@@ -94,24 +88,21 @@ def _parse(data: bytes) -> Tuple[int, Dict[str, Entry]]:
             numbers = _fields(value)
             if not key:
                 shards = numbers.get(1, 1)
-                continue
-            entries[key.decode("utf-8", "backslashreplace")] = Entry(
-                *(numbers.get(field, 0) for field in (1, 3, 4, 5, 6))
-            )
+            else:
+                values = (numbers.get(field, 0) for field in (1, 3, 4, 5, 6))
+                entries[key.decode("utf-8", "backslashreplace")] = Entry(*values)
     if not entries or not 1 <= shards <= 100000:
         raise ValueError("no entries")
     return shards, entries
 
 
 def _pairs(data: bytes, start: int, length: int) -> Iterator[Tuple[bytes, bytes]]:
-    """Keys and values of a block; a key leaves out what it has in common with the one before."""
+    """Keys and values of a block; a key is stored without its common prefix with the last one."""
     block = data[start : start + length]
     trailer = data[start + length : start + length + _TRAILER]
-    if (
-        len(trailer) < _TRAILER
-        or trailer[0]
-        or masked_crc(block, trailer[:1]) != struct.unpack_from("<I", trailer, 1)[0]
-    ):
+    if len(trailer) < _TRAILER or trailer[0]:
+        raise ValueError("a truncated or compressed block")
+    if masked_crc(block, trailer[:1]) != struct.unpack_from("<I", trailer, 1)[0]:
         raise ValueError("a damaged block")
     end = length - 4 - 4 * struct.unpack_from("<I", block, length - 4)[0]
     at, key = 0, b""
@@ -135,7 +126,7 @@ def _varint(data: bytes, at: int) -> Tuple[int, int]:
 
 
 def _fields(message: bytes) -> Dict[int, int]:
-    """The numbers in a protobuf message by field; messages in it are passed over."""
+    """The numbers in a protobuf message by field; nested messages are skipped."""
     numbers, at = {}, 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -154,7 +145,7 @@ def _fields(message: bytes) -> Dict[int, int]:
 
 
 def _check_shard(path: Path, entries: Dict[str, Entry]) -> None:
-    needed = max([entry.offset + entry.size for entry in entries.values()] or [0])
+    needed = max((entry.offset + entry.size for entry in entries.values()), default=0)
     try:
         found = path.stat().st_size
         if found < needed:
@@ -163,17 +154,9 @@ def _check_shard(path: Path, entries: Dict[str, Entry]) -> None:
             return
         with path.open("rb") as file:
             for name, entry in sorted(entries.items(), key=lambda pair: pair[1].offset):
-                if not entry.size or entry.kind == _STRING:
-                    continue
-                file.seek(entry.offset)
-                if masked_crc(*iter(lambda left=[entry.size]: _next(file, left), b"")) != entry.crc:
-                    raise _Damage("%s is damaged in variable %s" % (path.name, name))
+                if entry.size and entry.kind != _STRING:
+                    file.seek(entry.offset)
+                    if masked_crc(file.read(entry.size)) != entry.crc:
+                        raise _Damage("%s is damaged in variable %s" % (path.name, name))
     except FileNotFoundError:
         raise _Damage("%s is missing" % path.name)
-
-
-def _next(file, left) -> bytes:
-    """The next bytes of a variable of which left[0] are to come."""
-    data = file.read(min(BLOCK, left[0]))
-    left[0] -= len(data)
-    return data

@@ -1,4 +1,4 @@
-"""The variables of a TensorFlow checkpoint: read and written."""
+"""Reads and writes the variables of a TensorFlow checkpoint."""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -10,29 +10,25 @@ from todus.errors import TodusError
 
 
 def read_checkpoint(prefix: Path) -> "OrderedDict[str, np.ndarray]":
-    """Every variable of a TensorFlow checkpoint. Raises TodusError for one that is missing or damaged."""
+    """Every variable of a TensorFlow checkpoint. Raises TodusError where it cannot be read."""
     from todus.tf import tf
 
     try:
         reader = tf.train.load_checkpoint(str(prefix))
-        return OrderedDict(
-            (name, reader.get_tensor(name)) for name in sorted(reader.get_variable_to_shape_map())
-        )
+        names = sorted(reader.get_variable_to_shape_map())
+        return OrderedDict((name, reader.get_tensor(name)) for name in names)
     except (tf.errors.OpError, ValueError, RuntimeError, UnicodeDecodeError) as error:
-        raise TodusError(
-            "checkpoint %s cannot be read (%s); fetch it again"
-            % (prefix, str(error).split("\n")[0][:200])
-        )
+        text = "checkpoint %s cannot be read (%s); fetch it again"
+        raise TodusError(text % (prefix, str(error).split("\n")[0][:200]))
 
 
 def write_checkpoint(prefix: Path, variables: Mapping[str, np.ndarray]) -> None:
-    """Writes a TensorFlow V2 checkpoint: PREFIX.index and PREFIX.data-00000-of-00001. The folder exists."""
+    """Writes PREFIX.index and PREFIX.data-00000-of-00001 to an existing folder."""
     from todus.tf import tf
 
     names = sorted(variables)
-    with tf.Graph().as_default(), tf.Session(
-        config=tf.ConfigProto(device_count={"GPU": 0})
-    ) as session:
+    on_cpu = tf.ConfigProto(device_count={"GPU": 0})
+    with tf.Graph().as_default(), tf.Session(config=on_cpu) as session:
         feeds = [tf.placeholder(variables[name].dtype, variables[name].shape) for name in names]
         save = tf.raw_ops.SaveV2(
             prefix=str(prefix),
@@ -40,7 +36,7 @@ def write_checkpoint(prefix: Path, variables: Mapping[str, np.ndarray]) -> None:
             shape_and_slices=[""] * len(names),
             tensors=feeds,
         )
-        session.run(save, dict(zip(feeds, (variables[name] for name in names))))
+        session.run(save, {feed: variables[name] for feed, name in zip(feeds, names)})
 
 
 def has_ranges(names: List[str]) -> bool:
@@ -49,7 +45,7 @@ def has_ranges(names: List[str]) -> bool:
 
 
 def variable_names(prefix: Path) -> Optional[List[str]]:
-    """The names in a checkpoint, None where there is none."""
+    """The names in a checkpoint; None where it does not exist."""
     from todus.tf import tf
 
     if not Path(str(prefix) + ".index").exists():

@@ -1,4 +1,4 @@
-"""Which checkpoint: CHECKPOINT_PREFIX is model.ckpt-N, latest, best or pretrained."""
+"""Chooses a checkpoint: CHECKPOINT_PREFIX is model.ckpt-N, latest, best or pretrained."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from todus.paths import Model
 
 
 def trained(model: Model) -> List[Tuple[int, Path]]:
-    """(step, prefix) of the whole checkpoints in training/, by step."""
+    """(step, prefix) of the complete checkpoints in training/, by step."""
     found = []
     for index in model.training.glob("model.ckpt-*.index"):
         match = re.fullmatch(r"model\.ckpt-(\d+)\.index", index.name)
@@ -24,20 +24,21 @@ def latest(model: Model) -> Optional[Tuple[int, Path]]:
 
 
 def best(model: Model) -> Optional[Path]:
-    """The checkpoint that training kept for its AP."""
+    """The checkpoint with the best AP that training kept; None where there is none."""
     indexes = sorted(model.training.glob("best/model.ckpt-*.index"))
     return indexes[-1].with_suffix("") if indexes else None
 
 
 def choose(model: Model, prefix: str = "") -> Path:
-    """The checkpoint's path without ending.
+    """The checkpoint's path without suffix.
 
     Args:
       model: a prepared model.
-      prefix: "" is the latest of training/, where there is none the slice; else pretrained, latest, best, model.ckpt-N or a path.
+      prefix: "" is the latest in training/, else the slice; or pretrained, latest, best,
+        model.ckpt-N or a path.
 
     Raises:
-      UsageError: there is none of that name; the message lists those there are.
+      UsageError: there is none of that name; the message lists the existing ones.
       TodusError: it was trained for other classes than the model is prepared for.
     """
     chosen = _choose(model, prefix)
@@ -47,17 +48,14 @@ def choose(model: Model, prefix: str = "") -> Path:
 
 
 def _choose(model: Model, prefix: str) -> Path:
-    slice_prefix = model.limited_checkpoint
     newest = latest(model)
     if prefix == "pretrained" or (not prefix and not newest):
-        if not Path(str(slice_prefix) + ".index").exists():
-            if (prepared.prepared_from(model) or {}).get("start", "slice") != "slice":
-                raise TodusError(
-                    "%s has a fresh head, which detects nothing before training: ./train.sh"
-                    % model.name
-                )
-            raise TodusError("%s is missing; run python -m model again" % slice_prefix)
-        return slice_prefix
+        if Path(str(model.limited_checkpoint) + ".index").exists():
+            return model.limited_checkpoint
+        if (prepared.prepared_from(model) or {}).get("start", "slice") == "slice":
+            raise TodusError("%s is missing; run python -m model again" % model.limited_checkpoint)
+        text = "%s has a fresh head, which detects nothing before training: ./train.sh"
+        raise TodusError(text % model.name)
     if prefix in ("", "latest") and newest:
         return newest[1]
     if prefix == "best" and best(model):
@@ -65,29 +63,24 @@ def _choose(model: Model, prefix: str) -> Path:
     for path in (model.training / prefix, model.training / "best" / prefix, Path(prefix)):
         if prefix and Path(str(path) + ".index").exists():
             return path
-    there = (
-        ["pretrained"]
-        + [path.name for _, path in trained(model)]
-        + (["best"] if best(model) else [])
-    )
-    raise UsageError(
-        "CHECKPOINT_PREFIX=%s is not in %s; there is: %s"
-        % (prefix, model.training, ", ".join(there))
-    )
+    there = ["pretrained"] + [path.name for _, path in trained(model)]
+    there += ["best"] if best(model) else []
+    text = "CHECKPOINT_PREFIX=%s is not in %s; choose from %s"
+    raise UsageError(text % (prefix, model.training, ", ".join(there)))
 
 
 def is_slice(prefix: Path) -> bool:
-    """Whether a checkpoint is the zoo's weights limited to the model's classes, which nothing has trained yet."""
+    """Whether a checkpoint is the slice."""
     return prefix.parent.name == "limited"
 
 
 def name_of(prefix: Path) -> str:
-    """What CHECKPOINT_PREFIX calls a checkpoint: pretrained for the slice."""
+    """The CHECKPOINT_PREFIX of a checkpoint; pretrained for the slice."""
     return "pretrained" if is_slice(prefix) else prefix.name
 
 
 def described(prefix: Path) -> str:
-    """A checkpoint in a sentence."""
+    """A checkpoint's name in a sentence."""
     return "the slice" if is_slice(prefix) else prefix.name
 
 

@@ -1,14 +1,16 @@
-"""Where each box predictor of the OD API keeps its classes, and how to take some of them.
+"""The class columns of each box predictor of the OD API, and how to take some of them.
 
-The layouts are those of object_detection/predictors: the last axis of a class-specific variable is [groups, classes, inner], with a
-background class first where the predictor scores one. A group is an anchor (SSD), a spatial bin (R-FCN) or everything (Faster R-CNN);
-inner is the box code where boxes are predicted a class each.
+The layouts are those of object_detection/predictors: the last axis of a class-specific variable is
+[groups, classes, inner], with a background class first where the predictor scores one. A group is
+an anchor (SSD), a spatial bin (R-FCN) or the only one (Faster R-CNN); inner is the box code where
+boxes are predicted per class.
 """
 
 import re
-from typing import Dict, List, Mapping, NamedTuple
+from typing import Dict, List, Mapping, NamedTuple, Optional
 
 import numpy as np
+from google.protobuf.message import Message
 
 from todus.errors import TodusError
 from todus.model import pipeline
@@ -27,8 +29,8 @@ class Layout(NamedTuple):
     inner: int = 1
 
 
-def can(config: pipeline.Config) -> bool:
-    """Whether this module knows the model's box predictor."""
+def can_slice(config: pipeline.Config) -> bool:
+    """Whether the layout of the model's box predictor is known."""
     known = {
         "ssd": SSD_PREDICTORS,
         "faster_rcnn": ("mask_rcnn_box_predictor", "rfcn_box_predictor"),
@@ -37,50 +39,44 @@ def can(config: pipeline.Config) -> bool:
 
 
 def check(config: pipeline.Config) -> None:
-    """Raises TodusError, naming the model's kind, when its predictor is none of those that can be sliced."""
-    if not can(config):
+    """Raises TodusError where the model's box predictor cannot be sliced."""
+    if not can_slice(config):
+        predictor = pipeline.box_predictor(config) or "predictor of unknown kind"
         raise TodusError(
-            "a %s model with a %s cannot be limited; --no-limit trains a fresh head on its features"
-            % (
-                pipeline.extractor(config),
-                pipeline.box_predictor(config) or "predictor of unknown kind",
-            )
+            "a %s model with a %s cannot be limited; "
+            "--no-limit trains a fresh head on its features"
+            % (pipeline.extractor(config), predictor)
         )
 
 
-def of(config: pipeline.Config, variables: Mapping[str, np.ndarray]) -> Dict[str, Layout]:
-    """The class-specific variables of a checkpoint and how they are laid out."""
+def layouts(config: pipeline.Config, variables: Mapping[str, np.ndarray]) -> Dict[str, Layout]:
+    """Name -> layout of the class-specific variables of a checkpoint."""
     if pipeline.architecture(config) == "ssd":
         layout = Layout(background=config.model.ssd.add_background_class)
         return {name: layout for name in variables if _SSD_CLASSES.search(name)}
     predictor = config.model.faster_rcnn.second_stage_box_predictor
-    found = {
-        name: layout for name in variables for layout in [_second_stage(name, predictor)] if layout
-    }
+    all_layouts = {name: _second_stage(name, predictor) for name in variables}
+    found = {name: layout for name, layout in all_layouts.items() if layout}
     masks = predictor.mask_rcnn_box_predictor
     if masks.predict_instance_masks and not masks.masks_are_class_agnostic:
         found.update({name: Layout(background=False) for name in _mask_outputs(variables)})
     return found
 
 
-def _second_stage(name: str, predictor):
-    """The layout of a Faster R-CNN or R-FCN second-stage variable, None for one without classes."""
+def _second_stage(name: str, predictor: Message) -> Optional[Layout]:
+    """The layout of a variable of the second stage; None for one without classes."""
     match = re.search(r"(^|/)%s/(\w+)/(weights|biases)$" % SECOND_STAGE, name)
     scope = match.group(2) if match else ""
     if scope in ("ClassPredictor", "class_predictions"):
         return Layout(background=True)
-    if scope == "refined_locations":
-        return Layout(background=False, inner=_BOX_CODE)
-    if (
-        scope == "BoxEncodingPredictor"
-        and not predictor.mask_rcnn_box_predictor.share_box_across_classes
-    ):
+    shared = predictor.mask_rcnn_box_predictor.share_box_across_classes
+    if scope == "refined_locations" or (scope == "BoxEncodingPredictor" and not shared):
         return Layout(background=False, inner=_BOX_CODE)
     return None
 
 
 def _mask_outputs(variables: Mapping[str, np.ndarray]) -> List[str]:
-    """The last convolution of the mask head, which has an output a class: the highest of Conv, Conv_1, Conv_2 ..."""
+    """The variables of the mask head's last convolution: the highest of Conv, Conv_1, Conv_2 ..."""
     scopes = {}
     for name in variables:
         match = re.search(r"(^|/)%s/Conv(_(\d+))?/(weights|biases)$" % SECOND_STAGE, name)
@@ -92,7 +88,7 @@ def _mask_outputs(variables: Mapping[str, np.ndarray]) -> List[str]:
 def mask_depth(config: pipeline.Config, variables: Mapping[str, np.ndarray]) -> int:
     """Channels of the mask head's convolutions; 0 where there are none.
 
-    With mask_prediction_conv_depth: 0 the OD API derives them from the number of classes, which limiting changes.
+    With mask_prediction_conv_depth: 0 the OD API computes them from the number of classes.
     """
     for name, value in variables.items():
         if re.search(r"(^|/)%s/Conv/weights$" % SECOND_STAGE, name):
@@ -100,7 +96,7 @@ def mask_depth(config: pipeline.Config, variables: Mapping[str, np.ndarray]) -> 
     return 0
 
 
-def taken(
+def take_classes(
     name: str,
     value: np.ndarray,
     layout: Layout,
@@ -108,23 +104,24 @@ def taken(
     wanted: List[int],
     random: np.random.RandomState,
 ) -> np.ndarray:
-    """A class-specific variable with only some classes.
+    """A class-specific variable limited to some classes.
 
     Args:
-      name: for the message, and to tell weights from biases.
+      name: of the variable, which ends in weights or biases.
       value: [..., groups * (background + classes) * inner].
       layout: of the last axis.
-      classes: of the checkpoint, without background.
-      wanted: for each class of the limited model the checkpoint's, from 1; 0 is one that the checkpoint does not know.
-      random: draws the columns of those.
+      classes: number of classes in the checkpoint, without background.
+      wanted: the checkpoint's class, from 1, for each class of the limited model; 0 is a new class.
+      random: draws the weights of new classes.
 
     Raises:
-      TodusError: the last axis does not divide so.
+      TodusError: the last axis is not a multiple of the classes.
     """
     slots = classes + layout.background
     if value.shape[-1] % (slots * layout.inner):
         raise TodusError(
-            "%s has %d outputs, not a multiple of %d (from num_classes %d); is pipeline.config this checkpoint's?"
+            "%s has %d outputs, not a multiple of %d (from num_classes %d); "
+            "is pipeline.config this checkpoint's?"
             % (name, value.shape[-1], slots * layout.inner, classes)
         )
     grouped = value.reshape(value.shape[:-1] + (-1, slots, layout.inner))
@@ -140,7 +137,7 @@ def taken(
 def _fresh(
     name: str, known: np.ndarray, layout: Layout, random: np.random.RandomState
 ) -> np.ndarray:
-    """A class that the checkpoint does not know: the average box refinement and bias, and small random weights for its score."""
+    """The values of a new class: mean box refinement and bias, small random score weights."""
     if layout.inner > 1 or name.endswith("biases"):
         return known.mean(axis=-2)
     return random.normal(0.0, 0.01, known.shape[:-2] + (1,)).astype(known.dtype)

@@ -1,11 +1,11 @@
-"""What a model's extractor does to a pixel."""
+"""The normalisation of pixels by a model's feature extractor."""
 
 from typing import List, Tuple
 
 from todus.model import pipeline
 
-# What preprocess() of the extractors does to a pixel: (pixel - mean) / std. The MobileNet, Inception, MobileDet and SpaghettiNet
-# extractors compute 2/255 * pixel - 1; the ResNet FPN ones subtract the ImageNet means of red, green and blue.
+# preprocess() of the extractors computes (pixel - mean) / std: 2/255 * pixel - 1 in MobileNet,
+# Inception, MobileDet and SpaghettiNet; pixel - the ImageNet means in ResNet FPN.
 RESNET_MEANS = [123.68, 116.779, 103.939]
 
 

@@ -1,4 +1,4 @@
-"""Reads, patches and writes pipeline.config, and says what kind of model it is. No TensorFlow."""
+"""Reads, patches and writes pipeline.config, and gives a model's properties. No TensorFlow."""
 
 import re
 from pathlib import Path
@@ -13,15 +13,11 @@ from todus.errors import TodusError
 
 Config = pipeline_pb2.TrainEvalPipelineConfig
 
-# Fields that configs of the zoo carry and that the OD API removed from its protos, with no change for inference. Of the messages of a zoo
-# config only SsdFeatureExtractor reserves a number, 6, for a field that is gone.
-REMOVED_FIELDS = {
-    "SsdFeatureExtractor": {"batch_norm_trainable"},
-}
+# Fields in the zoo's configs that the OD API has removed from its protos, without effect on
+# inference. Of the messages of these configs only SsdFeatureExtractor reserves a number, 6.
+REMOVED_FIELDS = {"SsdFeatureExtractor": {"batch_norm_trainable"}}
 
-_UNKNOWN_FIELD = re.compile(
-    r'Message type "object_detection\.protos\.(\w+)" has no field named "(\w+)"'
-)
+_FIELD = re.compile(r'Message type "object_detection\.protos\.(\w+)" has no field named "(\w+)"')
 
 
 def read(path: files.PathLike, warn: Optional[Callable[[str], None]] = None) -> Config:
@@ -29,10 +25,10 @@ def read(path: files.PathLike, warn: Optional[Callable[[str], None]] = None) -> 
 
     Args:
       path: a pipeline.config.
-      warn: called with a line for each field of REMOVED_FIELDS that was left out.
+      warn: called with a line for each field of REMOVED_FIELDS that is left out.
 
     Raises:
-      TodusError: no such file, an HTML page, or what is wrong with file:line:column.
+      TodusError: the file is missing, an HTML page, or wrong at file:line:column.
     """
     path = Path(path)
     try:
@@ -40,60 +36,52 @@ def read(path: files.PathLike, warn: Optional[Callable[[str], None]] = None) -> 
     except FileNotFoundError:
         raise TodusError("%s is missing; run python -m model again" % path)
     except (OSError, UnicodeDecodeError) as error:
-        raise TodusError(
-            "%s is not a text file (%s); restore the archive's pipeline.config" % (path, error)
-        )
+        text = "%s is not a text file (%s); restore the archive's pipeline.config"
+        raise TodusError(text % (path, error))
     return parse(text, str(path), warn)
 
 
 def parse(text: str, where: str, warn: Optional[Callable[[str], None]] = None) -> Config:
     """Like `read`, for text that came from `where`."""
     if re.match(r"\s*(<!doctype|<html|<\?xml)", text, re.IGNORECASE):
-        raise TodusError(
-            "%s is a web page, not a pipeline.config; on GitHub, download the file's raw form"
-            % where
-        )
+        hint = "%s is a web page, not a pipeline.config; on GitHub, download the file's raw form"
+        raise TodusError(hint % where)
     while True:
         config = Config()
         try:
             text_format.Parse(text, config)
             break
         except text_format.ParseError as error:
-            field = _UNKNOWN_FIELD.search(str(error))
+            field = _FIELD.search(str(error))
             if not field or field.group(2) not in REMOVED_FIELDS.get(field.group(1), ()):
-                raise TodusError(
-                    "%s:%s; mend that line, or take the archive's own pipeline.config"
-                    % (where, _place(error))
-                )
+                hint = "%s:%s; correct that line, or take the archive's own pipeline.config"
+                raise TodusError(hint % (where, _place(error)))
             text = _without_field(text, error.GetLine(), error.GetColumn(), where)
             if warn:
-                warn(
-                    "%s:%d: %s is no longer a field of the OD API; left out"
-                    % (where, error.GetLine(), field.group(2))
-                )
+                line = "%s:%d: %s is no longer a field of the OD API; left out"
+                warn(line % (where, error.GetLine(), field.group(2)))
         except (UnicodeDecodeError, RecursionError, ValueError) as error:
             raise TodusError("%s is not a pipeline.config (%s)" % (where, error))
     kind = config.model.WhichOneof("model")
     if kind not in ("ssd", "faster_rcnn"):
         raise TodusError(
-            "%s has %s; a detection model's pipeline.config has model { ssd ... } or { faster_rcnn ... }"
-            % (where, kind or "no model")
+            "%s has %s; a detection model's pipeline.config has "
+            "model { ssd ... } or { faster_rcnn ... }" % (where, kind or "no model")
         )
-    if meta(config).num_classes < 1:
-        raise TodusError(
-            "%s: num_classes is %d; a detection model has 1 or more"
-            % (where, meta(config).num_classes)
-        )
+    classes = meta(config).num_classes
+    if classes < 1:
+        hint = "%s: num_classes is %d; a detection model has 1 or more"
+        raise TodusError(hint % (where, classes))
     return config
 
 
 def _place(error: text_format.ParseError) -> str:
-    message = str(error)
-    return re.sub(r"^(\d+):(\d+) : ", r"\1:\2: ", message).replace("object_detection.protos.", "")
+    message = re.sub(r"^(\d+):(\d+) : ", r"\1:\2: ", str(error))
+    return message.replace("object_detection.protos.", "")
 
 
 def _without_field(text: str, line: int, column: int, where: str) -> str:
-    """`text` with the scalar field or message that begins at line:column (both from 1) blanked out; lines keep their numbers."""
+    """`text` with the field at line:column (both from 1) replaced by spaces."""
     start = sum(len(each) for each in text.splitlines(keepends=True)[: line - 1]) + column - 1
     name = re.compile(r"\w+\s*:?\s*").match(text, start)
     end = name.end() if name else start
@@ -128,12 +116,12 @@ def write(path: files.PathLike, config: Config) -> None:
 
 
 def architecture(config: Config) -> str:
-    """ "ssd" or "faster_rcnn" (R-FCN and Mask R-CNN are kinds of it)."""
+    """ "ssd" or "faster_rcnn", which includes R-FCN and Mask R-CNN."""
     return config.model.WhichOneof("model")
 
 
 def meta(config: Config) -> Message:
-    """The message of the architecture: config.model.ssd or config.model.faster_rcnn."""
+    """config.model.ssd or config.model.faster_rcnn."""
     return getattr(config.model, architecture(config))
 
 
@@ -154,14 +142,15 @@ def input_size(config: Config) -> Optional[Tuple[int, int]]:
     return resizer.fixed_shape_resizer.height, resizer.fixed_shape_resizer.width
 
 
+def _final_stage(config: Config, name: str) -> Message:
+    """The message `name` of an SSD, or of the second stage of a Faster R-CNN."""
+    prefix = "" if architecture(config) == "ssd" else "second_stage_"
+    return getattr(meta(config), prefix + name)
+
+
 def post_processing(config: Config) -> Message:
     """The post_processing message of the final detections."""
-    message = meta(config)
-    return (
-        message.post_processing
-        if architecture(config) == "ssd"
-        else message.second_stage_post_processing
-    )
+    return _final_stage(config, "post_processing")
 
 
 def non_max_suppression(config: Config) -> Message:
@@ -171,22 +160,17 @@ def non_max_suppression(config: Config) -> Message:
 
 def box_predictor(config: Config) -> str:
     """The kind of the box predictor, such as convolutional_box_predictor."""
-    message = meta(config)
-    predictor = (
-        message.box_predictor
-        if architecture(config) == "ssd"
-        else message.second_stage_box_predictor
-    )
-    return predictor.WhichOneof("box_predictor_oneof") or ""
+    return _final_stage(config, "box_predictor").WhichOneof("box_predictor_oneof") or ""
 
 
-# Extractors that have no hyperparameters of their own: without the override the OD API stops with "no arg_scope defined for the base
-# feature extractor". For others the override would change batch normalisation, and with it what the zoo's weights compute.
+# Extractors without hyperparameters of their own: without the override the OD API fails with "no
+# arg_scope defined for the base feature extractor". For others the override would change batch
+# normalisation, and so the output of the zoo's weights.
 NEEDS_OVERRIDE = {"ssd_inception_v2", "ssd_inception_v3"}
 
 
 def batch_norms(message: Message) -> Iterator[Message]:
-    """Every batch_norm { } that a message sets, at any depth."""
+    """Every batch_norm message that is set in a message, at any depth."""
     for field, value in message.ListFields():
         if field.type != field.TYPE_MESSAGE:
             continue
@@ -196,40 +180,27 @@ def batch_norms(message: Message) -> Iterator[Message]:
             yield from batch_norms(each)
 
 
+def optimizer(config: Config) -> Message:
+    """The optimizer that is set, such as adam_optimizer; momentum_optimizer where none is."""
+    message = config.train_config.optimizer
+    return getattr(message, message.WhichOneof("optimizer") or "momentum_optimizer")
+
+
 def optimizer_rates(config: Config) -> List[Tuple[Message, str]]:
-    """Every learning rate in the optimizer: (message, field name), so that all of them can be scaled."""
-    optimizer = config.train_config.optimizer
-    kind = optimizer.WhichOneof("optimizer")
+    """(message, field name) of every learning rate in the optimizer; the first is the base rate."""
+    schedule = optimizer(config).learning_rate
+    kind = schedule.WhichOneof("learning_rate")
     if not kind:
         return []
-    schedule = getattr(optimizer, kind).learning_rate
-    chosen = schedule.WhichOneof("learning_rate")
-    if not chosen:
-        return []
-    message = getattr(schedule, chosen)
-    if chosen == "manual_step_learning_rate":
-        return [(message, "initial_learning_rate")] + [
-            (step, "learning_rate") for step in message.schedule
-        ]
-    names = {
-        "constant_learning_rate": ("learning_rate",),
-        "exponential_decay_learning_rate": (
-            "initial_learning_rate",
-            "burnin_learning_rate",
-            "min_learning_rate",
-        ),
-        "cosine_decay_learning_rate": ("learning_rate_base", "warmup_learning_rate"),
-    }[chosen]
-    return [(message, name) for name in names]
+    message = getattr(schedule, kind)
+    names = [field.name for field in message.DESCRIPTOR.fields if "learning_rate" in field.name]
+    steps = [(step, "learning_rate") for step in getattr(message, "schedule", [])]
+    return [(message, name) for name in names] + steps
 
 
 def drop_step_zero(config: Config) -> None:
-    """Configs of 2018 begin their manual steps at step 0, which today's OD API refuses: that rate becomes the initial one."""
-    optimizer = config.train_config.optimizer
-    kind = optimizer.WhichOneof("optimizer")
-    if not kind:
-        return
-    schedule = getattr(optimizer, kind).learning_rate
+    """Makes the rate of a manual step 0 the initial rate: the OD API refuses a step 0."""
+    schedule = optimizer(config).learning_rate
     if schedule.WhichOneof("learning_rate") != "manual_step_learning_rate":
         return
     manual = schedule.manual_step_learning_rate
@@ -240,36 +211,28 @@ def drop_step_zero(config: Config) -> None:
 
 def set_batch_size(config: Config, batch_size: int) -> float:
     """Sets batch_size and scales every learning rate by the same factor, which is returned."""
-    factor = scale_learning_rates(
-        config, batch_size / float(config.train_config.batch_size or batch_size)
-    )
+    before = config.train_config.batch_size or batch_size
+    factor = scale_learning_rates(config, batch_size / float(before))
     config.train_config.batch_size = batch_size
     return factor
 
 
 def scale_learning_rates(config: Config, factor: float) -> float:
-    """Multiplies every learning rate of the optimizer; returns the factor."""
+    """Multiplies every learning rate of the optimizer by the factor, which is returned."""
     for message, name in optimizer_rates(config):
         setattr(message, name, getattr(message, name) * factor)
     return factor
 
 
 def set_learning_rate(config: Config, rate: float) -> None:
-    """A constant learning rate, whatever the schedule was."""
-    optimizer = config.train_config.optimizer
-    kind = optimizer.WhichOneof("optimizer") or "momentum_optimizer"
-    schedule = getattr(optimizer, kind).learning_rate
-    schedule.constant_learning_rate.learning_rate = rate
+    """Sets a constant learning rate instead of the schedule."""
+    optimizer(config).learning_rate.constant_learning_rate.learning_rate = rate
 
 
 def set_num_steps(config: Config, steps: int) -> None:
-    """Sets num_steps and fits a cosine schedule, which is made for a given length, to it."""
+    """Sets num_steps, and total_steps of a cosine schedule with it."""
     config.train_config.num_steps = steps
-    optimizer = config.train_config.optimizer
-    kind = optimizer.WhichOneof("optimizer")
-    if not kind:
-        return
-    schedule = getattr(optimizer, kind).learning_rate
+    schedule = optimizer(config).learning_rate
     if schedule.WhichOneof("learning_rate") == "cosine_decay_learning_rate":
         cosine = schedule.cosine_decay_learning_rate
         cosine.warmup_steps = min(cosine.warmup_steps, steps // 10)
@@ -277,14 +240,14 @@ def set_num_steps(config: Config, steps: int) -> None:
 
 
 def set_quantization(config: Config, delay: int) -> None:
-    """Quantization-aware training that begins at step `delay`, 8 bits."""
-    config.graph_rewriter.quantization.delay = delay
-    config.graph_rewriter.quantization.weight_bits = 8
-    config.graph_rewriter.quantization.activation_bits = 8
+    """Sets quantization-aware training with 8 bits from step `delay` on."""
+    quantization = config.graph_rewriter.quantization
+    quantization.delay = delay
+    quantization.weight_bits = quantization.activation_bits = 8
 
 
 def set_inputs(config: Config, label_map: Path, shards: Dict[str, str], eval_images: int) -> None:
-    """Points both input readers at a dataset.
+    """Sets a dataset in both input readers.
 
     Args:
       config: changed in place.
@@ -302,33 +265,28 @@ def set_inputs(config: Config, label_map: Path, shards: Dict[str, str], eval_ima
 
 
 def eval_reader(config: Config) -> Message:
-    """The one eval_input_reader, made when there is none; further ones are dropped."""
-    del config.eval_input_reader[1:]
-    return (
-        config.eval_input_reader[0] if config.eval_input_reader else config.eval_input_reader.add()
-    )
+    """The first eval_input_reader, added where there is none; others are removed."""
+    readers = config.eval_input_reader
+    del readers[1:]
+    return readers[0] if readers else readers.add()
 
 
-def set_fine_tuning(config: Config, checkpoint: Path) -> None:
-    """Training starts from all the weights of `checkpoint`."""
+def set_fine_tuning(config: Config, checkpoint: Path, kind: str = "detection") -> None:
+    """Sets the start of training: a detection checkpoint's weights, or a classifier's features.
+
+    `kind` is fine_tune_checkpoint_type: detection or classification.
+    """
     train = config.train_config
     train.fine_tune_checkpoint = str(checkpoint)
-    train.fine_tune_checkpoint_type = "detection"
-    train.ClearField("from_detection_checkpoint")
-    train.load_all_detection_checkpoint_vars = True
-
-
-def set_classification_start(config: Config, checkpoint: Path) -> None:
-    """Training starts from a classifier's features."""
-    train = config.train_config
-    train.fine_tune_checkpoint = str(checkpoint)
-    train.fine_tune_checkpoint_type = "classification"
+    train.fine_tune_checkpoint_type = kind
     train.ClearField("from_detection_checkpoint")
     train.ClearField("load_all_detection_checkpoint_vars")
+    if kind == "detection":
+        train.load_all_detection_checkpoint_vars = True
 
 
 def set_mask_depth(config: Config, depth: int) -> None:
-    """Fixes the channels of a mask head that would otherwise follow the number of classes."""
+    """Sets the channels of a mask head, which would otherwise depend on the number of classes."""
     if architecture(config) != "faster_rcnn" or not depth:
         return
     head = config.model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor
@@ -337,7 +295,7 @@ def set_mask_depth(config: Config, depth: int) -> None:
 
 
 def set_one_replica(config: Config) -> None:
-    """The zoo's configs were for many synchronous workers; one process is one replica."""
+    """Sets one replica: the zoo's configs are for many synchronous workers."""
     train = config.train_config
     train.ClearField("sync_replicas")
     train.ClearField("replicas_to_aggregate")
@@ -350,15 +308,11 @@ def set_override_hyperparams(config: Config) -> None:
 
 
 def changes(before: Message, after: Message) -> List[str]:
-    """`field.path: old -> new` of each field that two messages of one type hold differently."""
+    """`field.path: old -> new` of each field that differs between two messages of one type."""
     old, new = dict(_leaves(before)), dict(_leaves(after))
-    lines = []
-    for path in list(old) + [path for path in new if path not in old]:
-        if old.get(path) != new.get(path):
-            lines.append(
-                "%s: %s -> %s" % (path, old.get(path, "(unset)"), new.get(path, "(unset)"))
-            )
-    return lines
+    paths = [*old, *(path for path in new if path not in old)]
+    pairs = ((path, old.get(path, "(unset)"), new.get(path, "(unset)")) for path in paths)
+    return ["%s: %s -> %s" % (path, left, right) for path, left, right in pairs if left != right]
 
 
 def _leaves(message: Message, prefix: str = "") -> Iterator[Tuple[str, str]]:
@@ -372,11 +326,4 @@ def _leaves(message: Message, prefix: str = "") -> Iterator[Tuple[str, str]]:
             elif field.type == field.TYPE_ENUM:
                 yield name, field.enum_type.values_by_number[each].name
             else:
-                yield (
-                    name,
-                    "%.6g" % each
-                    if isinstance(each, float)
-                    else repr(each)
-                    if isinstance(each, str)
-                    else str(each),
-                )
+                yield name, "%.6g" % each if isinstance(each, float) else repr(each)

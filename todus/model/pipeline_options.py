@@ -1,10 +1,8 @@
-"""What people edit by hand in pipeline.config, as options: learning rate, augmentation, freezing, sizes."""
+"""The fields of pipeline.config that users edit, as options."""
 
 import re
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Tuple
-
-from google.protobuf.message import Message
 
 from todus.errors import UsageError
 from todus.model import pipeline
@@ -12,7 +10,7 @@ from todus.model import pipeline
 DECAYS = ("constant", "exponential", "cosine")
 OPTIMIZERS = ("momentum", "rms_prop", "adam")
 
-# Each name stands for the data_augmentation_options that it puts in the place of the config's.
+# Name -> the data_augmentation_options that replace the config's.
 AUGMENTATIONS: Dict[str, List[str]] = {
     "none": [],
     "flip": ["random_horizontal_flip"],
@@ -33,21 +31,22 @@ AUGMENTATIONS: Dict[str, List[str]] = {
     "patches": ["random_black_patches"],
 }
 
-# Levels of these extractors are halved and added up again: sides that are no multiple leave rows over ("20 and 19").
+# Sides in pixels for a feature pyramid, whose levels are halved and added up again: other sides
+# give levels that differ by a row, such as 20 and 19.
 _FPN_MULTIPLE = 32
 _FPN_SUGGESTED = 128
 
 
 @dataclass
 class Options:
-    """None leaves the config's."""
+    """Options of `apply`; None keeps the config's value."""
 
     batch_size: Optional[int] = None
     steps: Optional[int] = None
     image_size: Optional[Tuple[int, int]] = None  # height, width in pixels
     min_size: Optional[int] = None  # of a keep_aspect_ratio_resizer, pixels
     max_size: Optional[int] = None
-    freeze: Optional[str] = None  # a regular expression on variable names, or "backbone"
+    freeze: Optional[str] = None  # a regular expression for variable names, or "backbone"
     learning_rate: Optional[float] = None
     decay: Optional[str] = None  # one of DECAYS
     decay_steps: Optional[int] = None
@@ -70,7 +69,7 @@ def apply(
     """Changes the config in place.
 
     Raises:
-      UsageError: an option that this model has no use for, or a value that the OD API would refuse later.
+      UsageError: the model does not support an option, or the OD API does not support its value.
     """
     _sizes(config, options, warn)
     if options.batch_size:
@@ -101,21 +100,20 @@ def _sizes(config: pipeline.Config, options: Options, warn: Callable[[str], None
     if options.image_size:
         if kind != "fixed_shape_resizer":
             raise UsageError(
-                "--image-size is for models of a fixed input; this one keeps the aspect: use --min-size and --max-size"
+                "--image-size is for models of a fixed input; "
+                "this one keeps the aspect: use --min-size and --max-size"
             )
         check_size(config, options.image_size, warn)
         resizer.fixed_shape_resizer.height, resizer.fixed_shape_resizer.width = options.image_size
     if options.min_size or options.max_size:
         if kind != "keep_aspect_ratio_resizer":
             raise UsageError(
-                "--min-size and --max-size are for models that keep the aspect; this one has a fixed input: use --image-size"
+                "--min-size and --max-size are for models that keep the aspect; "
+                "this one has a fixed input: use --image-size"
             )
-        resizer.keep_aspect_ratio_resizer.min_dimension = (
-            options.min_size or resizer.keep_aspect_ratio_resizer.min_dimension
-        )
-        resizer.keep_aspect_ratio_resizer.max_dimension = (
-            options.max_size or resizer.keep_aspect_ratio_resizer.max_dimension
-        )
+        limits = resizer.keep_aspect_ratio_resizer
+        limits.min_dimension = options.min_size or limits.min_dimension
+        limits.max_dimension = options.max_size or limits.max_dimension
     if options.pad_to_multiple:
         if pipeline.architecture(config) != "ssd":
             raise UsageError("--pad-to-multiple is for SSD models")
@@ -123,43 +121,33 @@ def _sizes(config: pipeline.Config, options: Options, warn: Callable[[str], None
 
 
 def check_size(config: pipeline.Config, size: Tuple[int, int], warn: Callable[[str], None]) -> None:
-    """Raises UsageError for an input that a feature pyramid cannot add up; warns of one that is merely odd."""
-    height, width = size
+    """Checks an input size of a feature pyramid, height and width in pixels.
+
+    Raises UsageError where its levels cannot be added up; warns where they have odd sides.
+    """
+    extractor = pipeline.extractor(config)
     is_pyramid = pipeline.architecture(config) == "ssd" and (
-        "fpn" in pipeline.extractor(config)
-        or "retinanet" in pipeline.extractor(config)
+        "fpn" in extractor
+        or "retinanet" in extractor
         or config.model.ssd.feature_extractor.HasField("fpn")
     )
-    if not is_pyramid:
-        return
-    if height % _FPN_MULTIPLE or width % _FPN_MULTIPLE:
-        better = [
-            _FPN_SUGGESTED * max(1, int(round(side / float(_FPN_SUGGESTED)))) for side in size
-        ]
-        raise UsageError(
-            "--image-size %dx%d: a feature pyramid needs multiples of %d; take %dx%d"
-            % (height, width, _FPN_MULTIPLE, better[0], better[1])
-        )
-    if height % _FPN_SUGGESTED or width % _FPN_SUGGESTED:
-        warn(
-            "--image-size %dx%d: multiples of %d keep every level of the pyramid even"
-            % (height, width, _FPN_SUGGESTED)
-        )
-
-
-def _optimizer(config: pipeline.Config) -> Message:
-    optimizer = config.train_config.optimizer
-    kind = optimizer.WhichOneof("optimizer") or "momentum_optimizer"
-    return getattr(optimizer, kind)
+    if is_pyramid and any(side % _FPN_MULTIPLE for side in size):
+        better = [_FPN_SUGGESTED * max(1, int(round(side / _FPN_SUGGESTED))) for side in size]
+        text = "--image-size %dx%d: a feature pyramid needs multiples of %d; take %dx%d"
+        raise UsageError(text % (*size, _FPN_MULTIPLE, *better))
+    if is_pyramid and any(side % _FPN_SUGGESTED for side in size):
+        text = "--image-size %dx%d: multiples of %d keep every level of the pyramid even"
+        warn(text % (*size, _FPN_SUGGESTED))
 
 
 def _set_optimizer(config: pipeline.Config, name: str) -> None:
-    """Another optimizer with the same learning-rate schedule."""
+    """Sets another optimizer with the same learning-rate schedule."""
     if name not in OPTIMIZERS:
-        raise UsageError("--optimizer %s is unknown; there is: %s" % (name, ", ".join(OPTIMIZERS)))
-    before = _optimizer(config).learning_rate
-    schedule = type(before)()
-    schedule.CopyFrom(before)
+        raise UsageError(
+            "--optimizer %s is unknown; choose from %s" % (name, ", ".join(OPTIMIZERS))
+        )
+    schedule = type(pipeline.optimizer(config).learning_rate)()
+    schedule.CopyFrom(pipeline.optimizer(config).learning_rate)
     after = getattr(config.train_config.optimizer, name + "_optimizer")
     after.learning_rate.CopyFrom(schedule)
     if name != "adam":
@@ -168,7 +156,9 @@ def _set_optimizer(config: pipeline.Config, name: str) -> None:
 
 def _learning_rate(config: pipeline.Config, options: Options) -> None:
     if options.decay and options.decay not in DECAYS:
-        raise UsageError("--decay %s is unknown; there is: %s" % (options.decay, ", ".join(DECAYS)))
+        raise UsageError(
+            "--decay %s is unknown; choose from %s" % (options.decay, ", ".join(DECAYS))
+        )
     if options.learning_rate is None and not options.decay:
         if options.decay_steps or options.decay_factor or options.warmup_steps:
             raise UsageError("--decay-steps, --decay-factor and --warmup-steps go with --decay")
@@ -176,7 +166,7 @@ def _learning_rate(config: pipeline.Config, options: Options) -> None:
     rates = pipeline.optimizer_rates(config)
     rate = options.learning_rate or (getattr(*rates[0]) if rates else 0.001)
     steps = config.train_config.num_steps
-    schedule = _optimizer(config).learning_rate
+    schedule = pipeline.optimizer(config).learning_rate
     kind = options.decay or "constant"
     if kind == "constant":
         schedule.constant_learning_rate.learning_rate = rate
@@ -197,10 +187,8 @@ def _learning_rate(config: pipeline.Config, options: Options) -> None:
         cosine.warmup_steps = options.warmup_steps or 0
         cosine.warmup_learning_rate = rate / 10
         if cosine.warmup_steps >= cosine.total_steps:
-            raise UsageError(
-                "--warmup-steps %d must be fewer than the %d steps of the decay"
-                % (cosine.warmup_steps, cosine.total_steps)
-            )
+            text = "--warmup-steps %d must be fewer than the %d steps of the decay"
+            raise UsageError(text % (cosine.warmup_steps, cosine.total_steps))
 
 
 def _freeze(config: pipeline.Config, pattern: str) -> None:
@@ -211,7 +199,7 @@ def _freeze(config: pipeline.Config, pattern: str) -> None:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise UsageError("--freeze %s is no regular expression (%s)" % (pattern, error))
+        raise UsageError("--freeze %s is not a regular expression (%s)" % (pattern, error))
     if pattern not in config.train_config.freeze_variables:
         config.train_config.freeze_variables.append(pattern)
 
@@ -219,9 +207,8 @@ def _freeze(config: pipeline.Config, pattern: str) -> None:
 def _augment(config: pipeline.Config, names: List[str]) -> None:
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:
-        raise UsageError(
-            "--augment %s is unknown; there is: %s" % (unknown[0], ", ".join(AUGMENTATIONS))
-        )
+        text = "--augment %s is unknown; choose from %s"
+        raise UsageError(text % (unknown[0], ", ".join(AUGMENTATIONS)))
     steps: List[str] = []
     for name in names:
         steps += [step for step in AUGMENTATIONS[name] if step not in steps]
@@ -231,12 +218,10 @@ def _augment(config: pipeline.Config, names: List[str]) -> None:
 
 
 def _quantization(config: pipeline.Config, options: Options) -> None:
-    for name, bits in (
-        ("--weight-bits", options.weight_bits),
-        ("--activation-bits", options.activation_bits),
-    ):
-        if bits is not None and bits != 8:
-            raise UsageError("%s %d: this OD API trains 8 bits only" % (name, bits))
+    bits = {"--weight-bits": options.weight_bits, "--activation-bits": options.activation_bits}
+    for name, number in bits.items():
+        if number not in (None, 8):
+            raise UsageError("%s %d: the OD API trains with 8 bits only" % (name, number))
     if options.quantization_delay is None:
         return
     if not pipeline.is_quantized(config):

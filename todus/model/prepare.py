@@ -1,11 +1,11 @@
-"""From a zoo archive to a model that is ready to train or export: fetched, limited to a label map, its pipeline patched."""
+"""Prepares a model from a zoo archive: fetches it, limits it to a label map, patches its config."""
 
 import contextlib
 import hashlib
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
 from todus import __version__, categories, files, locks
 from todus.errors import TodusError
@@ -22,39 +22,34 @@ from todus.model import (
 )
 from todus.paths import Dataset, Model
 
-# Of the zoo's learning rate, for a slice whose classes are all trained.
-FINE_TUNING = 0.01
+FINE_TUNING = 0.01  # factor of the zoo's learning rate, for a slice without new classes
 
-# Of the moving averages of batch normalisation, where they cannot be frozen: half of the old is left after 2,300 steps.
+# Decay of batch normalisation's moving averages where they cannot be frozen: their half-life is
+# 2,300 steps.
 SLOW_DECAY = 0.9997
 
 
 @dataclass
 class Request:
-    """What to make of which model."""
+    """Which model to prepare, and how."""
 
     zoo_name: str
     dataset: Optional[Dataset] = None
-    categories: Optional[str] = (
-        None  # the wanted classes, as in CATEGORIES, where there is no dataset
-    )
+    categories: Optional[str] = None  # the wanted classes, as in CATEGORIES, without a dataset
     archive: Optional[str] = None
-    config: Optional[str] = None  # a pipeline.config in the place of the archive's
-    label_map: Optional[str] = (
-        None  # of the zoo model, where neither the archive nor the table knows
-    )
+    config: Optional[str] = None  # a pipeline.config instead of the archive's
+    label_map: Optional[str] = None  # of a zoo model whose archive and table entry have none
     quantize: bool = False
     limit: bool = True  # False: a fresh head on the zoo model's features
     batch_auto: bool = False
     options: pipeline_options.Options = field(default_factory=pipeline_options.Options)
-    command: List[str] = field(
-        default_factory=list
-    )  # the arguments that were typed, for messages that say how to prepare it again
+    # The typed arguments, for messages that name the command that prepares the model again.
+    command: List[str] = field(default_factory=list)
 
 
 @dataclass
 class Prepared:
-    """What `prepare` made, for the report."""
+    """The result of `prepare`."""
 
     sliced: class_slice.Slice
     config: pipeline.Config
@@ -67,39 +62,36 @@ class Prepared:
     notes: List[str] = field(default_factory=list)
 
 
-def prepare(model: Model, request: Request, say: Callable[[str], None]) -> Prepared:
-    """Fills model.pretrained. It is as it was if anything fails or the process is killed.
+def prepare(model: Model, request: Request) -> Prepared:
+    """Fills model.pretrained, which stays unchanged where this fails or the process is killed.
 
     Raises:
-      TodusError: no archive, no dataset, an unreadable config or checkpoint, a model that cannot be limited.
+      TodusError: there is no archive or no dataset, the config or checkpoint cannot be read, or
+        the model cannot be limited.
     """
     if request.dataset:
         categories.read_label_map(request.dataset.check().label_map)
     elif request.categories and not request.archive and zoo.find(request.zoo_name):
-        categories.choose(
-            request.categories,
-            categories.bundled(zoo.find(request.zoo_name).labels),
-            "the model's classes",
-        )
-    with _leaving_nothing_empty(model), locks.exclusive(model.pretrained, "model %s" % model.name):
+        bundled = categories.bundled(zoo.find(request.zoo_name).labels)
+        categories.choose(request.categories, bundled, "the model's classes")
+    locked = locks.exclusive(model.pretrained, "model %s" % model.name)
+    with _removing_empty_folders(model), locked:
         files.recover_folder(model.pretrained)
         edited = _edited_pipeline(model)
         with files.replacing_folder(model.pretrained) as new:
-            source = _zoo_files(model, request, new, say)
+            source = _zoo_files(model, request, new)
             result = _limit_and_patch(model, request, new, source)
             if edited is not None:
                 kept = _unused(model.pretrained / "pipeline.config.edited")
                 (new / kept.name).write_bytes(edited)
-                result.notes.append(
-                    "pipeline.config had been edited by hand: that one is kept as pretrained/%s"
-                    % kept.name
-                )
+                text = "pipeline.config had been edited by hand: that one is kept as pretrained/%s"
+                result.notes.append(text % kept.name)
     return result
 
 
 @contextlib.contextmanager
-def _leaving_nothing_empty(model: Model) -> Iterator[None]:
-    """A preparation that failed leaves no empty folders; the part of a download stays, so that the next run goes on from it."""
+def _removing_empty_folders(model: Model) -> Iterator[None]:
+    """Removes empty folders after an error; a partial download stays for the next run."""
     try:
         yield
     except TodusError:
@@ -110,7 +102,7 @@ def _leaving_nothing_empty(model: Model) -> Iterator[None]:
 
 
 def _edited_pipeline(model: Model) -> Optional[bytes]:
-    """The bytes of pipeline.config when they are not those that were written here."""
+    """The bytes of pipeline.config where they are not those that `prepare` wrote."""
     source = prepared.prepared_from(model)
     if not source or not model.pipeline.exists():
         return None
@@ -125,23 +117,16 @@ def _unused(path: Path) -> Path:
     return path.with_name("%s-%d" % (path.name, number))
 
 
-def _zoo_files(model: Model, request: Request, new: Path, say: Callable[[str], None]) -> Dict:
-    """Puts the zoo's files into `new`, from the last time when they are of the same archive, else unpacked. Returns their source."""
+def _zoo_files(model: Model, request: Request, new: Path) -> Dict:
+    """Links the zoo's files into `new`, or unpacks their archive. Returns their source."""
     before = prepared.prepared_from(model)
     wanted = _archive_name(request)
     half = "uint8" if request.quantize else "fp32"
-    if (
-        before
-        and before.get("archive") == wanted
-        and before.get("half", half) == half
-        and _same_local_archive(before, request)
-    ):
+    same = before and before.get("archive") == wanted and before.get("half", half) == half
+    if same and _same_local_archive(before, request):
         _link_tree(model.pretrained, new)
-        return {
-            key: before[key]
-            for key in ("zoo", "archive", "archive_sha256", "half")
-            if key in before
-        }
+        keys = ("zoo", "archive", "archive_sha256", "half")
+        return {key: before[key] for key in keys if key in before}
     downloads = files.beside(model.pretrained, "download")
     downloads.mkdir(exist_ok=True)
     archive = zoo.fetch_archive(request.zoo_name, request.archive, downloads)
@@ -149,8 +134,8 @@ def _zoo_files(model: Model, request: Request, new: Path, say: Callable[[str], N
     zoo.unpack_archive(archive, new, request.quantize)
     if not (new / "zoo-pipeline.config").exists() and not request.config:
         raise TodusError(
-            "%s holds no pipeline.config; give one with --config FILE (the OD API's samples have one a model)"
-            % wanted
+            "%s holds no pipeline.config; give one with --config FILE "
+            "(the OD API's samples have one a model)" % wanted
         )
     shutil.rmtree(str(downloads))
     return {"zoo": request.zoo_name, "archive": wanted, "archive_sha256": digest, "half": half}
@@ -163,19 +148,19 @@ def _archive_name(request: Request) -> str:
 
 
 def _same_local_archive(before: Dict, request: Request) -> bool:
-    """A local archive may have changed under its name; one on the network has its date in its name."""
+    """Compares the digest of a local archive, whose name may stay the same when it changes."""
     if not request.archive or "://" in request.archive:
         return True
     path = Path(request.archive).expanduser()
     return path.is_file() and files.sha256(path) == before.get("archive_sha256")
 
 
-# What an earlier preparation made, as against what the archive brought.
+# What an earlier preparation wrote, as opposed to the archive's files.
 _MADE_HERE = {"pipeline.config", "limited", "source.json", "given-pipeline.config"}
 
 
 def _link_tree(source: Path, target: Path) -> None:
-    """The zoo's files once more without their bytes; hand-edited configs come along."""
+    """Links the zoo's files and the configs that the user edited."""
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source)
         if inside.parts[0] in _MADE_HERE or inside.parts[0].startswith("."):
@@ -189,27 +174,23 @@ def _link_tree(source: Path, target: Path) -> None:
 def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) -> Prepared:
     notes: List[str] = []
     zoo_config, classes = _base_config(request, new, notes)
-    zoo_names = (
-        categories.read_label_map(request.label_map)
-        if request.label_map
-        else zoo.label_map_of(request.zoo_name, new)
-    )
+    zoo_names = zoo.label_map_of(request.zoo_name, new)
+    if request.label_map:
+        zoo_names = categories.read_label_map(request.label_map)
     names = wanted_names(request, zoo_names)
     variables = checkpoint_values.read_checkpoint(new / "model.ckpt")
     sliced, start = _start(request, variables, zoo_config, classes, zoo_names, names)
-    (new / "limited").mkdir()
-    start_checkpoint = (
-        new
-        / "limited"
-        / (model.limited_checkpoint if start == "slice" else model.features_checkpoint).name
-    )
-    if start != "classification":
-        checkpoint_values.write_checkpoint(start_checkpoint, sliced.variables)
-    categories.write_label_map(new / "limited" / "label_map.pbtxt", names)
-    categories.write_label_map(new / "label_map.pbtxt", zoo_names)
     config = pipeline.Config()
     config.CopyFrom(zoo_config)
-    cost = _patch(config, model, request, names, start, bool(sliced.fresh), variables, notes)
+    made = Prepared(sliced, config, zoo_config, zoo_names, names, start, notes=notes)
+    limited = new / "limited"
+    limited.mkdir()
+    checkpoint = limited / _start_checkpoint(model, start).name
+    if start != "classification":
+        checkpoint_values.write_checkpoint(checkpoint, sliced.variables)
+    categories.write_label_map(limited / "label_map.pbtxt", names)
+    categories.write_label_map(new / "label_map.pbtxt", zoo_names)
+    cost = _patch(made, model, request, variables)
     text = pipeline.to_text(config)
     files.write_text(new / "pipeline.config", text)
     source.update(
@@ -223,9 +204,12 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
         cost={"parameters": cost.parameters, "activations": cost.activations} if cost else None,
     )
     files.write_json(new / "source.json", source)
-    made = Prepared(sliced, config, zoo_config, zoo_names, names, start, notes=notes)
-    made.bytes_before, made.bytes_after = _size(new / "model.ckpt"), _size(start_checkpoint)
+    made.bytes_before, made.bytes_after = _size(new / "model.ckpt"), _size(checkpoint)
     return made
+
+
+def _start_checkpoint(model: Model, start: str) -> Path:
+    return model.limited_checkpoint if start == "slice" else model.features_checkpoint
 
 
 def _size(prefix: Path) -> int:
@@ -233,22 +217,19 @@ def _size(prefix: Path) -> int:
 
 
 def _base_config(request: Request, new: Path, notes: List[str]) -> Tuple[pipeline.Config, int]:
-    """The config to start from, and how many classes the archive's checkpoint has."""
+    """The config to start from, and the number of classes of the archive's checkpoint."""
     own = new / "zoo-pipeline.config"
-    if not request.config:
-        config = pipeline.read(own, notes.append)
-        return config, pipeline.meta(config).num_classes
-    config = pipeline.read(request.config, notes.append)
-    (new / "given-pipeline.config").write_bytes(Path(request.config).read_bytes())
-    if own.exists():
-        return config, pipeline.meta(pipeline.read(own)).num_classes
-    return config, pipeline.meta(config).num_classes
+    config = pipeline.read(request.config or own, notes.append)
+    if request.config:
+        (new / "given-pipeline.config").write_bytes(Path(request.config).read_bytes())
+    zoo_config = pipeline.read(own) if request.config and own.exists() else config
+    return config, pipeline.meta(zoo_config).num_classes
 
 
 def _start(
     request: Request, variables, zoo_config, classes: int, zoo_names, names
 ) -> Tuple[class_slice.Slice, str]:
-    """The limited checkpoint's variables, and what kind of a start they are."""
+    """The limited checkpoint's variables, and the kind of start: see Prepared."""
     if class_slice.is_classification(variables):
         return class_slice.without_classes(variables, zoo_config), "classification"
     if not request.limit:
@@ -260,35 +241,24 @@ def _start(
 
 
 def wanted_names(request: Request, zoo_names: Mapping[int, str]) -> Dict[int, str]:
-    """The label map of the limited model: the dataset's, or ids 1..N for chosen classes of the zoo model."""
+    """The label map of the limited model: the dataset's, else 1..N for the chosen classes."""
     if request.dataset:
         return categories.read_label_map(request.dataset.label_map)
     if request.categories == "all":
         return dict(zoo_names)
-    return categories.renumbered(
-        categories.choose(request.categories or "", zoo_names, "the model's classes")
-    )
+    chosen = categories.choose(request.categories or "", zoo_names, "the model's classes")
+    return categories.renumbered(chosen)
 
 
-def _patch(
-    config: pipeline.Config,
-    model: Model,
-    request: Request,
-    names,
-    start: str,
-    fresh: bool,
-    variables,
-    notes: List[str],
-) -> Optional[resources.Costs]:
-    """Makes the zoo's config the limited model's; returns what training it takes, where there is something to train on."""
-    pipeline.meta(config).num_classes = max(names)
+def _patch(made: Prepared, model: Model, request: Request, variables) -> Optional[resources.Costs]:
+    """Patches made.config for the limited model. Returns its costs where they were needed."""
+    config, start = made.config, made.start
+    pipeline.meta(config).num_classes = max(made.names)
     pipeline.set_mask_depth(config, class_columns.mask_depth(config, variables))
     if start == "classification":
-        pipeline.set_classification_start(config, model.zoo_checkpoint)
+        pipeline.set_fine_tuning(config, model.zoo_checkpoint, "classification")
     else:
-        pipeline.set_fine_tuning(
-            config, model.limited_checkpoint if start == "slice" else model.features_checkpoint
-        )
+        pipeline.set_fine_tuning(config, _start_checkpoint(model, start))
     pipeline.set_override_hyperparams(config)
     pipeline.set_one_replica(config)
     pipeline.drop_step_zero(config)
@@ -298,30 +268,29 @@ def _patch(
         pipeline.set_inputs(config, model.limited_label_map, {}, 0)
     if request.quantize and not pipeline.is_quantized(config):
         pipeline.set_quantization(config, 0)
-    if start == "slice" and not fresh:
-        _protect_trained_weights(config, request, notes)
-    pipeline_options.apply(config, request.options, notes.append)
+    if start == "slice" and not made.sliced.fresh:
+        _protect_trained_weights(config, request, made.notes)
+    pipeline_options.apply(config, request.options, made.notes.append)
     if pipeline.is_quantized(config) and request.options.quantization_delay is None:
-        ranges = start == "slice" and checkpoint_values.has_ranges(list(variables))
-        pipeline.set_quantization(
-            config, 0 if ranges else max(1, config.train_config.num_steps // 10)
-        )
+        trained = start == "slice" and checkpoint_values.has_ranges(list(variables))
+        delay = 0 if trained else max(1, config.train_config.num_steps // 10)
+        pipeline.set_quantization(config, delay)
     if request.dataset or request.batch_auto:
-        return _fit_batch(config, request.batch_auto, notes)
+        return _fit_batch(config, request.batch_auto, made.notes)
     return None
 
 
 def _protect_trained_weights(config: pipeline.Config, request: Request, notes: List[str]) -> None:
-    """Training settings for weights that are trained already, where the zoo's are for a start from a classifier.
+    """Sets a low learning rate and keeps batch normalisation: the weights are trained already.
 
-    Batch statistics of a few images would soon replace the zoo's of a large batch. A quantization-aware graph folds its batch normalisation
-    and needs it in training form: there the averages move slowly.
+    The statistics of small batches would soon replace the zoo's of large ones. A quantization-aware
+    graph needs batch normalisation in training form: there the averages change slowly.
     """
     if request.options.learning_rate is None:
         pipeline.scale_learning_rates(config, FINE_TUNING)
         notes.append(
-            "the weights are trained already: the learning rate is %g of the zoo's; --learning-rate sets another"
-            % FINE_TUNING
+            "the weights are trained already: the learning rate is %g of the zoo's; "
+            "--learning-rate sets another" % FINE_TUNING
         )
     for batch_norm in pipeline.batch_norms(config.model):
         if pipeline.is_quantized(config):
@@ -331,16 +300,15 @@ def _protect_trained_weights(config: pipeline.Config, request: Request, notes: L
 
 
 def _fit_batch(config: pipeline.Config, auto: bool, notes: List[str]) -> resources.Costs:
-    """Chooses the batch size for the memory there is, or warns of one that is too large for it."""
+    """Chooses the batch size for the free memory, or warns of one that is too large for it."""
     cost = resources.costs(config)
     if auto:
         name, free = memory.training_device()
-        batch = min(
-            resources.largest_batch(cost, int(resources.SHARE * free), 512),
-            config.train_config.batch_size,
-        )
+        batch = resources.largest_batch(cost, int(resources.SHARE * free), 512)
+        batch = min(batch, config.train_config.batch_size)
         pipeline.set_batch_size(config, batch)
         notes.append("batch size %d, for %.1f GB free on %s" % (batch, free / 1e9, name))
-    doubt = resources.memory_doubt(cost, config.train_config.batch_size, "--batch-size ")
-    notes += [doubt] if doubt else []
+    batch_size = config.train_config.batch_size
+    warning = resources.memory_warning(cost, batch_size, "--batch-size ")
+    notes += [warning] if warning else []
     return cost

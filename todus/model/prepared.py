@@ -1,4 +1,4 @@
-"""A prepared model: what it was made from, its pipeline config in this tree, its dataset."""
+"""A prepared model: its source, its pipeline config with present paths, its dataset."""
 
 import shlex
 from pathlib import Path
@@ -12,46 +12,45 @@ from todus.paths import Dataset, Model
 
 
 def prepared_from(model: Model) -> Optional[Dict]:
-    """What pretrained/ was unpacked from (source.json), None where it was not. Raises TodusError for a file that no preparation wrote."""
+    """The content of source.json; None where the model is not prepared.
+
+    Raises TodusError where it is not what a preparation writes.
+    """
     path = model.pretrained / "source.json"
     if not path.exists():
         return None
     source = files.read_json(path)
-    words = ("zoo", "archive", "archive_sha256", "half", "start", "dataset", "pipeline_sha256")
-    if not isinstance(source, dict) or not all(
-        isinstance(source.get(word) or "", str) for word in words
-    ):
-        raise TodusError(
-            "%s is not what a preparation writes; remove it and run python -m model again" % path
-        )
+    keys = ("zoo", "archive", "archive_sha256", "half", "start", "dataset", "pipeline_sha256")
+    is_source = isinstance(source, dict)
+    if not is_source or not all(isinstance(source.get(key) or "", str) for key in keys):
+        text = "%s is not what a preparation writes; remove it and run python -m model again"
+        raise TodusError(text % path)
     return source
 
 
 def resolved(model: Model) -> pipeline.Config:
-    """The model's pipeline config with paths of this tree, which may have been moved or copied since the config was written.
+    """The model's pipeline config with the paths of this tree, which may have been moved.
 
-    Paths that a person put in by hand stay: only those that model.py writes are replaced.
+    Only paths that python -m model writes are replaced, not those that the user has set.
     """
     config = pipeline.read(model.check().pipeline)
     name = (prepared_from(model) or {}).get("dataset")
     dataset = paths.dataset(name) if name else None
-    if (
-        dataset
-        and dataset.manifest.exists()
-        and _same_tail(config.train_input_reader.label_map_path, dataset.label_map, paths.home())
-    ):
+    label_map = config.train_input_reader.label_map_path
+    is_there = dataset and dataset.manifest.exists()
+    if is_there and _same_tail(label_map, dataset.label_map, paths.home()):
         set_dataset(config, dataset)
     start = config.train_config.fine_tune_checkpoint
     for prefix in (model.limited_checkpoint, model.features_checkpoint):
         if _same_tail(start, prefix, model.folder):
             pipeline.set_fine_tuning(config, prefix)
     if _same_tail(start, model.zoo_checkpoint, model.folder):
-        pipeline.set_classification_start(config, model.zoo_checkpoint)
+        pipeline.set_fine_tuning(config, model.zoo_checkpoint, "classification")
     return config
 
 
 def _same_tail(path: str, here: Path, root: Path) -> bool:
-    """Whether `path` is `here` but for the folder that the tree lay in."""
+    """Whether `path` is `here` in another place of the tree."""
     try:
         tail = here.relative_to(root).parts
     except ValueError:
@@ -60,29 +59,27 @@ def _same_tail(path: str, here: Path, root: Path) -> bool:
 
 
 def dataset_of(model: Model) -> Dataset:
-    """The dataset that the model was prepared for. Raises TodusError when it was prepared without one, or when it is gone."""
+    """The dataset that the model is prepared for. Raises TodusError where there is none."""
     source = prepared_from(model.check()) or {}
     if not source.get("dataset"):
         raise TodusError(
-            "model %s was prepared without a dataset; make one (./dataset-limited.sh) and run: python -m model -m %s -d limited"
+            "model %s was prepared without a dataset; "
+            "make one (./dataset-limited.sh) and run: python -m model -m %s -d limited"
             % (model.name, source.get("zoo", model.name))
         )
     return paths.dataset(source["dataset"]).check()
 
 
 def set_dataset(config: pipeline.Config, dataset: Dataset) -> None:
-    """Both input readers from the files that exist, and num_examples from what was counted."""
-    manifest = reader.read_manifest(dataset)
-    shards = {
-        split: dataset.shard_pattern(split) for split in ("train", "val") if dataset.shards(split)
-    }
-    pipeline.set_inputs(
-        config, dataset.label_map, shards, manifest["splits"].get("val", {}).get("images", 0)
-    )
+    """Sets both input readers from the dataset's files, and num_examples from its manifest."""
+    images = reader.read_manifest(dataset)["splits"].get("val", {}).get("images", 0)
+    splits = [split for split in ("train", "val") if dataset.shards(split)]
+    shards = {split: dataset.shard_pattern(split) for split in splits}
+    pipeline.set_inputs(config, dataset.label_map, shards, images)
 
 
 def preparation(model: Model, *more: str) -> str:
-    """The command that prepares a model again, as it was typed; with `more` options in the place of those that it had."""
+    """The command that prepared a model, with the options and values `more` instead of its own."""
     words = _typed(model)
     for option, value in zip(more[::2], more[1::2]):
         words = _without(words, option) + [option, value]
@@ -90,18 +87,19 @@ def preparation(model: Model, *more: str) -> str:
 
 
 def preparation_for(model: Model, classes: Sequence[str]) -> str:
-    """The command that prepares a model for other classes; "" where no dataset has them and the zoo model does not know them all."""
+    """The command that prepares a model for other classes.
+
+    "" where no dataset has exactly these classes and the zoo model lacks one of them.
+    """
     words = _without(_without(_typed(model), "-d"), "--categories")
     for dataset in paths.datasets():
-        if dataset.label_map.exists() and list(
-            categories.read_label_map(dataset.label_map).values()
-        ) == list(classes):
+        label_map = dataset.label_map
+        names = categories.read_label_map(label_map).values() if label_map.exists() else []
+        if list(names) == list(classes):
             return _command(words + ["-d", dataset.name])
-    known = {
-        categories.canonical(name)
-        for name in categories.read_label_map(model.zoo_label_map).values()
-    }
-    if not all(categories.canonical(name) in known for name in classes):
+    zoo_names = categories.read_label_map(model.zoo_label_map).values()
+    known = set(map(categories.canonical, zoo_names))
+    if not known.issuperset(map(categories.canonical, classes)):
         return ""
     return _command(words + ["--categories", ",".join(classes)])
 
@@ -111,22 +109,15 @@ def _command(words: Sequence[str]) -> str:
 
 
 def _typed(model: Model) -> List[str]:
-    """The arguments of python -m model that prepared this model; with --as its folder's present name."""
+    """The arguments that prepared this model, with --as for the name of its folder."""
     source = prepared_from(model) or {}
     words = source.get("command")
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-        words = [
-            "-m",
-            str(source.get("zoo") or model.name),
-            "-d",
-            str(source.get("dataset") or "limited"),
-        ]
+        zoo_name, dataset = source.get("zoo") or model.name, source.get("dataset") or "limited"
+        words = ["-m", str(zoo_name), "-d", str(dataset)]
     words = _without(words, "--as")
-    return (
-        words
-        if words[words.index("-m") + 1 :][:1] == [model.name]
-        else words + ["--as", model.name]
-    )
+    is_folder_name = words[words.index("-m") + 1 :][:1] == [model.name]
+    return words if is_folder_name else words + ["--as", model.name]
 
 
 def _without(words: Sequence[str], option: str) -> List[str]:

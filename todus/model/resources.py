@@ -1,7 +1,9 @@
-"""What a model is made of, and what training it takes: anchors, parameters, multiply-adds, memory."""
+"""The size of a model and the cost of training it: anchors, parameters, multiply-adds, memory."""
 
 from dataclasses import dataclass
 from typing import List, Optional
+
+import numpy as np
 
 from todus.machine import memory
 from todus.model import pipeline
@@ -12,14 +14,15 @@ SHARE = 0.9  # of the free memory that a proposed batch size may take
 
 @dataclass
 class Costs:
-    """Of one image through the network.
+    """The network's costs for one image.
 
     Attributes:
-      parameters: trainable, without batch normalisation's.
+      parameters: trainable, without those of batch normalisation.
       multiply_adds: of convolutions and matrix products.
-      activations: float values that the forward pass of training makes, each of which it keeps for the gradient.
+      activations: float values of the forward pass that training keeps for the gradient.
       anchors: boxes that the predictor scores; None where they depend on the image.
-      trainable: names of the variables that training changes, frozen: of those it leaves alone.
+      trainable: names of the variables that training changes.
+      frozen: names of the trainable variables that freeze_variables excludes.
     """
 
     parameters: int
@@ -31,7 +34,7 @@ class Costs:
 
 
 def costs(config: pipeline.Config) -> Costs:
-    """Builds the network once, for one image of its input size (600x1024 where the size follows the image)."""
+    """Builds the network for one image of its input size, 600x1024 where that follows the image."""
     from todus.tf import tf
 
     import tf_slim as slim
@@ -48,80 +51,57 @@ def costs(config: pipeline.Config) -> Costs:
         every = tf.trainable_variables()
         patterns = list(config.train_config.freeze_variables)
         trained = slim.filter_variables(every, exclude_patterns=patterns) if patterns else every
-        anchors = (
-            predicted["anchors"].shape.as_list()[0]
-            if pipeline.architecture(config) == "ssd"
-            else None
-        )
+        anchors = None
+        if pipeline.architecture(config) == "ssd":
+            anchors = predicted["anchors"].shape.as_list()[0]
         names = {variable.op.name for variable in trained}
+        weights = [variable for variable in every if "BatchNorm" not in variable.op.name]
+        factor = _QUANTIZED_FACTOR if pipeline.is_quantized(config) else 1
         return Costs(
-            parameters=sum(
-                variable.shape.num_elements()
-                for variable in every
-                if "BatchNorm" not in variable.op.name
-            ),
+            parameters=sum(variable.shape.num_elements() for variable in weights),
             multiply_adds=_multiply_adds(graph),
-            activations=int(
-                _activations(graph) * (_QUANTIZED_FACTOR if pipeline.is_quantized(config) else 1)
-            ),
+            activations=int(_activations(graph) * factor),
             anchors=anchors,
             trainable=sorted(names),
             frozen=sorted(variable.op.name for variable in every if variable.op.name not in names),
         )
 
 
+# Axes of an op's weights that each of its outputs sums over.
+_SUMMED_AXES = {"Conv2D": 3, "DepthwiseConv2dNative": 2, "MatMul": 1}
+
+
 def _multiply_adds(graph) -> int:
-    """Outputs of each convolution and matrix product times the inputs that each sums up."""
     total = 0
     for op in graph.get_operations():
-        if op.type not in ("Conv2D", "DepthwiseConv2dNative", "MatMul"):
-            continue
-        outputs, weights = op.outputs[0].shape.num_elements(), op.inputs[1].shape.as_list()
-        if not outputs or None in weights:
-            continue
-        summed = {
-            "Conv2D": weights[:3],
-            "DepthwiseConv2dNative": weights[:2],
-            "MatMul": weights[:1],
-        }.get(op.type, [])
-        product = 1
-        for side in summed:
-            product *= side
-        total += outputs * product
+        if op.type in _SUMMED_AXES:
+            outputs, weights = op.outputs[0].shape.num_elements(), op.inputs[1].shape.as_list()
+            if outputs and None not in weights:
+                total += outputs * int(np.prod(weights[: _SUMMED_AXES[op.type]]))
     return total
 
 
-_KEPT = {
-    "Conv2D",
-    "DepthwiseConv2dNative",
-    "FusedBatchNorm",
-    "FusedBatchNormV3",
-    "Relu",
-    "Relu6",
-    "BiasAdd",
-    "ConcatV2",
-    "Add",
-    "AddV2",
-    "Mul",
-}
-_KEPT |= {"MaxPool", "AvgPool", "ResizeNearestNeighbor", "MatMul", "CropAndResize"}
+# Ops whose outputs training keeps for the gradient.
+_KEPT = {"Conv2D", "DepthwiseConv2dNative", "MatMul", "BiasAdd", "Add", "AddV2", "Mul", "ConcatV2"}
+_KEPT |= {"FusedBatchNorm", "FusedBatchNormV3", "Relu", "Relu6", "MaxPool", "AvgPool"}
+_KEPT |= {"ResizeNearestNeighbor", "CropAndResize"}
 
 
 def _activations(graph) -> int:
-    return sum(
-        op.outputs[0].shape.num_elements() or 0 for op in graph.get_operations() if op.type in _KEPT
-    )
+    kept = [op.outputs[0] for op in graph.get_operations() if op.type in _KEPT]
+    return sum(output.shape.num_elements() or 0 for output in kept)
 
 
-# Set by the peaks of real processes: a 0.75 MobileNet SSD at 300x300 took 1.16, 1.98 and 3.14 GB at batch 1, 8 and 24 (estimates 1.2, 2.0
-# and 3.9), quantization-aware 2.74 and 3.64 GB at batch 8 and 16 (2.3 and 3.5).
-_TRAINING_FACTOR = 1.1  # gradients are held beside the last activations only
+# Fitted to the peak memory of real processes: a 0.75 MobileNet SSD at 300x300 took 1.16, 1.98 and
+# 3.14 GB at batch 1, 8 and 24 (estimates 1.2, 2.0 and 3.9), quantization-aware 2.74 and 3.64 GB at
+# batch 8 and 16 (2.3 and 3.5).
+_TRAINING_FACTOR = 1.1  # gradients exist for the last activations only
 _QUANTIZED_FACTOR = 1.3  # fake quantization copies activations
 _BASE_BYTES = 1000 << 20  # TensorFlow itself, the input pipeline with its shuffle buffer
 
 
 def training_bytes(cost: Costs, batch_size: int) -> int:
-    """An estimate of what training at a batch size takes."""
+    """The estimated memory of training at a batch size."""
     slots = 4 * cost.parameters  # weights, gradients, two optimizer slots
     return int(BYTES * (slots + _TRAINING_FACTOR * cost.activations * batch_size)) + _BASE_BYTES
 
@@ -134,13 +114,13 @@ def largest_batch(cost: Costs, free: int, most: int) -> int:
     return batch
 
 
-def memory_doubt(cost: Costs, batch_size: int, option: str) -> str:
-    """A sentence where training at a batch size is likely not to fit into memory, with the size that does; "" where it fits.
+def memory_warning(cost: Costs, batch_size: int, option: str) -> str:
+    """A warning where training is likely to exceed the free memory; "" where it fits.
 
     Args:
       cost: of the network.
-      batch_size: images a step.
-      option: how a person gives another size, such as BATCH_SIZE=.
+      batch_size: images per step.
+      option: what the user types before another batch size, such as BATCH_SIZE=.
     """
     name, free = memory.training_device()
     needed = training_bytes(cost, batch_size)

@@ -1,7 +1,8 @@
-"""The TensorFlow 1 detection zoo: its table, its archives, and one layout for what they hold."""
+"""The TensorFlow 1 detection zoo: its table, its archives, and one layout for their files."""
 
 import csv
 import difflib
+import glob
 import hashlib
 import os
 import re
@@ -19,9 +20,11 @@ TABLE = categories.LABELS / "zoo.csv"
 
 @dataclass
 class Entry:
-    """A row of the table. Speed in ms an image on the zoo's own machine (a Titan X unless it says otherwise), mAP as the zoo states it.
+    """A row of the table.
 
-    sha256 is the archive's where somebody has published it (the models of OpenVINO's Open Model Zoo), else empty.
+    Speed in ms an image on the zoo's machine (a Titan X unless stated otherwise), mAP as the zoo
+    states it. sha256 is the archive's where it has been published (for the models of OpenVINO's
+    Open Model Zoo), else empty.
     """
 
     name: str
@@ -44,7 +47,7 @@ def find(name: str) -> Optional[Entry]:
 
 
 def nearest(name: str) -> List[str]:
-    """The names in the table that a person may have meant, nearest first."""
+    """The names in the table that are most like `name`, nearest first."""
     names = [entry.name for entry in table()]
     begins = [each for each in names if each.startswith(name)]
     return (begins or difflib.get_close_matches(name, names, n=3, cutoff=0.5))[:3]
@@ -55,14 +58,14 @@ def base_url() -> str:
 
 
 def archive_url(name: str) -> str:
-    """Where the archive of a zoo model is."""
+    """The URL of the archive of a zoo model."""
     entry = find(name)
     archive = (entry.archive if entry else "") or name + ".tar.gz"
     return archive if "://" in archive else "%s/%s" % (base_url(), archive)
 
 
 def label_map_of(name: str, pretrained: Path) -> Dict[int, str]:
-    """id -> name of the classes that a zoo model knows: the archive's own label map, else the table's, else COCO's for a 90-class model."""
+    """id -> name of a zoo model's classes: by the archive's label map, the table's or COCO's."""
     own = pretrained / "label_map.pbtxt"
     if own.exists():
         return categories.read_label_map(own)
@@ -79,7 +82,7 @@ def fetch_archive(name: str, archive: Optional[str], folder: Path) -> Path:
       folder: for what is downloaded.
 
     Raises:
-      TodusError: there is none; names the nearest of the zoo.
+      TodusError: there is no such archive; the message has the nearest names of the zoo.
     """
     if archive and "://" not in archive:
         path = Path(archive).expanduser()
@@ -100,84 +103,62 @@ def fetch_archive(name: str, archive: Optional[str], folder: Path) -> Path:
 
 
 def check_published(name: str, path: Path) -> None:
-    """Raises TodusError, and removes the file, when it is not the archive that the zoo published under this name, where that is known.
+    """Raises TodusError, and removes the file, where its digest is not the published one.
 
-    A mirror (ZOO_URL) or an archive of one's own (--archive) may hold what it likes.
+    The archives of a mirror (ZOO_URL) and of the user (--archive) are not checked.
     """
     entry = find(name)
     digest = files.sha256(path) if entry and entry.sha256 else ""
     if digest and digest != entry.sha256:
         path.unlink()
         raise TodusError(
-            "%s: the archive that came has the SHA-256 %s, the zoo's has %s; fetch it by another way and give it with --archive"
-            % (name, digest, entry.sha256)
+            "%s: the downloaded archive has the SHA-256 %s, the zoo's has %s; "
+            "fetch it by another way and give it with --archive" % (name, digest, entry.sha256)
         )
 
 
 def unpack_archive(archive: Path, folder: Path, quantized: bool = False) -> None:
-    """Unpacks an archive into `folder` in the one layout that pretrained/ has, whatever the archive's is.
+    """Unpacks an archive of any layout into the layout of pretrained/.
 
     Args:
       archive: a zoo .tar.gz.
-      folder: an empty folder; gets model.ckpt.*, zoo-pipeline.config and, where the archive has them, frozen_inference_graph.pb,
-        saved_model/, label_map.pbtxt.
-      quantized: which half to take of an archive with fp32/ and uint8/.
+      folder: an empty folder; gets model.ckpt.*, zoo-pipeline.config and, where the archive has
+        them, frozen_inference_graph.pb, saved_model/, label_map.pbtxt.
+      quantized: take uint8/ of an archive with fp32/ and uint8/.
     """
     inside = folder / ".archive"
     archives.unpack_tar(archive, inside)
     prefix = _checkpoint(inside, quantized, archive)
-    for part in sorted(prefix.parent.glob(_escaped(prefix.name) + ".*")):
+    for part in sorted(prefix.parent.glob(glob.escape(prefix.name) + ".*")):
         os.replace(str(part), str(folder / ("model.ckpt" + part.name[len(prefix.name) :])))
-    files.write_text(
-        folder / "checkpoint",
-        'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n',
-    )
-    places = [prefix.parent] + [
-        parent for parent in prefix.parent.parents if inside in parent.parents or parent == inside
-    ]
-    _take(places, ["pipeline.config"], folder / "zoo-pipeline.config")
-    _take(
-        places,
-        ["frozen_inference_graph.pb", "frozen_graph.pb"],
-        folder / "frozen_inference_graph.pb",
-    )
-    _take(places, ["label_map.pbtxt", "*label_map*.pbtxt"], folder / "label_map.pbtxt")
-    _take(places, ["saved_model"], folder / "saved_model")
+    state = 'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n'
+    files.write_text(folder / "checkpoint", state)
+    places = [place for place in prefix.parents if place == inside or inside in place.parents]
+    for target, names in (
+        ("zoo-pipeline.config", ["pipeline.config"]),
+        ("frozen_inference_graph.pb", ["frozen_inference_graph.pb", "frozen_graph.pb"]),
+        ("label_map.pbtxt", ["label_map.pbtxt", "*label_map*.pbtxt"]),
+        ("saved_model", ["saved_model"]),
+    ):
+        patterns = ((place, name) for place in places for name in names)
+        found = next((path for at, name in patterns for path in sorted(at.glob(name))), None)
+        if found:
+            os.replace(str(found), str(folder / target))
     shutil.rmtree(str(inside))
 
 
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
-
-
 def _checkpoint(folder: Path, quantized: bool, archive: Path) -> Path:
-    """The prefix of the archive's detection checkpoint: the one asked for of fp32/ and uint8/, and the highest step."""
+    """The prefix of the archive's checkpoint: of the wanted half, with the highest step."""
     indexes = [path for path in folder.rglob("*.index") if "variables" not in path.parent.name]
     if not indexes:
-        raise TodusError(
-            "%s holds no checkpoint (no *.index file); give a detection model's archive"
-            % archive.name
-        )
+        text = "%s holds no checkpoint (no *.index file); give a detection model's archive"
+        raise TodusError(text % archive.name)
     wanted, other = ("uint8", "fp32") if quantized else ("fp32", "uint8")
 
     def rank(path: Path):
         step = re.search(r"-(\d+)\.index$", path.name)
         parts = path.relative_to(folder).parts
-        return (
-            wanted not in parts,
-            other in parts,
-            len(parts),
-            -int(step.group(1)) if step else 0,
-            str(path),
-        )
+        newest = -int(step.group(1)) if step else 0
+        return wanted not in parts, other in parts, len(parts), newest, str(path)
 
-    best = min(indexes, key=rank)
-    return best.with_name(best.name[: -len(".index")])
-
-
-def _take(places: List[Path], names: List[str], target: Path) -> None:
-    for place in places:
-        for name in names:
-            for found in sorted(place.glob(name)):
-                os.replace(str(found), str(target))
-                return
+    return min(indexes, key=rank).with_suffix("")

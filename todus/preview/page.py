@@ -1,4 +1,4 @@
-"""The page of counts beside a dataset's contact sheet: one HTML file without network access."""
+"""An HTML page of a dataset's counts and its contact sheet, without network access."""
 
 from html import escape
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Tuple
@@ -7,10 +7,12 @@ from todus.dataset.annotations import Image
 from todus.dataset.box_sizes import LEAST_PIXELS, SIZES, ClassCounts
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #202020; background: #fff; margin: 2rem auto; max-width: 1340px; padding: 0 1rem }
+body { font: 15px/1.45 system-ui, sans-serif; color: #202020; background: #fff;
+  margin: 2rem auto; max-width: 1340px; padding: 0 1rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 table { border-collapse: collapse; margin: .5rem 0 } .wide { overflow-x: auto }
-th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
+th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd;
+  white-space: nowrap }
 th:first-child, td:first-child { text-align: left; padding-left: 0 }
 .warn { background: #fff0d8 } img { max-width: 100%; height: auto }
 """
@@ -28,28 +30,26 @@ class Statistics(NamedTuple):
 
 def html(found: Statistics, sheet: str) -> str:
     """The page's text. `sheet` is the file name of the contact sheet."""
-    body = ["<h1>%s</h1>" % escape(found.title)]
-    body.append(
-        "<p>Sizes are in pixels of the network's input, %d x %d, to which every image is resized.</p>"
-        % found.size
+    title, sheet = escape(found.title), escape(sheet)
+    counts = "\n".join(
+        line
+        for split, images in found.splits.items()
+        for line in _split(split, images, found.names, found.counts[split])
     )
-    for split, images in found.splits.items():
-        body += list(_split(split, images, found.names, found.counts[split]))
-    body.append(
-        '<h2>Images</h2><p><a href="%s"><img src="%s" alt="Images with their boxes"></a></p>'
-        % (escape(sheet), escape(sheet))
-    )
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>%s</title><style>%s</style>'
-        % (
-            escape(found.title),
-            STYLE,
-        )
-    )
-    return '<!DOCTYPE html>\n<html lang="en"><head>%s</head>\n<body>\n%s\n</body></html>\n' % (
-        head,
-        "\n".join(body),
-    )
+    return """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>%s</title><style>%s</style></head>
+<body>
+<h1>%s</h1>
+<p>Sizes are in pixels of the network's input, %d x %d, to which every image is resized.</p>
+%s
+<h2>Images</h2><p><a href="%s"><img src="%s" alt="Images with their boxes"></a></p>
+</body></html>
+""" % (title, STYLE, title, found.size[0], found.size[1], counts, sheet, sheet)
+
+
+def _cell(value: object, warns: object = False) -> str:
+    return "<td%s>%s</td>" % (' class="warn"' if warns else "", value)
 
 
 def _split(
@@ -57,39 +57,22 @@ def _split(
 ) -> Iterator[str]:
     boxes = sum(found.boxes for found in counts.values())
     empty = sum(not image.boxes for image in images)
-    yield "<h2>%s: %d images, %d boxes%s</h2>" % (
-        escape(split),
-        len(images),
-        boxes,
-        ", %d images without a box" % empty if empty else "",
-    )
-    heads = ["class", "images", "boxes", "crowds", "median box"] + [
-        "%s px" % label for _, label in SIZES
-    ]
+    more = ", %d images without a box" % empty if empty else ""
+    yield "<h2>%s: %d images, %d boxes%s</h2>" % (escape(split), len(images), boxes, more)
+    heads = ["class", "images", "boxes", "crowds", "median box"]
+    heads += ["%s px" % label for _, label in SIZES]
     yield '<div class="wide"><table><tr>%s</tr>' % "".join("<th>%s</th>" % head for head in heads)
     for identity, name in names.items():
         found = counts.get(identity, ClassCounts())
-        cells = [
-            escape(name),
-            found.images,
-            found.boxes,
-            found.crowds,
-            found.typical(),
-        ] + found.histogram()
-        marks = (
-            ["" if found.boxes else ' class="warn"']
-            + [""] * 4
-            + [' class="warn"' if found.tiny else ""]
-            + [""] * (len(SIZES) - 1)
-        )
-        yield "<tr>%s</tr>" % "".join("<td%s>%s</td>" % pair for pair in zip(marks, cells))
+        tiny, *larger = found.histogram()
+        cells = [_cell(escape(name), not found.boxes)]
+        cells += map(_cell, (found.images, found.boxes, found.crowds, found.typical()))
+        cells += [_cell(tiny, found.tiny)] + [_cell(number) for number in larger]
+        yield "<tr>%s</tr>" % "".join(cells)
     yield "</table></div>"
     tiny = sum(found.tiny for found in counts.values())
     if tiny:
         yield (
-            '<p><span class="warn">%d boxes are under %d pixels</span> at this input: use a larger one, or leave them out.</p>'
-            % (
-                tiny,
-                LEAST_PIXELS,
-            )
+            '<p><span class="warn">%d boxes are under %d pixels</span> at this input: '
+            "use a larger one, or leave them out.</p>" % (tiny, LEAST_PIXELS)
         )

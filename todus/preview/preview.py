@@ -1,4 +1,4 @@
-"""Draws some images of a dataset with their boxes, and counts the boxes of each class by their size at a network's input."""
+"""A dataset's contact sheet, and its boxes counted by class and size at a network's input."""
 
 import re
 from typing import Dict, Iterator, List, Mapping, Sequence, Tuple
@@ -18,17 +18,16 @@ from todus.text import one_line, table
 def choose_images(
     splits: Mapping[str, List[Image]], number: int, seed: int = 0
 ) -> Dict[str, List[Image]]:
-    """About `number` images for the contact sheet: two thirds from train, classes in proportion, and one image without a box a split."""
+    """About `number` images for the contact sheet, two thirds of them from train.
+
+    Classes are chosen in proportion, and at most one image without a box in each split.
+    """
     others = len(splits) - ("train" in splits)
     chosen = {}
     for split, images in splits.items():
-        share = (
-            number
-            if len(splits) == 1
-            else number - number // 3
-            if split == "train"
-            else max(1, number // 3 // others)
-        )
+        share = number - number // 3 if split == "train" else max(1, number // 3 // others)
+        if len(splits) == 1:
+            share = number
         with_boxes = [image for image in images if image.boxes]
         empty = [image for image in images if not image.boxes][: 1 if share > 1 else 0]
         most = min(share - len(empty), len(with_boxes))
@@ -37,19 +36,20 @@ def choose_images(
 
 
 def preview(dataset: Dataset, number: int, size: Tuple[int, int]) -> None:
-    """Writes the contact sheet of `number` images and the page, and prints the counts. `size` is the network's input, width and height.
+    """Writes preview.png, with about `number` images, and preview.html; prints the counts.
 
-    Raises TodusError for a damaged dataset, or one without images.
+    `size` is the network's input in pixels, (width, height). Raises TodusError for a damaged
+    dataset, or one without images.
     """
     manifest = reader.read_manifest(dataset)
     names = {entry["id"]: one_line(entry["name"]) for entry in manifest["categories"]}
-    splits = {
-        split: [found.image for found in reader.read_stored(dataset, split)]
-        for split in manifest["splits"]
-    }
-    splits = {split: images for split, images in splits.items() if images}
+    splits = {}
+    for split in manifest["splits"]:
+        images = [found.image for found in reader.read_stored(dataset, split)]
+        if images:
+            splits[split] = images
     if not splits:
-        raise TodusError("%s has no image; build it again" % dataset.name)
+        raise TodusError("%s has no image; make the dataset again" % dataset.name)
     counts = {split: measure(images, size) for split, images in splits.items()}
     statistics = page.Statistics(dataset.name, names, splits, counts, size)
     sheet_file, page_file = dataset.folder / "preview.png", dataset.folder / "preview.html"
@@ -66,14 +66,10 @@ def _summary(found: page.Statistics) -> Iterator[str]:
     yield "%s at an input of %dx%d" % ((found.title,) + found.size)
     for split, images in found.splits.items():
         empty = sum(not image.boxes for image in images)
-        yield "%s: %d images%s" % (
-            split,
-            len(images),
-            ", %d without a box" % empty if empty else "",
-        )
-        rows: List[Sequence[object]] = [
-            ("class", "images", "boxes", "median box", "under %d px" % LEAST_PIXELS)
-        ]
+        more = ", %d without a box" % empty if empty else ""
+        yield "%s: %d images%s" % (split, len(images), more)
+        heads = ("class", "images", "boxes", "median box", "under %d px" % LEAST_PIXELS)
+        rows: List[Sequence[object]] = [heads]
         for identity, name in found.names.items():
             boxes = found.counts[split].get(identity, ClassCounts())
             rows.append((name, boxes.images, boxes.boxes, boxes.typical(), boxes.tiny))
@@ -81,16 +77,19 @@ def _summary(found: page.Statistics) -> Iterator[str]:
 
 
 def input_size(text: str, model: str) -> Tuple[int, int]:
-    """Width and height of the network's input."""
+    """The network's input in pixels, (width, height), of a model or from `text`.
+
+    Raises UsageError when the model has no fixed size, or `text` is not WIDTHxHEIGHT.
+    """
     if model:
         prepared = paths.model(model).check()
         found = pipeline.input_size(pipeline.read(prepared.pipeline))
         if found is None:
             raise UsageError(
-                "%s keeps the aspect ratio of its images; give --size WIDTHxHEIGHT" % prepared.name
+                "%s keeps the aspect ratio of its images; use --size WIDTHxHEIGHT" % prepared.name
             )
         return found[1], found[0]
     match = re.fullmatch(r"(\d{2,5})(?:x(\d{2,5}))?", text)
     if not match:
-        raise UsageError("--size %s: give WIDTHxHEIGHT, such as 300x300" % one_line(text))
+        raise UsageError("--size %s: not WIDTHxHEIGHT, such as 300x300" % one_line(text))
     return int(match.group(1)), int(match.group(2) or match.group(1))

@@ -1,8 +1,8 @@
-"""eval.json and benchmark.json, which the report shows: read and checked."""
+"""Reads and checks eval.json and benchmark.json for the report."""
 
 import shlex
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Optional
 
 from todus import files
 from todus.errors import TodusError
@@ -10,103 +10,94 @@ from todus.model import artefacts
 from todus.paths import Model
 from todus.text import shortened
 
-_AP = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop")
-_MILLISECONDS = ("median_ms", "p90_ms", "preprocess_ms", "network_ms", "decode_ms", "nms_ms")
+AP = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop")
+MILLISECONDS = ("median_ms", "p90_ms", "preprocess_ms", "network_ms", "decode_ms", "nms_ms")
 
 
 def entries(model: Model) -> List[Dict[str, Any]]:
-    """eval.json's entries, one a format; none where there is none. Raises TodusError for what no evaluation wrote."""
-    found = _read(model.folder / "eval.json", [])
+    """The entries of eval.json, one for each form; [] without the file.
+
+    Raises TodusError when it is not an eval.json, or is of other classes than the model.
+    """
+    path, command = model.folder / "eval.json", "python -m eval -m %s --all" % model.name
+    found = files.read_json(path) if path.exists() else []
     if not isinstance(found, list) or not all(map(_is_entry, found)):
-        raise TodusError(
-            "%s is not what an evaluation writes; run: python -m eval -m %s --all"
-            % (model.folder / "eval.json", model.name)
-        )
-    for entry in found[:1]:
-        _check_classes(
-            model, "eval.json", entry.get("classes"), "python -m eval -m %s --all" % model.name
-        )
+        raise TodusError("%s is not an eval.json; run: %s" % (path, command))
+    if found:
+        _check_classes(model, path, found[0].get("classes"), command)
     return found
 
 
 def benchmark(model: Model) -> Optional[Dict[str, Any]]:
-    """What benchmark.json holds, None where there is no such file. Raises TodusError for what benchmark.sh does not write."""
-    found = _read(model.folder / "benchmark.json", None)
+    """The content of benchmark.json, None without the file. Raises TodusError as `entries` does."""
+    path = model.folder / "benchmark.json"
+    command = "MODEL_DIR=%s ./benchmark.sh" % shlex.quote(str(model.folder))
+    found = files.read_json(path) if path.exists() else None
     if found is not None and not _is_benchmark(found):
-        raise TodusError(
-            "%s is not what ./benchmark.sh writes; run it again" % (model.folder / "benchmark.json")
-        )
+        raise TodusError("%s is not a benchmark.json; run: %s" % (path, command))
     if found:
-        _check_classes(
-            model,
-            "benchmark.json",
-            found.get("classes"),
-            "MODEL_DIR=%s ./benchmark.sh" % shlex.quote(str(model.folder)),
-        )
+        _check_classes(model, path, found.get("classes"), command)
     return found
 
 
-def _check_classes(model: Model, file: str, classes: Any, again: str) -> None:
-    """Raises TodusError where figures are of other classes than the model is prepared for; those of earlier versions do not tell."""
-    wanted = artefacts.of_model(model).classes if isinstance(classes, list) else ()
-    if wanted and tuple(classes) != wanted:
-        theirs, ours = (
-            shortened([str(name) for name in each], artefacts.MOST_NAMED)
-            for each in (classes, wanted)
+def _check_classes(model: Model, path: Path, classes: Any, command: str) -> None:
+    """Files of earlier versions have no classes; they are accepted."""
+    now = artefacts.of_model(model).classes if isinstance(classes, list) else ()
+    if now and tuple(classes) != now:
+        was, prepared = (
+            shortened([str(name) for name in names], artefacts.MOST_NAMED)
+            for names in (classes, now)
         )
         text = "%s is of a model for %s, and %s is prepared for %s; run: %s"
-        raise TodusError(text % (model.folder / file, theirs, model.name, ours, again))
-
-
-def _read(path: Path, default: Any) -> Any:
-    return files.read_json(path) if path.exists() else default
+        raise TodusError(text % (path, was, model.name, prepared, command))
 
 
 def _is_entry(entry: Any) -> bool:
-    if not isinstance(entry, dict) or not _are(entry, ("title", "protocol"), str):
-        return False
-    if not _numbers(entry, ("images_per_second", "bytes", "score_threshold")) or not _numbers(
-        entry, _AP, or_none=True
-    ):
+    if not isinstance(entry, dict):
         return False
     per_class, picked = entry.get("per_class"), entry.get("thresholds") or {}
-    if (
-        not isinstance(per_class, dict)
-        or not isinstance(picked, dict)
-        or not _numbers(per_class, tuple(per_class), or_none=True)
-    ):
-        return False
-    names = ("threshold", "precision", "recall", "f1")
-    return all(
-        each is None or (isinstance(each, dict) and _numbers(each, names))
-        for each in picked.values()
+    return (
+        isinstance(per_class, dict)
+        and isinstance(picked, dict)
+        and _are_texts(entry, ("title", "protocol"))
+        and _are_numbers(entry, ("images_per_second", "bytes", "score_threshold"))
+        and _are_numbers(entry, AP, or_none=True)
+        and _are_numbers(per_class, per_class, or_none=True)
+        and all(each is None or _is_threshold(each) for each in picked.values())
     )
+
+
+def _is_threshold(value: Any) -> bool:
+    names = ("threshold", "precision", "recall", "f1")
+    return isinstance(value, dict) and _are_numbers(value, names)
 
 
 def _is_benchmark(value: Any) -> bool:
-    if (
-        not isinstance(value, dict)
-        or not isinstance(value.get("rows"), list)
-        or not _numbers(value, ("rounds",))
-    ):
-        return False
-    if value.get("expected_gain") is not None and not _numbers(value, ("expected_gain",)):
-        return False
-    return bool(value["rows"]) and all(
-        isinstance(row, dict)
-        and _are(row, ("title", "format"), str)
-        and _numbers(row, ("classes", "gain", "bytes", "median_ms", "p90_ms"))
-        and _numbers(row, _MILLISECONDS, or_none=True)
-        for row in value["rows"]
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("rows"), list)
+        and bool(value["rows"])
+        and all(map(_is_row, value["rows"]))
+        and _are_numbers(value, ("rounds",))
+        and (value.get("expected_gain") is None or _are_numbers(value, ("expected_gain",)))
     )
 
 
-def _are(value: Dict[str, Any], names: Sequence[str], kind: type) -> bool:
-    return all(isinstance(value.get(name), kind) for name in names)
+def _is_row(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and _are_texts(row, ("title", "format"))
+        and _are_numbers(row, ("classes", "gain", "bytes", "median_ms", "p90_ms"))
+        and _are_numbers(row, MILLISECONDS, or_none=True)
+    )
 
 
-def _numbers(value: Dict[str, Any], names: Sequence[str], or_none: bool = False) -> bool:
-    """Whether these are there and finite; with `or_none` they may be null."""
+def _are_texts(value: Dict[str, Any], names: Iterable[str]) -> bool:
+    return all(isinstance(value.get(name), str) for name in names)
+
+
+def _are_numbers(value: Dict[str, Any], names: Iterable[str], or_none: bool = False) -> bool:
+    """Whether the values exist and are finite numbers; with `or_none` they may be null."""
     return all(
         name in value and ((or_none and value[name] is None) or files.is_number(value[name]))
         for name in names

@@ -1,6 +1,7 @@
-"""One HTML page about a model, with its pictures inside it.
+"""report.html: one HTML page about a model, with its pictures in it.
 
-page.html.j2 holds the words and the CSS; the functions here collect the values that it shows: names, table cells as text, data URIs.
+page.html.j2 has the text and the CSS; the functions here compute its values: names, table cells as
+text, pictures as data URIs.
 """
 
 import os
@@ -21,23 +22,13 @@ from todus.report import measurements, pictures
 from todus.text import one_line
 
 TEMPLATE = "page.html.j2"
-PACKAGES = (
-    "numpy",
-    "onnxruntime",
-    "pycocotools",
-    "tensorflow",
-    "tf2onnx",
-    "tf-models-research-object-detection",
-    "tflite-support",
-)
-
-_AP = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop")
-_MILLISECONDS = ("median_ms", "p90_ms", "preprocess_ms", "network_ms", "decode_ms", "nms_ms")
+PACKAGES = ("numpy", "onnxruntime", "pycocotools", "tensorflow", "tf2onnx")
+PACKAGES += ("tf-models-research-object-detection", "tflite-support")
 _PICKED = (("threshold", 3), ("precision", 2), ("recall", 2), ("f1", 2))
 
 
 def write(model: Model) -> Path:
-    """Writes model/MODEL/report.html and returns its path. Raises TodusError when the model is not prepared."""
+    """Writes model/MODEL/report.html and returns its path. The model must be prepared."""
     values = {
         "model": _about(model),
         "facts": _facts(model),
@@ -54,7 +45,7 @@ def write(model: Model) -> Path:
 
 
 def template() -> Template:
-    """The template; a value that is missing is an error, and every value is escaped and without control characters."""
+    """The template: values are escaped, without control characters; a missing one is an error."""
     loader = FileSystemLoader(str(Path(__file__).parent))
     return Environment(
         loader=loader,
@@ -76,11 +67,9 @@ def _gain(value: float, places: int = 2) -> str:
 
 
 def _about(model: Model) -> Dict[str, Any]:
-    """What the model is: its names, input size as text (None for any), classes by id, and its folder as a shell's word."""
-    config, names = (
-        pipeline.read(model.pipeline),
-        categories.read_label_map(model.limited_label_map),
-    )
+    """Names, input size as text (None for any), classes by id, the folder quoted for a shell."""
+    config = pipeline.read(model.pipeline)
+    names = categories.read_label_map(model.limited_label_map)
     size, source = pipeline.input_size(config), prepared.prepared_from(model) or {}
     return {
         "name": model.name,
@@ -95,40 +84,33 @@ def _about(model: Model) -> Dict[str, Any]:
 
 
 def _facts(model: Model) -> List[Tuple[str, str]]:
-    """The (value, label) pairs at the top of the page; what is not measured is left out."""
-    classes = [
-        len(categories.read_label_map(path))
-        for path in (model.zoo_label_map, model.limited_label_map)
-    ]
+    """The measured (value, label) pairs at the top of the page."""
+    label_maps = (model.zoo_label_map, model.limited_label_map)
+    classes = tuple(len(categories.read_label_map(path)) for path in label_maps)
     entries, benchmark = measurements.entries(model), measurements.benchmark(model)
-    facts = [("%d → %d" % tuple(classes), "classes")]
+    facts = [("%d → %d" % classes, "classes")]
     if entries and entries[0]["ap"] is not None:
         facts.append((_number(entries[0]["ap"]), "AP, %s" % entries[0]["title"]))
     graphs = (model.zoo_frozen_graph, model.frozen_graph)
     if all(path.exists() for path in graphs):
-        facts.append(
-            (
-                "%.1f → %.1f MB" % tuple(path.stat().st_size / 1e6 for path in graphs),
-                "frozen graph, zoo to limited",
-            )
-        )
-    best = (
-        max(benchmark["rows"][1:], key=lambda row: row["gain"], default=None) if benchmark else None
-    )
-    if best:
+        megabytes = tuple(path.stat().st_size / 1e6 for path in graphs)
+        facts.append(("%.1f → %.1f MB" % megabytes, "frozen graph, zoo to limited"))
+    rows = benchmark["rows"][1:] if benchmark else []
+    if rows:
+        best = max(rows, key=lambda row: row["gain"])
         facts.append((_gain(best["gain"], 1), "faster than the zoo model as %s" % best["title"]))
     return facts
 
 
 def _accuracy(model: Model) -> Optional[Dict[str, Any]]:
-    """eval.json as a row for each format and a row for each class, and eval.png; None before an evaluation."""
+    """eval.json as a row for each form and for each class, and eval.png; None without eval.json."""
     entries = measurements.entries(model)
     if not entries:
         return None
     return {
         "protocol": entries[0]["protocol"],
         "score_threshold": "%g" % entries[0]["score_threshold"],
-        "formats": [entry["title"] for entry in entries],
+        "forms": [entry["title"] for entry in entries],
         "rows": [_accuracy_row(entry) for entry in entries],
         "by_class": [
             [name] + [_number(entry["per_class"].get(name)) for entry in entries]
@@ -140,23 +122,20 @@ def _accuracy(model: Model) -> Optional[Dict[str, Any]]:
 
 def _accuracy_row(entry: Dict[str, Any]) -> List[str]:
     speed_and_size = [_number(entry["images_per_second"], 1), _number(entry["bytes"] / 1e6, 1)]
-    return [entry["title"]] + [_number(entry[name]) for name in _AP] + speed_and_size
+    return [entry["title"]] + [_number(entry[name]) for name in measurements.AP] + speed_and_size
 
 
 def _samples(model: Model) -> Dict[str, Any]:
-    """Rows of drawn detections; where they cannot be made, "problem" says why."""
+    """Rows of drawn detections; "problem" is the error message where they cannot be made."""
     try:
-        return {
-            "problem": None,
-            "threshold": "%g" % pictures.THRESHOLD,
-            "rows": pictures.detections(model),
-        }
+        rows = pictures.detections(model)
+        return {"problem": None, "threshold": "%g" % pictures.THRESHOLD, "rows": rows}
     except TodusError as error:
         return {"problem": str(error)}
 
 
 def _speed(model: Model) -> Optional[Dict[str, Any]]:
-    """benchmark.json as a row for each form, and benchmark.png; None before ./benchmark.sh."""
+    """benchmark.json as a row for each form, and benchmark.png; None without benchmark.json."""
     result = measurements.benchmark(model)
     if not result:
         return None
@@ -173,37 +152,30 @@ def _speed(model: Model) -> Optional[Dict[str, Any]]:
 
 
 def _speed_row(row: Dict[str, Any]) -> List[str]:
-    times = [_number(row[name], 1) for name in _MILLISECONDS]
-    return (
-        [row["title"], str(row["classes"])]
-        + times
-        + [_gain(row["gain"]), _number(row["bytes"] / 1e6, 1)]
-    )
+    times = [_number(row[name], 1) for name in measurements.MILLISECONDS]
+    gain_and_size = [_gain(row["gain"]), _number(row["bytes"] / 1e6, 1)]
+    return [row["title"], str(row["classes"])] + times + gain_and_size
 
 
 def _thresholds(model: Model) -> Optional[Dict[str, Any]]:
-    """The score thresholds of the last format that has some, a row for each class; None where no format has."""
-    entry = next(
-        (each for each in reversed(measurements.entries(model)) if each.get("thresholds")), None
-    )
-    if entry is None:
+    """The score thresholds of the last form that has them, a row for each class; else None."""
+    entries = [each for each in measurements.entries(model) if each.get("thresholds")]
+    if not entries:
         return None
+    entry = entries[-1]
     rows = [
         [name] + [_number((picked or {}).get(key), places) for key, places in _PICKED]
         for name, picked in entry["thresholds"].items()
     ]
-    return {"format": entry["title"], "rows": rows}
+    return {"form": entry["title"], "rows": rows}
 
 
 def _versions(model: Model) -> List[Tuple[str, str]]:
-    """Todus, Python, the packages that are installed, and the checkpoint of each exported graph."""
+    """The versions of Todus, Python and packages, and the checkpoint of each exported graph."""
     rows = [("Todus", __version__), ("Python", platform.python_version())]
     found = [(name, environment.version(name)) for name in PACKAGES]
     rows += [(name, version) for name, version in found if version]
     for graph, origin in artefacts.exported(model.inference_graph).items():
-        about = "checkpoint %s, score threshold %g" % (
-            origin["checkpoint"],
-            origin["score_threshold"],
-        )
-        rows.append((graph.replace("_", " "), about))
+        values = (origin["checkpoint"], origin["score_threshold"])
+        rows.append((graph.replace("_", " "), "checkpoint %s, score threshold %g" % values))
     return rows

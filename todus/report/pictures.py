@@ -1,4 +1,4 @@
-"""The pictures of the report, as data URIs: plots that are files already, and detections drawn side by side."""
+"""The pictures of the report as data URIs: plots from files, and detections drawn on images."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ WIDEST = 480  # pixels
 
 
 def of_file(path: Path) -> Optional[str]:
-    """A PNG file as a data URI; None where there is no such file."""
+    """A PNG file as a data URI; None where the file does not exist."""
     return _data_uri("png", path.read_bytes()) if path.exists() else None
 
 
@@ -27,50 +27,39 @@ def _data_uri(kind: str, data: bytes) -> str:
 
 
 def detections(model: Model) -> List[List[Dict[str, str]]]:
-    """SAMPLES val images, each as a row: a {"caption", "uri"} for the zoo model, the limited model and an 8-bit file.
+    """A row of {"caption", "uri"} for each of SAMPLES val images, those with the most classes.
 
-    Raises TodusError when the dataset or a file of the model is missing.
+    The columns are the zoo model, the limited model and an 8-bit file. Raises TodusError when the
+    dataset or a file of the model is missing.
     """
     from todus.dataset.image_files import decode
-
-    examples = _examples(model)
-    detectors = [(form.title, catalogue.open_form(model, form)) for form in _compared(model)]
-    kept, ids = set(categories.read_label_map(model.limited_label_map).values()), _zoo_ids(model)
-    images = [decode(example.encoded) for example in examples]
-    return [
-        [_cell(title, detector, image, kept, ids) for title, detector in detectors]
-        for image in images
-    ]
-
-
-def _examples(model: Model) -> List[Any]:
-    """The val examples with the most classes, then the most boxes."""
     from todus.evaluation.average_precision import examples_of
 
-    found = examples_of(prepared.dataset_of(model), "val", 200)
-    return sorted(found, key=lambda each: (-len(set(each.classes)), -len(each.boxes)))[:SAMPLES]
-
-
-def _zoo_ids(model: Model) -> Dict[str, int]:
-    return {
-        name: identity for identity, name in categories.read_label_map(model.zoo_label_map).items()
-    }
+    examples = examples_of(prepared.dataset_of(model), "val", 200)
+    examples = sorted(examples, key=lambda each: (-len(set(each.classes)), -len(each.boxes)))
+    detectors = [(form.title, catalogue.open_form(model, form)) for form in _compared(model)]
+    kept = set(categories.read_label_map(model.limited_label_map).values())
+    zoo_names = categories.read_label_map(model.zoo_label_map)
+    ids = {name: identity for identity, name in zoo_names.items()}
+    return [
+        [_cell(title, detector, image, kept, ids) for title, detector in detectors]
+        for image in (decode(example.encoded) for example in examples[:SAMPLES])
+    ]
 
 
 def _compared(model: Model) -> List[catalogue.Present]:
-    """The zoo model, the limited one, and an 8-bit file of it where there is one."""
-    there = catalogue.present(model)
-    limited = next((form for form in there if form.name == "frozen_graph"), there[0])
-    small = [form for form in there if form.title in ("TFLite uint8", "TFLite int8")] or [
-        form for form in there if form.name == "tflite"
-    ]
+    """The zoo model, the limited one, and its 8-bit file, else its float TFLite file, if any."""
+    forms = catalogue.present(model)
+    limited = next((form for form in forms if form.name == "frozen_graph"), forms[0])
+    small = [form for form in forms if form.title in ("TFLite uint8", "TFLite int8")]
+    small += [form for form in forms if form.name == "tflite"]
     return [catalogue.find(model, "zoo"), limited] + small[:1]
 
 
 def _cell(
     title: str, detector, image: np.ndarray, kept: set, zoo_ids: Dict[str, int]
 ) -> Dict[str, str]:
-    """What a detector finds in an image, uint8 [height, width, 3], drawn, with the number of detections."""
+    """A detector's detections drawn on a uint8 [height, width, 3] image, and their number."""
     found = detector.detect([image])[0]
     strong = [
         detector.names.get(int(each))
@@ -78,21 +67,16 @@ def _cell(
         if score >= THRESHOLD
     ]
     others = sum(name not in kept for name in strong)
-    caption = "%s: %d detections%s" % (
-        title,
-        len(strong),
-        ", %d of other classes" % others if others else "",
-    )
-    return {
-        "caption": caption,
-        "uri": _data_uri("jpeg", _drawn(image, *_with_zoo_ids(found, detector.names, zoo_ids))),
-    }
+    more = ", %d of other classes" % others if others else ""
+    jpeg = _drawn(image, *_with_zoo_ids(found, detector.names, zoo_ids))
+    caption = "%s: %d detections%s" % (title, len(strong), more)
+    return {"caption": caption, "uri": _data_uri("jpeg", jpeg)}
 
 
 def _with_zoo_ids(
     found, names: Dict[int, str], zoo_ids: Dict[str, int]
 ) -> Tuple[Any, Dict[int, str]]:
-    """Detections and class names with the zoo's ids, so that a class has one colour in every picture."""
+    """Detections and names with the zoo's ids: a class has the same colour in all pictures."""
     ids = {each: zoo_ids.get(name, each) for each, name in names.items()}
     classes = np.array([ids.get(int(each), each) for each in found.classes], int)
     return found._replace(classes=classes), {ids[each]: name for each, name in names.items()}
@@ -101,7 +85,6 @@ def _with_zoo_ids(
 def _drawn(image: np.ndarray, found, names: Dict[int, str]) -> bytes:
     """A JPEG of the image with its detections."""
     encoded = io.BytesIO()
-    drawing.thumbnail(drawing.draw(image, found, names, THRESHOLD), WIDEST).save(
-        encoded, "JPEG", quality=82
-    )
+    picture = drawing.draw(image, found, names, THRESHOLD)
+    drawing.thumbnail(picture, WIDEST).save(encoded, "JPEG", quality=82)
     return encoded.getvalue()

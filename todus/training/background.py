@@ -1,4 +1,4 @@
-"""A training beyond the session that started it: start, status, stop, log."""
+"""Trainings in the background: start, status, stop and log."""
 
 import contextlib
 import os
@@ -11,16 +11,17 @@ import time
 from pathlib import Path
 from typing import Callable, List, Optional
 
-from todus import locks, paths
+from todus import locks
 from todus.errors import TodusError
 from todus.model import checkpoints
 from todus.paths import Model
 from todus.text import duration
-from todus.training import metrics, run_record
+from todus.training import metrics, processes, run_record
 
 LOG_BYTES = 5 << 20
 LOGS_KEPT = 3
-LOG = "TODUS_TRAIN_LOG"  # names, to the background trainer, the log that it writes to and rotates
+LOG = "TODUS_TRAIN_LOG"  # environment variable: the log that the background trainer rotates
+GPU_QUERY = "--query-gpu=index,name,utilization.gpu,memory.used,memory.total"
 
 
 def log_path(model: Model) -> Path:
@@ -28,20 +29,15 @@ def log_path(model: Model) -> Path:
 
 
 def running(model: Model) -> Optional[locks.Holder]:
-    """The process that trains this model, None where there is none."""
+    """The process that trains this model, None without one."""
     return locks.holder(model.training)
 
 
 def start(model: Model, arguments: List[str], say: Callable[[str], None]) -> int:
-    """Starts a detached trainer, which survives the logout, and waits until it has begun.
+    """Starts a detached todus.commands.train, which continues after logout.
 
-    Args:
-      model: a prepared model.
-      arguments: of todus.commands.train.
-      say: takes lines.
-
-    Raises:
-      TodusError: another one trains this model, or the trainer ended at once; the message is the trainer's.
+    Returns the PID. Raises TodusError when another process trains this model, or when the trainer
+    fails at once, with the trainer's message.
     """
     holder = running(model)
     if holder:
@@ -51,61 +47,47 @@ def start(model: Model, arguments: List[str], say: Callable[[str], None]) -> int
         )
     model.training.mkdir(parents=True, exist_ok=True)
     log = log_path(model)
-    environment = dict(os.environ, MODEL_DIR=str(model.folder), BACKGROUND="0")
-    environment[LOG] = str(log)
-    began = log.stat().st_size if log.exists() else 0
+    offset = log.stat().st_size if log.exists() else 0
+    variables = {"MODEL_DIR": str(model.folder), "BACKGROUND": "0", LOG: str(log)}
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with log.open("ab") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "todus.commands.train"] + arguments,
-                env=environment,
-                cwd=str(paths.REPO),
+            process = processes.start(
+                processes.TRAIN + arguments,
+                variables,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                start_new_session=True,
             )
     finally:
         signal.signal(signal.SIGHUP, before)
-    _wait_for_begin(model, process, log, began)
-    pid = process.pid
-    process.returncode = 0  # it is not waited for
+    _wait_until_running(model, process, log, offset)
+    process.returncode = 0  # else Popen warns that the process still runs
     script = "MODEL_DIR=%s ./train.sh" % shlex.quote(str(model.folder))
-    say("train: %s trains in the background, PID %d, log %s" % (model.name, pid, log))
-    say("follow: %s --log" % script)
-    say("ask:    %s --status" % script)
-    say("stop:   %s --stop" % script)
-    return pid
+    say("train: %s trains in the background, PID %d, log %s" % (model.name, process.pid, log))
+    for name in ("log", "status", "stop"):
+        say("%-7s %s --%s" % (name + ":", script, name))
+    return process.pid
 
 
-def _wait_for_begin(model: Model, process: subprocess.Popen, log: Path, began: int) -> None:
+def _wait_until_running(model: Model, process: subprocess.Popen, log: Path, offset: int) -> None:
+    """Waits at most 30 seconds; what the trainer logs begins at byte `offset`."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         code = process.poll()
-        if code is not None:
-            with log.open("rb") as file:
-                file.seek(min(began, log.stat().st_size))
-                lines = [
-                    line
-                    for line in file.read().decode("utf-8", "replace").splitlines()
-                    if line.strip()
-                ]
-            if code:
-                said = re.sub(r"^train: ", "", lines[-1]) if lines else ""
-                raise TodusError(
-                    said or "the trainer ended with exit code %d; see %s" % (code, log)
-                )
-            return
-        if running(model):
+        if code:
+            message = re.sub(r"^train: ", "", processes.last_line(log, offset))
+            raise TodusError(message or "the trainer ended with exit code %d; see %s" % (code, log))
+        if code == 0 or running(model):
             return
         time.sleep(0.1)
 
 
 def stop(model: Model, say: Callable[[str], None], patience: float = 120.0) -> bool:
-    """Asks the trainer to save and end, and waits for it; returns whether there was one.
+    """Sends SIGTERM to the trainer, which saves a checkpoint, and waits until it has ended.
 
-    Raises TodusError when it runs on another host, or does not end.
+    Returns whether a training was running. Raises TodusError when it runs on another host, or has
+    not ended after `patience` seconds.
     """
     holder = running(model)
     if not holder:
@@ -117,7 +99,7 @@ def stop(model: Model, say: Callable[[str], None], patience: float = 120.0) -> b
             % (model.name, holder.host, holder.pid)
         )
     os.kill(holder.pid, signal.SIGTERM)
-    say("train: asked PID %d to save and stop" % holder.pid)
+    say("train: sent SIGTERM to PID %d; it saves a checkpoint and stops" % holder.pid)
     deadline = time.monotonic() + patience
     while running(model) == holder:
         if time.monotonic() > deadline:
@@ -126,18 +108,19 @@ def stop(model: Model, say: Callable[[str], None], patience: float = 120.0) -> b
             )
         time.sleep(0.1)
     newest = checkpoints.latest(model)
-    say(
-        "train: stopped%s"
-        % (" at step %d, %s" % (newest[0], newest[1].name) if newest else ", nothing was saved yet")
-    )
+    saved = " at step %d, %s" % (newest[0], newest[1].name) if newest else ", nothing is saved yet"
+    say("train: stopped%s" % saved)
     return True
 
 
 def follow(model: Model, show: Callable[[str], None], lines: int = 40) -> None:
-    """Shows the end of train.log and what comes to it, over rotations, until the trainer ends."""
+    """Shows the last lines of train.log, then each new one, until the trainer ends.
+
+    Raises TodusError when there is no log.
+    """
     path = log_path(model)
     if not path.exists():
-        raise TodusError("no %s; ./train.sh --background makes it" % path)
+        raise TodusError("%s does not exist; run ./train.sh --background first" % path)
     file = path.open("r", encoding="utf-8", errors="replace")
     try:
         for line in file.readlines()[-lines:]:
@@ -149,7 +132,7 @@ def follow(model: Model, show: Callable[[str], None], lines: int = 40) -> None:
             if not alive:
                 return
             if path.exists() and not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                file.close()
+                file.close()  # the log was rotated
                 file = path.open("r", encoding="utf-8", errors="replace")
                 continue
             time.sleep(0.3)
@@ -158,7 +141,11 @@ def follow(model: Model, show: Callable[[str], None], lines: int = 40) -> None:
 
 
 def rotate_log(limit: int = LOG_BYTES) -> bool:
-    """In a background trainer: a log past `limit` bytes becomes train.log.1, that one train.log.2 ...; output goes on in a new one."""
+    """In a background trainer, renames a log of more than `limit` bytes and writes to a new one.
+
+    train.log becomes train.log.1, train.log.1 becomes train.log.2, up to LOGS_KEPT. Returns
+    whether the log was rotated.
+    """
     path = Path(os.environ.get(LOG, ""))
     if not os.environ.get(LOG) or not path.exists() or path.stat().st_size < limit:
         return False
@@ -177,11 +164,9 @@ def rotate_log(limit: int = LOG_BYTES) -> bool:
 
 
 def status(model: Model) -> List[str]:
-    """Lines on where the training of a model is."""
-    holder = running(model)
+    """Lines with the state, step, speed, newest checkpoint, AP and memory of a training."""
+    holder, newest, now = running(model), checkpoints.latest(model), run_record.status(model)
     lines = [_state(model, holder)]
-    newest = checkpoints.latest(model)
-    now = run_record.status(model)
     if now:
         text = "step      %d of %d" % (now["step"], now["num_steps"])
         text += "   loss %.4f" % now["loss"] if now.get("loss") is not None else ""
@@ -190,16 +175,12 @@ def status(model: Model) -> List[str]:
         lines.append(text)
         if holder and now.get("steps_per_second"):
             ago = max(0.0, time.time() - now["time"])
-            left = max(0.0, now["seconds_left"] - ago)
-            lines.append(
-                "speed     %.2f steps/s   %s left   %d s ago"
-                % (now["steps_per_second"], duration(left), ago)
-            )
+            left = duration(max(0.0, now["seconds_left"] - ago))
+            values = (now["steps_per_second"], left, ago)
+            lines.append("speed     %.2f steps/s   %s left   %d s ago" % values)
     lines.append("saved     %s" % (newest[1].name if newest else "nothing yet"))
     lines += _scores(model)
-    if holder and holder.is_here:
-        lines += _usage(holder.pid)
-    return lines
+    return lines + (_usage(holder.pid) if holder and holder.is_here else [])
 
 
 def _state(model: Model, holder: Optional[locks.Holder]) -> str:
@@ -211,16 +192,10 @@ def _state(model: Model, holder: Optional[locks.Holder]) -> str:
     if not events:
         return "idle      %s was never trained" % model.name
     if "started" in last:
-        return "idle      %s: the last trainer (PID %s on %s) was killed" % (
-            model.name,
-            last.get("pid"),
-            last.get("host"),
-        )
-    return "idle      %s: %s%s" % (
-        model.name,
-        last["reason"],
-        " at %s" % last["stopped"] if last.get("stopped") else "",
-    )
+        trainer = (model.name, last.get("pid"), last.get("host"))
+        return "idle      %s: the last trainer (PID %s on %s) was killed" % trainer
+    when = " at %s" % last["stopped"] if last.get("stopped") else ""
+    return "idle      %s: %s%s" % (model.name, last["reason"], when)
 
 
 def _scores(model: Model) -> List[str]:
@@ -228,39 +203,27 @@ def _scores(model: Model) -> List[str]:
     if not rows:
         return []
     last, top = rows[-1], metrics.best(rows)
+    ap = "-" if last["ap"] is None else "%.4f" % last["ap"]
     train = "   train AP %.4f" % last["train_ap"] if last["train_ap"] is not None else ""
-    lines = ["AP        %s at step %d%s" % (_number(last["ap"]), last["step"], train)]
+    lines = ["AP        %s at step %d%s" % (ap, last["step"], train)]
     if top:
-        lines.append(
-            "best AP   %.4f at step %d%s"
-            % (top["ap"], top["step"], "" if top["step"] else ", the slice")
-        )
-    return lines + (["warning   " + metrics.overfitting(rows)] if metrics.overfitting(rows) else [])
-
-
-def _number(value: Optional[float]) -> str:
-    return "-" if value is None else "%.4f" % value
+        which = "" if top["step"] else ", the slice"
+        lines.append("best AP   %.4f at step %d%s" % (top["ap"], top["step"], which))
+    warning = metrics.overfitting(rows)
+    return lines + (["warning   " + warning] if warning else [])
 
 
 def _usage(pid: int) -> List[str]:
-    """Lines on the memory of a process of this machine, and on its GPUs."""
+    """Lines with the memory of a process of this machine, and with its GPUs."""
     import psutil
 
     lines = []
     with contextlib.suppress(psutil.Error):
         lines.append("memory    %.1f GB" % (psutil.Process(pid).memory_info().rss / 1e9))
-    query = [
-        "nvidia-smi",
-        "--query-gpu=index,name,utilization.gpu,memory.used,memory.total",
-        "--format=csv,noheader",
-    ]
+    query = ["nvidia-smi", GPU_QUERY, "--format=csv,noheader"]
     try:
-        found = subprocess.run(
-            query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10, check=True
-        )
+        found = subprocess.check_output(query, stderr=subprocess.DEVNULL, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return lines + ["GPU       none"]
-    return lines + [
-        "GPU       %s" % line.strip()
-        for line in found.stdout.decode("utf-8", "replace").splitlines()
-    ]
+    gpus = found.decode("utf-8", "replace").splitlines()
+    return lines + ["GPU       %s" % line.strip() for line in gpus]

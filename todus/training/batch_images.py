@@ -1,4 +1,4 @@
-"""Which images a batch was of."""
+"""The file names of the images in a batch, from the hashes of their source ids."""
 
 from typing import Dict, Iterable, List
 
@@ -7,12 +7,11 @@ from todus.errors import TodusError
 from todus.paths import Dataset
 
 
-def named(dataset: Dataset, hashes: Iterable[int]) -> List[str]:
-    """The train images whose source ids have these hashes (object_detection/inputs.py makes them), by file name, in the order of `hashes`.
+def file_names(dataset: Dataset, hashes: Iterable[int]) -> List[str]:
+    """The file names of the train images whose source ids have these hashes, in their order.
 
-    Two images may have one hash: both are named. One that is not found is left out.
+    Two images may have the same hash: both are returned. An unknown hash is left out.
     """
-    wanted = list(dict.fromkeys(hashes))
     try:
         sources = {
             each.source_id: each.file_name or each.source_id
@@ -21,22 +20,18 @@ def named(dataset: Dataset, hashes: Iterable[int]) -> List[str]:
     except TodusError:
         return []
     names: Dict[int, List[str]] = {}
-    for source_id, identity in zip(sources, _hashes(list(sources))):
-        names.setdefault(identity, []).append(sources[source_id])
-    return [name for identity in wanted for name in names.get(identity, [])]
+    for hashed, name in zip(hashes_of(list(sources)), sources.values()):
+        names.setdefault(hashed, []).append(name)
+    return [name for hashed in dict.fromkeys(hashes) for name in names.get(hashed, [])]
 
 
-def _hashes(source_ids: List[str]) -> List[int]:
+def hashes_of(source_ids: List[str]) -> List[int]:
+    """The hash of each source id, as object_detection/inputs.py computes it."""
     from todus.tf import tf
 
     from object_detection import inputs
 
-    with tf.Graph().as_default(), tf.Session(
-        config=tf.ConfigProto(device_count={"GPU": 0})
-    ) as session:
-        return [
-            int(each)
-            for each in session.run(
-                tf.string_to_hash_bucket_fast(tf.constant(source_ids), inputs.HASH_BINS)
-            )
-        ]
+    no_gpu = tf.ConfigProto(device_count={"GPU": 0})
+    with tf.Graph().as_default(), tf.Session(config=no_gpu) as session:
+        hashes = tf.string_to_hash_bucket_fast(tf.constant(source_ids), inputs.HASH_BINS)
+        return session.run(hashes).tolist()

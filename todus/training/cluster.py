@@ -1,8 +1,9 @@
-"""TensorFlow's own distributed runtime: which role TF_CONFIG gives this process, and all roles of a hosts file started and watched.
+"""TensorFlow's distributed runtime: this process's role from TF_CONFIG, and a cluster's launcher.
 
-A hosts file has a line a role: ROLE HOST:PORT [NAME=VALUE ...], with ROLE chief, worker, ps or evaluator (its port is not used). localhost
-and this machine's name are started here, others over ssh, in the folder that DIR=/path names there (default: the same as here). Other
-NAME=VALUE go into the role's environment, such as CUDA_VISIBLE_DEVICES=1. # begins a comment.
+A hosts file has one line for each role: ROLE HOST:PORT [NAME=VALUE ...]. ROLE is chief, worker,
+ps or evaluator (its port is not used). Roles on localhost or this machine's name are started here,
+others over ssh, in the same folder as here, or in the one that DIR=/path names. Other NAME=VALUE
+are environment variables of the role, such as CUDA_VISIBLE_DEVICES=1. # begins a comment.
 """
 
 import json
@@ -12,8 +13,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,18 +21,15 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 from todus import paths
 from todus.errors import TodusError, UsageError
 from todus.paths import Model
-from todus.training import run_record
+from todus.training import processes, run_record
 
 ROLES = ("chief", "worker", "ps", "evaluator")
 RESTARTS = 5  # of one worker or evaluator
-FINISH = b"finish\n"  # on the standard input of an evaluator: score what waits, and end
-LIVES_AS_STDIN = (
-    "TODUS_LIVES_AS_STDIN"  # set for a process that shall stop when its standard input ends
-)
+SSH = ["ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "--"]
 
 
 class Role(NamedTuple):
-    """One process of a cluster: its task type and its number among those."""
+    """One process of a cluster: its task type and its index among the tasks of that type."""
 
     kind: str
     index: int
@@ -59,7 +55,10 @@ class Host:
 
 
 def role() -> Optional[Role]:
-    """What TF_CONFIG makes of this process; None without one, or with one that has no cluster. Raises UsageError for a wrong one."""
+    """The role that TF_CONFIG gives this process; None where it is not set or has no cluster.
+
+    Raises UsageError for a TF_CONFIG that is not valid.
+    """
     text = os.environ.get("TF_CONFIG", "").strip()
     if not text:
         return None
@@ -68,77 +67,44 @@ def role() -> Optional[Role]:
         if not config.get("cluster"):
             return None
         kind, index = config["task"]["type"], int(config["task"]["index"])
-        members = {
-            name: [str(address) for address in addresses]
-            for name, addresses in config["cluster"].items()
-        }
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+        members = {name: len(list(addresses)) for name, addresses in config["cluster"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
         raise UsageError(
             'TF_CONFIG is not {"cluster": {...}, "task": {"type": ..., "index": ...}} (%s)' % error
         )
     if kind not in ROLES:
-        raise UsageError("TF_CONFIG has the task type %s; there is: %s" % (kind, ", ".join(ROLES)))
-    if not members.get("chief") or (
-        kind != "evaluator" and not 0 <= index < len(members.get(kind, []))
-    ):
+        raise UsageError(
+            "TF_CONFIG has the task type %s; use one of: %s" % (kind, ", ".join(ROLES))
+        )
+    if not members.get("chief") or (kind != "evaluator" and not 0 <= index < members.get(kind, 0)):
         raise UsageError("TF_CONFIG's cluster has no chief, or no %s %d" % (kind, index))
     return Role(kind, index)
 
 
 def server(run_config):
-    """Starts this process's TensorFlow server, as RunConfig read it from TF_CONFIG."""
+    """Starts the TensorFlow server of this process, as `run_config` has read it from TF_CONFIG."""
     from todus.tf import tf
 
+    kind, index = run_config.task_type, run_config.task_id
     try:
-        return tf.train.Server(
-            run_config.cluster_spec,
-            run_config.task_type,
-            run_config.task_id,
-            config=tf.ConfigProto(),
-        )
+        return tf.train.Server(run_config.cluster_spec, kind, index, config=tf.ConfigProto())
     except tf.errors.OpError as error:
         raise TodusError(
-            "cannot listen as %s %d (%s); is the port taken?"
-            % (run_config.task_type, run_config.task_id, str(error)[:150])
+            "cannot listen as %s %d (%s); is the port in use?" % (kind, index, str(error)[:150])
         )
 
 
 def ended_since(model: Model, moment: str) -> bool:
-    """Whether the chief has noted a stop after `moment`, a run_log.now()."""
+    """Whether the chief has recorded a stop after `moment`, a run_record.now()."""
     try:
         events = run_record.read(model)["events"]
     except TodusError:
         return False
-    return bool(events) and bool(events[-1].get("stopped")) and events[-1]["stopped"] >= moment
-
-
-def stop_with_stdin(finish: Callable[[], None] = lambda: None) -> None:
-    """In a process that another one started: SIGTERM for itself when that other one is gone, wherever it ran; finish() when told FINISH."""
-    if not os.environ.pop(LIVES_AS_STDIN, ""):
-        return
-
-    def wait() -> None:
-        while True:
-            said = os.read(
-                0, len(FINISH)
-            )  # not sys.stdin, whose lock a waiting thread would hold when the interpreter ends
-            if not said:
-                break
-            finish()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
+    return bool(events) and (events[-1].get("stopped") or "") >= moment
 
 
 def read_hosts(path: Path) -> List[Host]:
-    """The roles of a hosts file. Raises UsageError with file:line for what is wrong in it."""
+    """The roles of a hosts file. Raises UsageError with file:line for a line that is not valid."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -152,42 +118,36 @@ def read_hosts(path: Path) -> List[Host]:
             raise UsageError("%s: %s" % (where, error))
         if words:
             hosts.append(_host(words, hosts, where))
-    counts = {kind: sum(1 for host in hosts if host.role.kind == kind) for kind in ROLES}
-    if counts["chief"] != 1 or counts["ps"] < 1 or counts["evaluator"] > 1:
+    kinds = [host.role.kind for host in hosts]
+    if kinds.count("chief") != 1 or "ps" not in kinds or kinds.count("evaluator") > 1:
         raise UsageError(
-            "%s must have one chief, one or more ps, any number of workers and at most one evaluator"
-            % path
+            "%s must have one chief, at least one ps, any number of workers "
+            "and at most one evaluator" % path
         )
     return hosts
 
 
 def _host(words: List[str], before: List[Host], where: str) -> Host:
+    kind = words[0]
     address = re.fullmatch(r"\[?([\w.:-]+?)\]?:(\d{1,5})", words[1]) if len(words) > 1 else None
-    if words[0] not in ROLES or not address or not 0 < int(address.group(2)) < 65536:
+    if kind not in ROLES or not address or not 0 < int(address.group(2)) < 65536:
         raise UsageError("%s: not ROLE HOST:PORT with a ROLE of %s" % (where, ", ".join(ROLES)))
+    name, port = address.group(1), int(address.group(2))
     environment = {}
     for word in words[2:]:
-        name, equals, value = word.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name):
+        variable, equals, value = word.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", variable):
             raise UsageError("%s: %s is not NAME=VALUE" % (where, word))
-        environment[name] = value
-    host = Host(
-        Role(words[0], sum(1 for each in before if each.role.kind == words[0])),
-        address.group(1),
-        int(address.group(2)),
-    )
-    host.folder, host.environment = environment.pop("DIR", ""), environment
-    if any(
-        (each.host, each.port) == (host.host, host.port)
-        and "evaluator" not in (each.role.kind, words[0])
-        for each in before
-    ):
-        raise UsageError("%s: %s is there twice" % (where, words[1]))
-    return host
+        environment[variable] = value
+    taken = {(each.host, each.port) for each in before if each.role.kind != "evaluator"}
+    if kind != "evaluator" and (name, port) in taken:
+        raise UsageError("%s: %s occurs twice" % (where, words[1]))
+    role = Role(kind, sum(each.role.kind == kind for each in before))
+    return Host(role, name, port, environment.pop("DIR", ""), environment)
 
 
 def tf_config(hosts: List[Host], task: Role) -> str:
-    """TF_CONFIG for one role. The evaluator is no part of the cluster that the others see."""
+    """TF_CONFIG for one role. The evaluator is not a member of the cluster that others see."""
     members: Dict[str, List[str]] = {}
     for host in hosts:
         if host.role.kind != "evaluator":
@@ -198,163 +158,121 @@ def tf_config(hosts: List[Host], task: Role) -> str:
 def command_of(
     host: Host, hosts: List[Host], model: Model, settings: Dict[str, str]
 ) -> Tuple[List[str], Dict[str, str]]:
-    """The command that starts a role, and its environment's additions."""
+    """The command that starts a role, and the variables to add to the environment here."""
     variables = dict(settings, **host.environment)
-    variables.update({"TF_CONFIG": tf_config(hosts, host.role), LIVES_AS_STDIN: "1"})
+    variables.update({"TF_CONFIG": tf_config(hosts, host.role), processes.LIVES_AS_STDIN: "1"})
     if host.is_here:
         variables["MODEL_DIR"] = str(model.folder)
-        return [sys.executable, "-m", "todus.commands.train"], variables
+        return processes.TRAIN, variables
     folder = host.folder or str(paths.REPO)
     variables["MODEL_DIR"] = os.path.join(folder, "model", model.name)
-    assignments = " ".join(
-        "%s=%s" % (name, shlex.quote(value)) for name, value in sorted(variables.items())
-    )
-    remote = "cd %s && %s exec ./train.sh" % (shlex.quote(folder), assignments)
-    return [
-        "ssh",
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "ServerAliveInterval=15",
-        "--",
-        host.host,
-        remote,
-    ], {}
+    assignments = ["%s=%s" % (name, shlex.quote(variables[name])) for name in sorted(variables)]
+    remote = "cd %s && %s exec ./train.sh" % (shlex.quote(folder), " ".join(assignments))
+    return SSH + [host.host, remote], {}
 
 
+@dataclass
 class Launcher:
-    """Starts the roles of a hosts file, each with its log under training/, and watches them.
+    """Starts the roles of a hosts file, each with its log in training/, and watches them.
 
-    Args:
-      model: a prepared model, at the same place on every host, or below the host's DIR.
-      hosts: the roles.
-      settings: environment variables that all roles get.
-      say: takes lines.
+    The prepared model is in the same folder on every host, or below the host's DIR. `settings` are
+    environment variables of all roles.
     """
 
-    def __init__(
-        self, model: Model, hosts: List[Host], settings: Dict[str, str], say: Callable[[str], None]
-    ):
-        self._model, self._hosts, self._settings, self._say = model, hosts, settings, say
+    model: Model
+    hosts: List[Host]
+    settings: Dict[str, str]
+    say: Callable[[str], None]
+
+    def __post_init__(self) -> None:
         self._running: Dict[str, subprocess.Popen] = {}
         self._starts: Dict[str, int] = {}
         self._stop = ""
         self._began = run_record.now()
 
     def run(self) -> int:
-        """Runs until the chief has ended. Returns 0, or raises TodusError when a role is lost for good."""
-        self._model.training.mkdir(parents=True, exist_ok=True)
+        """Runs until the chief has ended or a signal arrives; returns 0.
+
+        Raises TodusError when a role has failed and is not restarted.
+        """
+        self.model.training.mkdir(parents=True, exist_ok=True)
         before = {
-            number: signal.signal(number, self._remember)
+            number: signal.signal(number, self._handle)
             for number in (signal.SIGTERM, signal.SIGINT)
         }
         try:
-            for host in sorted(
-                self._hosts,
-                key=lambda host: ("ps", "chief", "worker", "evaluator").index(host.role.kind),
-            ):
-                self._start(host)
+            for kind in ("ps", "chief", "worker", "evaluator"):
+                for host in self._of_kind(kind):
+                    self._start(host)
             return self._watch()
         finally:
             self._end_all()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _remember(self, number, _frame) -> None:
+    def _handle(self, number, _frame) -> None:
         self._stop = signal.Signals(number).name
 
-    def log_of(self, host: Host) -> Path:
-        return self._model.training / ("%s.log" % host.name)
+    def _of_kind(self, kind: str) -> List[Host]:
+        return [host for host in self.hosts if host.role.kind == kind]
+
+    def _log_of(self, host: Host) -> Path:
+        return self.model.training / ("%s.log" % host.name)
 
     def _start(self, host: Host) -> None:
-        command, variables = command_of(host, self._hosts, self._model, self._settings)
-        with self.log_of(host).open("ab") as log:
-            self._running[host.name] = subprocess.Popen(
-                command,
-                env=dict(os.environ, **variables),
-                cwd=str(paths.REPO),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+        command, variables = command_of(host, self.hosts, self.model, self.settings)
+        with self._log_of(host).open("ab") as log:
+            process = processes.start(
+                command, variables, stdin=subprocess.PIPE, stdout=log, stderr=log
             )
+        self._running[host.name] = process
         self._starts[host.name] = self._starts.get(host.name, 0) + 1
-        self._say(
+        self.say(
             "train: %s on %s:%d, PID %d, log %s"
-            % (host.name, host.host, host.port, self._running[host.name].pid, self.log_of(host))
+            % (host.name, host.host, host.port, process.pid, self._log_of(host))
         )
 
     def _watch(self) -> int:
         while True:
             time.sleep(0.2)
             if self._stop:
-                self._say("train: %s: stopping all roles" % self._stop)
+                self.say("train: %s: stopping all roles" % self._stop)
                 return 0
-            for host in self._hosts:
+            for host in self.hosts:
                 process = self._running.get(host.name)
                 code = process.poll() if process else None
-                if code is None:
-                    continue
-                if host.role.kind == "chief" and code == 0:
-                    self._say("train: the chief has ended")
+                if code == 0 and host.role.kind == "chief":
+                    self.say("train: the chief has ended")
                     return 0
-                if code == 0 and (
-                    host.role.kind in ("worker", "evaluator")
-                    or ended_since(self._model, self._began)
-                ):
+                if code == 0 and (host.role.kind != "ps" or ended_since(self.model, self._began)):
                     del self._running[host.name]
-                    continue
-                self._lost(host, code)
+                elif code is not None:
+                    self._restart(host, code)
 
-    def _lost(self, host: Host, code: int) -> None:
+    def _restart(self, host: Host, code: int) -> None:
+        """Starts a worker or an evaluator again; raises TodusError for other roles."""
         how = "signal %d" % -code if code < 0 else "exit code %d" % code
         if host.role.kind in ("worker", "evaluator") and self._starts[host.name] <= RESTARTS:
-            self._say("train: %s ended with %s; starting it again" % (host.name, how))
+            self.say("train: %s ended with %s; starting it again" % (host.name, how))
             self._start(host)
             return
+        log = self._log_of(host)
+        last = processes.last_line(log)[:300] or "its log %s is empty" % log
         raise TodusError(
-            "%s on %s ended with %s, all roles are stopped: %s"
-            % (host.name, host.host, how, _last_line(self.log_of(host)))
+            "%s on %s ended with %s, all roles are stopped: %s" % (host.name, host.host, how, last)
         )
 
     def _end_all(self) -> None:
-        """Ends each role by ending its standard input: workers, then the chief, which saves, the evaluator, the parameter servers."""
+        """Ends each role by closing its standard input.
+
+        First the workers, then the chief, which saves a checkpoint, the evaluator, which scores
+        the pending checkpoints unless a signal has arrived, and the parameter servers.
+        """
         for kind in ("worker", "chief", "evaluator", "ps"):
-            group = [
-                self._running[host.name]
-                for host in self._hosts
-                if host.role.kind == kind and host.name in self._running
-            ]
-            for process in group:
-                tell(process, FINISH if kind == "evaluator" and not self._stop else None)
-            deadline = time.monotonic() + (600 if kind == "evaluator" and not self._stop else 30)
-            for process in group:
-                try:
-                    process.wait(max(0.1, deadline - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-
-
-def tell(process: subprocess.Popen, line: Optional[bytes]) -> None:
-    """A line for a role's standard input, or its end."""
-    try:
-        if line is None:
-            process.stdin.close()
-        else:
-            process.stdin.write(line)
-            process.stdin.flush()
-    except OSError:
-        pass  # it has ended
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = [
-            line
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-            if line.strip()
-        ]
-    except OSError:
-        lines = []
-    return lines[-1][:300] if lines else "its log %s is empty" % path
+            finishes = kind == "evaluator" and not self._stop
+            names = [host.name for host in self._of_kind(kind) if host.name in self._running]
+            for name in names:
+                processes.send(self._running[name], processes.FINISH if finishes else None)
+            deadline = time.monotonic() + (600 if finishes else 30)
+            for name in names:
+                processes.wait_or_kill(self._running[name], deadline - time.monotonic())

@@ -1,4 +1,4 @@
-"""training/curves.png: loss, learning rate and AP by step, for machines without a browser. No TensorFlow."""
+"""training/curves.png: loss, learning rate and AP by step. It is drawn without TensorFlow."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from todus.training import metrics
 
 Curve = List[Tuple[int, float]]  # (step, value), by step
 
-# The OD API's and the Estimator's names of one thing; slim adds _1, _2 to those that come twice.
+# The tags of the OD API and of the Estimator; slim appends _1, _2 to a tag that occurs twice.
 _TAGS = {
     "loss": re.compile(r"loss(_\d+)?$"),
     "learning_rate": re.compile(r"(.*/)?learning_rate(_\d+)?$"),
@@ -20,11 +20,10 @@ _TAGS = {
 
 
 def curves(model: Model) -> Dict[str, Curve]:
-    """ "loss" and "learning_rate" from the event files of training/. A step that a killed run did twice counts as the last time."""
+    """ "loss" and "learning_rate" in the event files; of a repeated step, the later value."""
     found: Dict[str, Dict[int, float]] = {name: {} for name in _TAGS}
-    for path in sorted(
-        model.training.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime
-    ):
+    events = model.training.glob("events.out.tfevents.*")
+    for path in sorted(events, key=lambda path: path.stat().st_mtime):
         for step, tag, value in _scalars(path):
             for name, pattern in _TAGS.items():
                 if pattern.match(tag):
@@ -37,7 +36,7 @@ def _scalars(path: Path):
 
     for record in tfrecord.scan(path):
         if record.fault:
-            return  # a run that was killed leaves half a record at the end
+            return  # a killed run leaves an incomplete record at the end
         event = event_pb2.Event.FromString(record.data)
         for value in event.summary.value:
             if value.HasField("simple_value"):
@@ -45,7 +44,7 @@ def _scalars(path: Path):
 
 
 def smoothed(curve: Curve, window: int) -> Curve:
-    """The mean of each value and those before it, `window` in all."""
+    """The mean of each value and the values before it, `window` values in all."""
     result, total = [], 0.0
     for place, (step, value) in enumerate(curve):
         total += value - (curve[place - window][1] if place >= window else 0.0)
@@ -54,7 +53,7 @@ def smoothed(curve: Curve, window: int) -> Curve:
 
 
 def plot(model: Model) -> Path:
-    """Writes curves.png and returns its path. Raises TodusError when nothing was trained yet."""
+    """Writes curves.png and returns its path. Raises TodusError before a training."""
     drawn = curves(model)
     rows = metrics.read(model)
     if not drawn["loss"] and not rows:
@@ -75,22 +74,17 @@ def plot(model: Model) -> Path:
     _draw(middle, drawn["learning_rate"], "#1f4e8c", "")
     best = metrics.best(rows)
     ap = "AP, best %.3f at step %d" % (best["ap"], best["step"]) if best else "AP"
-    for key, label, color in (
-        ("ap", ap, "#1f4e8c"),
-        ("ap50", "AP50", "#7a9cc6"),
-        ("train_ap", "AP on train images", "#c25b12"),
-    ):
+    lines = {"ap": (ap, "#1f4e8c"), "ap50": ("AP50", "#7a9cc6")}
+    lines["train_ap"] = ("AP on train images", "#c25b12")
+    for key, (label, color) in lines.items():
         points = [(row["step"], row[key]) for row in rows if row[key] is not None]
         if points:
             _draw(bottom, points, color, label, "o-")
     if best:
         bottom.legend(frameon=False)
         bottom.margins(y=0.2)
-    for axes, title in (
-        (top, "total loss"),
-        (middle, "learning rate"),
-        (bottom, "AP on val (COCO)"),
-    ):
+    titles = ("total loss", "learning rate", "AP on val (COCO)")
+    for axes, title in zip((top, middle, bottom), titles):
         axes.set_ylabel(title)
         axes.grid(alpha=0.25)
     top.set_title(model.name)
@@ -105,11 +99,5 @@ def plot(model: Model) -> Path:
 
 
 def _draw(axes, curve: Curve, color: str, label: str, style: str = "-") -> None:
-    axes.plot(
-        [step for step, _ in curve],
-        [value for _, value in curve],
-        style,
-        color=color,
-        label=label,
-        markersize=4,
-    )
+    steps, values = zip(*curve) if curve else ((), ())
+    axes.plot(steps, values, style, color=color, label=label, markersize=4)

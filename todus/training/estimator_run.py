@@ -1,4 +1,4 @@
-"""The Estimator's run, and what a worker and a parameter server of a cluster do in it."""
+"""Training with the Estimator, also as a worker or a parameter server of a cluster."""
 
 import tempfile
 import time
@@ -7,7 +7,7 @@ from typing import Callable, List, Optional
 
 from todus.model import pipeline
 from todus.paths import Model
-from todus.training import cluster, estimator_setup, failures, hooks, run_record
+from todus.training import cluster, estimator_setup, failures, hooks, processes, run_record
 from todus.training.progress import Progress
 from todus.training.schedule import Schedule
 from todus.training.settings import Settings
@@ -23,52 +23,41 @@ def run_estimator(
     role: Optional[cluster.Role],
     session_hooks: List,
 ) -> None:
-    """Trains with Estimator.train until num_steps or until a hook requests a stop.
+    """Trains until num_steps or until one of the SessionRunHooks requests a stop.
 
-    Args:
-      model: whose training/ is written to.
-      config_path: the pipeline config of this run.
-      settings: of this run.
-      role: of this process in its cluster, None without one.
-      session_hooks: called at each step.
-
-    Raises:
-      TodusError: one line for what TensorFlow raises.
+    `role` is the role of this process in its cluster, None without one. Raises TodusError, with one
+    line, in place of an error of TensorFlow.
     """
     config = pipeline.read(config_path)
     with failures.as_one_line(model, config):
-        made = estimator_setup.estimator(
-            model, config_path, settings.keep, max(1, settings.log_steps)
-        )
-        server = cluster.server(made["estimator"].config) if role else None
-        made["estimator"].train(
-            made["train_input_fn"], max_steps=config.train_config.num_steps, hooks=session_hooks
-        )
+        summary_steps = max(1, settings.log_steps)
+        made = estimator_setup.estimator(model, config_path, settings.keep, summary_steps)
+        estimator, input_fn = made["estimator"], made["train_input_fn"]
+        server = cluster.server(estimator.config) if role else None
+        estimator.train(input_fn, max_steps=config.train_config.num_steps, hooks=session_hooks)
         del server
 
 
-def take_part(
+def run_task(
     model: Model, config: pipeline.Config, settings: Settings, role: cluster.Role, say: Say
 ) -> int:
     """Runs a worker or a parameter server until its cluster's training ends; returns 0."""
     stop, began = Stop(), run_record.now()
     try:
-        cluster.stop_with_stdin()
+        processes.stop_with_stdin()
         with tempfile.TemporaryDirectory(prefix="todus-") as folder:
             config_path = Path(folder) / "pipeline.config"
             pipeline.write(config_path, config)
             if role.kind == "ps":
                 _serve_parameters(model, config_path, role, began, say)
             else:
-                schedule = Schedule(
-                    config.train_config.num_steps, settings.save_steps, settings.log_steps, 0
-                )
-                watch = hooks.watch_hook(
-                    stop, Progress(model, schedule, stop, say, writes_status=False)
-                )
+                num_steps = config.train_config.num_steps
+                schedule = Schedule(num_steps, settings.save_steps, settings.log_steps, 0)
+                progress = Progress(model, schedule, stop, say, writes_status=False)
+                watch = hooks.watch_hook(stop, progress)
                 run_estimator(model, config_path, settings, role, [watch])
     except Stopped:
-        say("train: %s: %s %d ends" % (stop.reason, role.kind, role.index))
+        say("train: %s: %s %d ends" % ((stop.reason,) + role))
     finally:
         stop.restore()
     return 0
@@ -83,4 +72,4 @@ def _serve_parameters(
     say("train: parameter server %d listens at %s" % (role.index, server.target))
     while not cluster.ended_since(model, began):
         time.sleep(0.5)
-    del server  # here, since it needs modules that are gone when the interpreter exits
+    del server  # its destructor needs modules that are unloaded when the interpreter exits

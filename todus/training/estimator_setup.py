@@ -1,4 +1,4 @@
-"""The OD API's Estimator for a pipeline config, with what its 2.8.0 leaves out under TensorFlow 1."""
+"""The OD API's Estimator for a pipeline config, with what OD API 2.8.0 lacks in TensorFlow 1."""
 
 from pathlib import Path
 from typing import Callable, Dict, Optional
@@ -6,21 +6,20 @@ from typing import Callable, Dict, Optional
 from todus.model import pipeline
 from todus.paths import Model
 
-HASHES = (
-    "todus_image_hashes"  # names, in the graph, the int32 [batch] hashes of the images' source ids
-)
+HASHES = "todus_image_hashes"  # the graph's int32 [batch] hashes of the images' source ids
 
 
 def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int = 10) -> Dict:
     """The estimator and the inputs of object_detection.model_lib.create_estimator_and_inputs.
 
-    The weights come from fine_tune_checkpoint, the trained ranges of a quantization-aware slice included. Checkpoints are saved by the
-    hook that the caller gives, `keep` of them are kept. Under a TF_CONFIG this is one role of its cluster.
+    Training starts from fine_tune_checkpoint, including the trained ranges of a quantization-aware
+    slice. The estimator saves no checkpoints by itself: the caller passes a hook that does. With
+    TF_CONFIG set it is one role of that cluster.
 
     Args:
-      model: whose training/ is written to.
+      model: its training/ is written to.
       config_path: the pipeline config of this run.
-      keep: newest checkpoints that are kept.
+      keep: how many of the newest checkpoints are kept.
       summary_steps: steps between summaries.
     """
     from todus.tf import tf
@@ -40,9 +39,8 @@ def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int
 
     made = model_lib.create_estimator_and_inputs(
         run_config=run_config,
-        hparams=model_hparams.create_hparams(
-            None
-        ),  # without it the OD API 2.8.0 does not load the fine_tune_checkpoint
+        # Without hparams the OD API 2.8.0 does not load the fine_tune_checkpoint.
+        hparams=model_hparams.create_hparams(None),
         pipeline_config_path=str(config_path),
         train_steps=pipeline.read(config_path).train_config.num_steps,
         model_fn_creator=creator,
@@ -52,10 +50,10 @@ def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int
 
 
 def without_autograph(input_fn: Callable) -> Callable:
-    """An input function whose dataset functions TensorFlow takes as they are.
+    """`input_fn` without AutoGraph's conversion of the dataset functions.
 
-    tf.data would convert the OD API's functions with AutoGraph, which takes some 20 seconds. They were written for graphs, with tf.cond and
-    tf.while_loop, and have nothing to convert: the graph is the same but for names.
+    tf.data would convert the OD API's functions with AutoGraph, which takes about 20 seconds. They
+    use tf.cond and tf.while_loop, so nothing is converted: only names in the graph differ.
     """
     try:
         from tensorflow.python.autograph.core import ag_ctx
@@ -70,7 +68,10 @@ def without_autograph(input_fn: Callable) -> Callable:
 
 
 def _model_fn_creator(keep: int, *arguments, **options):
-    """model_lib.create_model_fn; after it the ranges are restored, for it loads the fine_tune_checkpoint before the rewriter adds them."""
+    """model_lib.create_model_fn, followed by restore_ranges.
+
+    create_model_fn loads the fine_tune_checkpoint before it adds the variables of the ranges.
+    """
     from todus.tf import tf
 
     from object_detection import inputs, model_lib
@@ -93,7 +94,10 @@ def _model_fn_creator(keep: int, *arguments, **options):
 
 
 def _scaffold(keep: int):
-    """A saver in the place of the OD API's, which keeps 5 whatever it is told, and on a cluster writes to the parameter servers' disks."""
+    """A scaffold whose saver replaces the OD API's.
+
+    The OD API's keeps 5 checkpoints, and in a cluster writes to the parameter servers' disks.
+    """
     from todus.tf import tf
 
     tf.get_default_graph().clear_collection(tf.GraphKeys.SAVERS)
@@ -103,7 +107,7 @@ def _scaffold(keep: int):
 
 
 def restore_ranges(checkpoint: str) -> None:
-    """Lets the variables of fake quantization in the default graph begin with their values in a checkpoint, where it has them."""
+    """Initializes the default graph's fake-quantization ranges from a checkpoint that has them."""
     from todus.tf import tf
 
     shapes = dict(tf.train.list_variables(checkpoint))
@@ -118,7 +122,7 @@ def restore_ranges(checkpoint: str) -> None:
 
 
 def hashes_in(graph) -> Optional[object]:
-    """The tensor HASHES of a graph, None where the input has no source ids."""
+    """The tensor HASHES of a graph; None where the input has no source ids."""
     try:
         return graph.get_tensor_by_name(HASHES + ":0")
     except KeyError:

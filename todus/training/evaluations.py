@@ -1,5 +1,6 @@
-"""The evaluations of a run, and whether their results are enough to stop it."""
+"""The evaluations of a run, and whether it stops because of their results."""
 
+from dataclasses import dataclass
 from typing import Callable
 
 from todus.model import pipeline
@@ -10,90 +11,78 @@ from todus.training.settings import Settings, scoring_for
 from todus.training.stopping import Stop
 
 
+@dataclass
 class Evaluations:
-    """Adds checkpoints to training/pending/, scores them where this process evaluates, and sets stop.reason where an AP is enough.
-
-    Args:
-      model: in training.
-      config: of its run.
-      dataset: that it is trained on.
-      settings: of its run.
-      inline: whether this process evaluates; otherwise another one adds rows to training/metrics.csv.
-      stop: of the run; with a reason, an inline evaluation is left.
-      say: takes a line for each result.
+    """Adds checkpoints to training/pending/, scores them, and sets stop.reason when an AP allows.
 
     Attributes:
+      inline: whether this process scores; otherwise another one adds rows to metrics.csv.
+      stop: of the run; its reason interrupts an inline evaluation.
+      say: takes a line for each result.
       scoring: how checkpoints are scored; with `every` 0 the methods do nothing.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        config: pipeline.Config,
-        dataset: Dataset,
-        settings: Settings,
-        inline: bool,
-        stop: Stop,
-        say: Callable[[str], None],
-    ):
-        self._model, self._dataset, self._settings, self._stop = model, dataset, settings, stop
-        self._num_steps = config.train_config.num_steps
-        self.scoring = scoring_for(settings, self._num_steps)
-        has_scorer = self.scoring.every and inline
-        self._scorer = (
-            Scorer(model, config, dataset, self.scoring, say, lambda: bool(stop.reason))
-            if has_scorer
-            else None
-        )
-        self._rows_time = 0.0  # when metrics.csv was last written, as last seen
+    model: Model
+    config: pipeline.Config
+    dataset: Dataset
+    settings: Settings
+    inline: bool
+    stop: Stop
+    say: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        self._num_steps = self.config.train_config.num_steps
+        self.scoring = scoring_for(self.settings, self._num_steps)
+        about = (self.model, self.config, self.dataset, self.scoring, self.say)
+        scores = self.inline and self.scoring.every
+        self._scorer = Scorer(*about, lambda: bool(self.stop.reason)) if scores else None
+        self._rows_time = 0.0  # modification time of the metrics.csv that was last read
 
     def check(self) -> None:
-        """Raises TodusError where there is nothing to evaluate on, or the target cannot be known."""
-        checkpoint_scoring.check_can_score(
-            self._model, self._dataset, self.scoring, self._settings.target_ap
-        )
+        """Raises TodusError without val records, or for a target that cannot be computed."""
+        target = self.settings.target_ap
+        checkpoint_scoring.check_can_score(self.model, self.dataset, self.scoring, target)
 
     def begin(self, start: int) -> None:
-        """Scores what the last start left, and the slice, before the first step."""
-        if not self.scoring.every:
-            return
-        checkpoint_scoring.catch_up(self._model, self.scoring, self._num_steps)
+        """Scores the checkpoints that the last start has not, and the slice."""
+        if self.scoring.every:
+            checkpoint_scoring.add_missed(self.model, self.scoring, self._num_steps)
         if self._scorer:
-            if start == 0 or self._settings.target_ap == "pretrained":
-                self._scorer.first()
-            self._scorer.work()
+            if start == 0 or self.settings.target_ap == "pretrained":
+                self._scorer.score_slice()
+            self._scorer.score_pending()
 
     def saved(self, step: int, evaluate: bool) -> None:
-        """After a save: adds the checkpoint where it is to be evaluated and has no result yet."""
-        if not evaluate or step in metrics.steps(self._model):
+        """After a save, adds a checkpoint that is to be evaluated and has no result yet."""
+        if not evaluate or step in metrics.steps(self.model):
             return
-        checkpoint_scoring.put(self._model, self._model.training / ("model.ckpt-%d" % step))
+        checkpoint_scoring.add(self.model, self.model.training / ("model.ckpt-%d" % step))
         if self._scorer:
-            self._scorer.work()
-            self._judge()
+            self._scorer.score_pending()
+            self._stop_if_enough()
 
     def read_new_results(self) -> None:
-        """Where another process evaluates: reads metrics.csv again when it has changed."""
+        """Where another process evaluates, reads metrics.csv when it has changed."""
         if self._scorer or not self.scoring.every:
             return
-        path = metrics.path_of(self._model)
+        path = metrics.path_of(self.model)
         if path.exists() and path.stat().st_mtime != self._rows_time:
             self._rows_time = path.stat().st_mtime
-            self._judge()
+            self._stop_if_enough()
 
-    def _judge(self) -> None:
-        self._stop.reason = self._stop.reason or self.enough()
+    def _stop_if_enough(self) -> None:
+        self.stop.reason = self.stop.reason or self.enough()
 
     def enough(self) -> str:
-        """Why the results are enough to stop, "" where they are not."""
+        """Why the run can stop, by its results; "" where it cannot."""
         if not self.scoring.every:
             return ""
-        target = checkpoint_scoring.target_ap(self._model, self._settings.target_ap)
-        return metrics.enough(metrics.read(self._model), target, self._settings.patience)
+        target = checkpoint_scoring.target_ap(self.model, self.settings.target_ap)
+        return metrics.enough(metrics.read(self.model), target, self.settings.patience)
 
     def finish(self) -> None:
-        """Scores what is left after the last step."""
+        """Scores the checkpoints that are still pending after the last step."""
         if self.scoring.every:
-            checkpoint_scoring.catch_up(self._model, self.scoring, self._num_steps)
+            checkpoint_scoring.add_missed(self.model, self.scoring, self._num_steps)
         if self._scorer:
-            self._scorer.work()
+            self._scorer.score_pending()

@@ -1,4 +1,4 @@
-"""One table of every run under model/: what differs between them, and what came of it."""
+"""One table of the runs under model/: their settings that differ, and their results."""
 
 import time
 from typing import Any, Dict, List, Optional
@@ -9,68 +9,47 @@ from todus.paths import Model
 from todus.text import one_line
 from todus.training import metrics, run_record
 
-HEADER = (
-    "model",
-    "dataset",
-    "classes",
-    "steps",
-    "settings",
-    "AP",
-    "AP50",
-    "at",
-    "loss",
-    "time",
-    "ended",
-)
-_SETTINGS = (
-    ("batch_size", "batch"),
-    ("learning_rate", "lr"),
-    ("quantization_delay", "delay"),
-    ("eval_sample", "sample"),
-)
+HEADER = ["model", "dataset", "classes", "steps", "settings"]
+HEADER += ["AP", "AP50", "at", "loss", "time", "ended"]
+_SETTINGS = {"batch_size": "batch", "learning_rate": "lr"}
+_SETTINGS.update(quantization_delay="delay", eval_sample="sample")
 
 
 class _Run(Model):
-    """A run in another folder than training/, such as training-first, which a person moved away."""
+    """A run in a folder that may have another name than training/, such as training-first."""
 
     def __init__(self, folder, training):
         super().__init__(folder)
         self.training = training
 
 
-def runs() -> List[Model]:
-    """Every model with a run.json, once for each folder training*."""
-    found = sorted(paths.models_folder().glob("*/training*/run.json"))
-    return [_Run(path.parent.parent, path.parent) for path in found]
-
-
 def table() -> List[List[str]]:
-    """HEADER and a row a run. Settings that are the same in every run are left out."""
+    """HEADER and one row for each run.json in a folder training* of a model.
+
+    Settings with the same value in every run are left out.
+    """
     rows = []
-    for run in runs():
+    for path in sorted(paths.models_folder().glob("*/training*/run.json")):
+        run = _Run(path.parent.parent, path.parent)
         try:
             rows.append(_row(run))
         except TodusError as error:
             rows.append(({"model": run.name, "ended": one_line(str(error))[:60]}, {}))
-    seen = {key: {str(settings.get(key)) for _, settings in rows} for key, _ in _SETTINGS}
-    varied = [(key, word) for key, word in _SETTINGS if len(seen[key]) > 1 or len(rows) == 1]
-    lines = [list(HEADER)]
+    seen = {key: {str(settings.get(key)) for _, settings in rows} for key in _SETTINGS}
+    varied = [
+        (key, word) for key, word in _SETTINGS.items() if len(seen[key]) > 1 or len(rows) == 1
+    ]
+    lines = [HEADER]
     for cells, settings in rows:
-        words = [
-            "%s %s" % (word, _short(settings[key]))
-            for key, word in varied
-            if settings.get(key) is not None
-        ]
-        lines.append(
-            [str(dict(cells, settings=", ".join(words)).get(name, "")) or "-" for name in HEADER]
-        )
+        known = [(word, settings[key]) for key, word in varied if settings.get(key) is not None]
+        cells["settings"] = ", ".join("%s %s" % (word, _short(value)) for word, value in known)
+        lines.append([cells.get(name) or "-" for name in HEADER])
     return lines
 
 
 def _row(run: Model):
     log = run_record.read(run)
-    starts = [event for event in log["events"] if "started" in event]
-    last = starts[-1] if starts else {}
+    last = run_record.last_start(log)
     end = log["events"][-1] if log["events"] else {}
     best = metrics.best([row for row in metrics.read(run) if row["step"] > 0])
     name = run.name if run.training.name == "training" else "%s/%s" % (run.name, run.training.name)
@@ -95,7 +74,7 @@ def _short(value: Any) -> str:
 
 
 def _time(events: List[Dict[str, Any]]) -> str:
-    """Hours and minutes between the starts and their stops; those of a killed start are not known."""
+    """Hours and minutes between each start and its stop; a killed run has no stop to count."""
     seconds, begun = 0.0, None
     for event in events:
         if "started" in event:

@@ -1,4 +1,4 @@
-"""Which checkpoints stay in training/."""
+"""The files of a checkpoint, and which checkpoints stay in training/."""
 
 from pathlib import Path
 from typing import List
@@ -8,15 +8,38 @@ from todus.model import checkpoints
 from todus.paths import Model
 
 
+def exists(prefix: Path) -> bool:
+    """Whether there is a checkpoint: its index is written last."""
+    return prefix.with_name(prefix.name + ".index").exists()
+
+
+def _files_of(prefix: Path) -> List[Path]:
+    """The files of a checkpoint, the index last."""
+    found = prefix.parent.glob(prefix.name + ".*")
+    return sorted(found, key=lambda path: path.suffix == ".index")
+
+
+def link(prefix: Path, folder: Path) -> None:
+    """Links a checkpoint into `folder`, or copies it where the file system has no hard links."""
+    for path in _files_of(prefix):
+        files.link_or_copy(path, folder / path.name)
+
+
+def remove(prefix: Path) -> None:
+    """Removes the files of a checkpoint, the index first."""
+    for path in reversed(_files_of(prefix)):
+        path.unlink()
+
+
 def keep_newest(model: Model, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints. TensorFlow, resumed with a smaller KEEP, removes only one for each that it saves."""
+    """Removes all but the newest `keep` checkpoints: TensorFlow removes one for each it saves."""
     every = [prefix for _, prefix in checkpoints.trained(model)]
     if len(every) > keep:
         _keep_only(model, every[-keep:])
 
 
 def drop_suspects(model: Model, step: int) -> None:
-    """Removes the checkpoints saved since the weights that gave a NaN or infinite loss at `step`; keeps all where none is older."""
+    """Removes the checkpoints of step - 1 or later, after a bad loss at `step`, if one is older."""
     every = checkpoints.trained(model)
     good = [prefix for number, prefix in every if number < max(step - 1, 1)]
     if good and len(good) < len(every):
@@ -24,13 +47,10 @@ def drop_suspects(model: Model, step: int) -> None:
 
 
 def _keep_only(model: Model, good: List[Path]) -> None:
-    lines = ['model_checkpoint_path: "%s"' % good[-1].name] + [
-        'all_model_checkpoint_paths: "%s"' % prefix.name for prefix in good
-    ]
-    files.write_text(
-        model.training / "checkpoint", "\n".join(lines) + "\n"
-    )  # TensorFlow's list, with relative paths
+    """Also writes TensorFlow's list of checkpoints, with relative paths."""
+    lines = ['model_checkpoint_path: "%s"\n' % good[-1].name]
+    lines += ['all_model_checkpoint_paths: "%s"\n' % prefix.name for prefix in good]
+    files.write_text(model.training / "checkpoint", "".join(lines))
     for _, prefix in checkpoints.trained(model):
         if prefix not in good:
-            for path in prefix.parent.glob(prefix.name + ".*"):
-                path.unlink()
+            remove(prefix)

@@ -1,4 +1,4 @@
-"""training/metrics.csv: one row an evaluated step; and what follows from the rows: the best step, when to stop."""
+"""training/metrics.csv, one row for each evaluated step; the best row, and when to stop."""
 
 import csv
 import io
@@ -10,21 +10,9 @@ from todus import files
 from todus.errors import TodusError
 from todus.paths import Model
 
-COLUMNS = (
-    "step",
-    "time",
-    "seconds",
-    "images",
-    "sample",
-    "ap",
-    "ap50",
-    "ap75",
-    "ar100",
-    "train_images",
-    "train_ap",
-    "train_ap50",
-)
-_WHOLE = {"step", "images", "sample", "train_images"}
+COLUMNS = ["step", "time", "seconds", "images", "sample", "ap", "ap50", "ap75", "ar100"]
+COLUMNS += ["train_images", "train_ap", "train_ap50"]
+_INTEGERS = {"step", "images", "sample", "train_images"}
 
 Row = Dict[str, Any]
 
@@ -34,14 +22,13 @@ def path_of(model: Model) -> Path:
 
 
 def read(model: Model) -> List[Row]:
-    """The rows by step; numbers are numbers, None where there is none. Raises TodusError for a file that is not a metrics.csv."""
+    """The rows by step; an empty cell is None. Raises TodusError for a damaged file."""
     path = path_of(model)
     if not path.exists():
         return []
     try:
-        rows = [
-            _numbers(row) for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
-        ]
+        text = io.StringIO(path.read_text(encoding="utf-8"))
+        rows = [_numbers(row) for row in csv.DictReader(text)]
     except (ValueError, KeyError, TypeError, csv.Error, UnicodeDecodeError) as error:
         raise TodusError("%s is damaged (%s); move it away" % (path, error))
     return sorted(rows, key=lambda row: row["step"])
@@ -54,7 +41,7 @@ def _numbers(row: Dict[str, str]) -> Row:
         if name == "time":
             result[name] = text
         else:
-            result[name] = None if not text else int(text) if name in _WHOLE else float(text)
+            result[name] = None if not text else int(text) if name in _INTEGERS else float(text)
     if result["step"] is None:
         raise ValueError("a row without a step")
     return result
@@ -65,7 +52,7 @@ def steps(model: Model) -> List[int]:
 
 
 def add(model: Model, row: Row) -> None:
-    """Adds a row; the file has each step once, however often a killed run comes by it."""
+    """Adds a row; it replaces a row of the same step, as a killed run may evaluate a step twice."""
     rows = [each for each in read(model) if each["step"] != row["step"]] + [row]
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -82,51 +69,36 @@ def _text(value: Any) -> str:
 
 
 def best(rows: List[Row]) -> Optional[Row]:
-    """The row of the highest AP, the earliest of equals."""
+    """The row with the highest AP, the earliest where several have it; None without an AP."""
     scored = [row for row in rows if row["ap"] is not None]
     return max(scored, key=lambda row: (row["ap"], -row["step"])) if scored else None
 
 
 def enough(rows: List[Row], target: Optional[float], patience: int) -> str:
-    """Why the run may stop, "" when it may not.
+    """Why the run can stop, "" where it cannot.
 
     Args:
-      rows: by step.
-      target: an AP that is enough; a step after 0 must reach it.
-      patience: evaluations in a row without a better AP; 0 is for ever.
+      target: the AP to reach at a step after 0; None for no target.
+      patience: evaluations without a better AP after which to stop; 0 for no limit.
     """
     trained = [row for row in rows if row["step"] > 0 and row["ap"] is not None]
     if target is not None and trained and trained[-1]["ap"] >= target:
-        return "AP %.3f at step %d reached TARGET_AP %.3f" % (
-            trained[-1]["ap"],
-            trained[-1]["step"],
-            target,
-        )
+        reached = (trained[-1]["ap"], trained[-1]["step"], target)
+        return "AP %.3f at step %d reached TARGET_AP %.3f" % reached
     top = best(rows)
     if patience and top and sum(1 for row in trained if row["step"] > top["step"]) >= patience:
-        return "no better AP than %.3f at step %d in %d evaluations (PATIENCE)" % (
-            top["ap"],
-            top["step"],
-            patience,
-        )
+        values = (top["ap"], top["step"], patience)
+        return "no better AP than %.3f at step %d in %d evaluations (PATIENCE)" % values
     return ""
 
 
 def overfitting(rows: List[Row]) -> str:
-    """A word on train and val AP going apart, "" where they do not or train images were not scored."""
+    """A warning where AP rises on train images and falls on val, else ""."""
     both = [row for row in rows if row["train_ap"] is not None and row["ap"] is not None]
     if len(both) < 2:
         return ""
-    first, last = both[0], both[-1]
-    top = best(both)
-    if last["train_ap"] > first["train_ap"] and top is not None and last["ap"] < top["ap"] - 0.01:
-        return (
-            "overfitting: AP on train images rose to %.3f, on val it fell from %.3f (step %d) to %.3f"
-            % (
-                last["train_ap"],
-                top["ap"],
-                top["step"],
-                last["ap"],
-            )
-        )
-    return ""
+    first, last, top = both[0], both[-1], best(both)
+    rises_and_falls = last["train_ap"] > first["train_ap"] and last["ap"] < top["ap"] - 0.01
+    values = (last["train_ap"], top["ap"], top["step"], last["ap"])
+    text = "AP on train images rose to %.3f, on val it fell from %.3f (step %d) to %.3f" % values
+    return "overfitting: " + text if rises_and_falls else ""

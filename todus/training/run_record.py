@@ -1,11 +1,11 @@
-"""training/run.json: what a run is made of, and every start and stop of it with its reason."""
+"""training/run.json: the dataset, config and versions of a run, and each start and stop."""
 
 import hashlib
 import os
 import platform
 import socket
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from todus import __version__, files
 from todus.errors import TodusError
@@ -20,93 +20,81 @@ def now() -> str:
 
 
 def read(model: Model) -> Dict[str, Any]:
-    """What run.json says, with an empty list of events where there is none yet."""
+    """The content of run.json, with "events" [] before the first start.
+
+    Raises TodusError when the file is not a run.json.
+    """
     path = model.training / "run.json"
     run = files.read_json(path) if path.exists() else {"todus": __version__, "model": model.name}
     if isinstance(run, dict):
         run.setdefault("events", [])
     if not _is_run(run):
-        raise TodusError("%s is not a run's record; move %s away" % (path, model.training))
+        raise TodusError("%s is not a run.json of a training; move %s away" % (path, path.parent))
     return run
 
 
 def _is_run(run: Any) -> bool:
-    if (
-        not isinstance(run, dict)
-        or not isinstance(run["events"], list)
-        or not all(map(_is_event, run["events"]))
-    ):
+    if not isinstance(run, dict) or not isinstance(run["events"], list):
         return False
     classes = run.get("classes", [])
-    return isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    names_are_text = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    return names_are_text and all(map(_is_event, run["events"]))
 
 
 def _is_event(event: Any) -> bool:
-    """Whether it is a start, or a stop: of one that was killed the moment is not known."""
+    """Whether it is a start, or a stop; the time of a stop is null where the trainer was killed."""
     if not isinstance(event, dict) or not files.is_number(event.get("step", 0)):
         return False
     if "started" in event:
-        numbers = [
-            event.get(key)
-            for key in (
-                "num_steps",
-                "batch_size",
-                "learning_rate",
-                "quantization_delay",
-                "eval_sample",
-            )
-        ]
-        return isinstance(event["started"], str) and all(
-            each is None or files.is_number(each) for each in numbers
-        )
-    return isinstance(event.get("stopped", 0), (str, type(None))) and isinstance(
-        event.get("reason"), str
-    )
+        settings = ("num_steps", "batch_size", "learning_rate", "quantization_delay", "eval_sample")
+        numbers = [event[key] for key in settings if event.get(key) is not None]
+        return isinstance(event["started"], str) and all(map(files.is_number, numbers))
+    has_time = isinstance(event.get("stopped", 0), (str, type(None)))
+    return has_time and isinstance(event.get("reason"), str)
 
 
 def status(model: Model) -> Dict[str, Any]:
-    """What training/status.json says of a trainer at work, {} where there is none. Raises TodusError for one that no trainer wrote."""
+    """The content of training/status.json, {} without one. Raises TodusError for another file."""
     path = model.training / "status.json"
-    now = files.read_json(path) if path.exists() else {}
-    if now == {}:
+    found = files.read_json(path) if path.exists() else {}
+    if found == {}:
         return {}
-    needed = {"step", "num_steps", "time"}
-    if isinstance(now, dict) and now.get("steps_per_second"):
-        needed.add("seconds_left")
-    numbers = needed | {"loss", "learning_rate", "steps_per_second"}
-    if not isinstance(now, dict) or not all(
-        files.is_number(now.get(key))
-        for key in numbers
-        if key in needed or now.get(key) is not None
-    ):
-        raise TodusError("%s is not a trainer's; remove it" % path)
-    return now
+    if not isinstance(found, dict) or not _is_status(found):
+        raise TodusError("%s is not a status.json of a training; remove it" % path)
+    return found
+
+
+def _is_status(found: Dict[str, Any]) -> bool:
+    needed = ["step", "num_steps", "time"]
+    if found.get("steps_per_second"):
+        needed.append("seconds_left")
+    optional = ("loss", "learning_rate", "steps_per_second")
+    known = [found[key] for key in optional if found.get(key) is not None]
+    return all(map(files.is_number, [found.get(key) for key in needed] + known))
 
 
 def begin(
     model: Model, config: pipeline.Config, manifest: Dict[str, Any], step: int, more: Dict[str, Any]
 ) -> List[str]:
-    """Notes a start; the caller holds the lock of training/.
+    """Records a start; the caller holds the lock of training/.
 
     Args:
-      model: whose training/ it is.
-      config: with the settings of this start.
-      manifest: of the dataset.
-      step: of the checkpoint that it goes on from, 0 for the beginning.
-      more: settings to keep beside the event.
+      config: with the settings of this start; `more` are further settings to record.
+      step: of the checkpoint that it resumes from, 0 without one.
 
     Returns:
-      Sentences on what is unlike the last start.
+      A sentence for each difference from the last start.
 
     Raises:
-      TodusError: training/ was begun with other classes or another config.
+      TodusError: training/ was started with other classes or another config.
     """
     run = read(model)
-    classes = [item["name"] for item in manifest["categories"]]
+    names = {item["id"]: item["name"] for item in manifest["categories"]}
+    classes = list(names.values())
     if step or checkpoints.latest(model):
         _check_classes(model, run, classes)
         _check_config(model, config)
-    last = _last_start(run)
+    last = last_start(run)
     event = {"started": now(), "pid": os.getpid(), "host": socket.gethostname(), "step": step}
     event.update(_settings_of(config), dataset_digest=manifest.get("digest"), **more)
     notes = _close_lost(run, step)
@@ -114,11 +102,7 @@ def begin(
     run.update(
         todus=__version__,
         classes=classes,
-        **artefacts.recorded(
-            artefacts.identity(
-                {item["id"]: item["name"] for item in manifest["categories"]}, config
-            )
-        ),
+        **artefacts.recorded(artefacts.identity(names, config)),
         dataset=manifest.get("name"),
         dataset_digest=manifest.get("digest"),
         config_digest=digest(config),
@@ -131,36 +115,31 @@ def begin(
 
 
 def end(model: Model, step: int, reason: str) -> None:
-    """Notes a stop and why."""
+    """Records a stop and its reason."""
     run = read(model)
     run["events"].append({"stopped": now(), "step": step, "reason": reason})
     files.write_json(model.training / "run.json", run)
 
 
-def _last_start(run: Dict[str, Any]) -> Optional[Dict[str, Any]]:
-    return ([event for event in run["events"] if "started" in event] or [None])[-1]
+def last_start(run: Dict[str, Any]) -> Dict[str, Any]:
+    """The event of the last start, {} without one."""
+    return ([event for event in run["events"] if "started" in event] or [{}])[-1]
 
 
 def _close_lost(run: Dict[str, Any], step: int) -> List[str]:
-    """A start without a stop was killed."""
+    """Records a stop for a start that has none: its trainer was killed."""
     if not run["events"] or "started" not in run["events"][-1]:
         return []
     lost = run["events"][-1]
-    run["events"].append({"stopped": None, "step": step, "reason": "killed, without a word"})
-    return [
-        "the last trainer (PID %s on %s) was killed; its lock is stale"
-        % (lost.get("pid"), lost.get("host"))
-    ]
+    run["events"].append({"stopped": None, "step": step, "reason": "killed"})
+    trainer = (lost.get("pid"), lost.get("host"))
+    return ["the last trainer (PID %s on %s) was killed; its lock is stale" % trainer]
 
 
 def _settings_of(config: pipeline.Config) -> Dict[str, Any]:
-    rates = pipeline.optimizer_rates(config)
-    rate = getattr(*rates[0]) if rates else None
-    result = {
-        "num_steps": config.train_config.num_steps,
-        "batch_size": config.train_config.batch_size,
-        "learning_rate": rate,
-    }
+    rates, train_config = pipeline.optimizer_rates(config), config.train_config
+    result = {"num_steps": train_config.num_steps, "batch_size": train_config.batch_size}
+    result["learning_rate"] = getattr(*rates[0]) if rates else None
     if pipeline.is_quantized(config):
         result["quantization_delay"] = config.graph_rewriter.quantization.delay
     return result
@@ -169,12 +148,12 @@ def _settings_of(config: pipeline.Config) -> Dict[str, Any]:
 def _changes(last: Dict[str, Any], event: Dict[str, Any]) -> List[str]:
     words = {"num_steps": "steps", "batch_size": "batch size", "learning_rate": "learning rate"}
     notes = [
-        "%s %s, was %s" % (word, _short(event[key]), _short(last.get(key)))
+        "%s %s, was %s" % (word, _short(event[key]), _short(last[key]))
         for key, word in words.items()
-        if last.get(key) is not None and last[key] != event[key]
+        if last.get(key) not in (None, event[key])
     ]
-    if last.get("dataset_digest") and last["dataset_digest"] != event["dataset_digest"]:
-        notes.append("the dataset is not the one of the last start; its classes are the same")
+    if last.get("dataset_digest") not in (None, "", event["dataset_digest"]):
+        notes.append("the dataset has changed since the last start; its classes are the same")
     return notes
 
 
@@ -186,7 +165,8 @@ def _check_classes(model: Model, run: Dict[str, Any], classes: List[str]) -> Non
     before = run.get("classes", classes)
     if before != classes:
         raise TodusError(
-            "%s was begun with the classes %s, the dataset now has %s; move that folder away, or prepare under another name with --as"
+            "%s was started with the classes %s, the dataset now has %s; move that folder away, "
+            "or prepare under another name with --as"
             % (model.training, ", ".join(before), ", ".join(classes))
         )
 
@@ -197,29 +177,25 @@ def _check_config(model: Model, config: pipeline.Config) -> None:
         return
     before = pipeline.read(path)
     if pipeline.is_quantized(before) != pipeline.is_quantized(config):
+        words = ["with" if pipeline.is_quantized(each) else "without" for each in (before, config)]
         raise TodusError(
-            "%s was begun %s quantization-aware training, pipeline.config is now %s it: its checkpoints do not fit; "
-            "move that folder away, or prepare under another name with --as"
-            % (
-                (model.training,)
-                + (("with", "without") if pipeline.is_quantized(before) else ("without", "with"))
-            )
+            "%s was started %s quantization-aware training, pipeline.config is now %s it: its "
+            "checkpoints do not fit; move that folder away, or prepare under another name with --as"
+            % (model.training, *words)
         )
     found = pipeline.changes(comparable(before), comparable(config))
     if found:
-        more = (
-            " and %d more" % (len(found) - MOST_DIFFERENCES)
-            if len(found) > MOST_DIFFERENCES
-            else ""
-        )
+        text = "; ".join(found[:MOST_DIFFERENCES])
+        if len(found) > MOST_DIFFERENCES:
+            text += " and %d more" % (len(found) - MOST_DIFFERENCES)
         raise TodusError(
-            "%s was begun with another pipeline.config: %s%s; move that folder away to begin anew, or undo the change"
-            % (model.training, "; ".join(found[:MOST_DIFFERENCES]), more)
+            "%s was started with another pipeline.config: %s; "
+            "move that folder away to start again, or undo the change" % (model.training, text)
         )
 
 
 def comparable(config: pipeline.Config) -> pipeline.Config:
-    """A copy without what may change between two starts of one run: steps, batch size, learning rate, paths, reading, evaluation."""
+    """A copy without the fields that may change between two starts of a run."""
     copy = pipeline.Config()
     copy.CopyFrom(config)
     for field in ("train_input_reader", "eval_input_reader", "eval_config"):
@@ -235,7 +211,7 @@ def comparable(config: pipeline.Config) -> pipeline.Config:
 
 
 def digest(config: pipeline.Config) -> str:
-    """SHA-256 of what may not change within a run."""
+    """SHA-256 of the fields that must not change within a run."""
     return hashlib.sha256(pipeline.to_text(comparable(config)).encode("utf-8")).hexdigest()
 
 
@@ -248,6 +224,6 @@ def _versions() -> Dict[str, str]:
 
         for name in ("tensorflow", "tf-models-research-object-detection"):
             versions[name] = pkg_resources.get_distribution(name).version
-    except Exception:  # an environment of the person's own may name them otherwise
+    except Exception:  # in the user's own environment the packages may have other names
         pass
     return versions

@@ -1,49 +1,34 @@
 """EVAL=separate: an evaluator process that runs beside a training, without the GPU."""
 
-import os
 import subprocess
-import sys
 import threading
 import time
 from typing import Callable, Optional
 
-from todus import locks, paths
+from todus import locks
 from todus.model import pipeline
 from todus.paths import Dataset, Model
-from todus.training import checkpoint_scoring, cluster, run_record
+from todus.training import checkpoint_scoring, cluster, processes, run_record
 from todus.training.checkpoint_scoring import Scorer
 from todus.training.settings import Settings, scoring_for
 from todus.training.stopping import Stop, Stopped
 
-SECONDS_TO_END = 10  # before it is killed
+SECONDS_TO_END = 10  # after which the evaluator is killed
 
 
 class SeparateEvaluator:
-    """The evaluator process, as its training controls it.
-
-    Args:
-      model: in training.
-      say: takes lines.
-    """
+    """Controls the evaluator process from its training."""
 
     def __init__(self, model: Model, say: Callable[[str], None]):
         self._model, self._say = model, say
         self._process: Optional[subprocess.Popen] = None
 
     def start(self) -> None:
-        """Starts it without the GPU: TensorFlow has allocated all of its memory for the training."""
-        environment = dict(
-            os.environ, MODEL_DIR=str(self._model.folder), CUDA_VISIBLE_DEVICES="-1", BACKGROUND="0"
-        )
-        environment[cluster.LIVES_AS_STDIN] = "1"
-        command = [sys.executable, "-m", "todus.commands.train", "--evaluator"]
-        self._process = subprocess.Popen(
-            command,
-            env=environment,
-            cwd=str(paths.REPO),
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        """Starts it without the GPU, whose whole memory TensorFlow uses for the training."""
+        variables = {"MODEL_DIR": str(self._model.folder), "CUDA_VISIBLE_DEVICES": "-1"}
+        variables.update({"BACKGROUND": "0", processes.LIVES_AS_STDIN: "1"})
+        command = processes.TRAIN + ["--evaluator"]
+        self._process = processes.start(command, variables, stdin=subprocess.PIPE)
 
     def restart_if_ended(self) -> None:
         if self._process and self._process.poll() is not None:
@@ -55,21 +40,17 @@ class SeparateEvaluator:
             self.start()
 
     def finish(self) -> None:
-        """Waits until it has scored all waiting checkpoints and ended; starts it first where it has not been."""
+        """Waits until it has scored all pending checkpoints and ended; starts it if needed."""
         if not self._process:
             self.start()
-        cluster.tell(self._process, cluster.FINISH)
+        processes.send(self._process, processes.FINISH)
         self._process.wait()
 
     def end(self) -> None:
-        """Ends it, whatever it is doing; does nothing where it does not run."""
+        """Ends it, if it runs."""
         if self._process and self._process.poll() is None:
-            cluster.tell(self._process, None)
-            try:
-                self._process.wait(SECONDS_TO_END)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            processes.send(self._process, None)
+            processes.wait_or_kill(self._process, SECONDS_TO_END)
 
 
 def score_until_ended(
@@ -79,18 +60,20 @@ def score_until_ended(
     settings: Settings,
     say: Callable[[str], None],
 ) -> int:
-    """In the evaluator process: scores checkpoints until it is told to finish or the training has ended, and none waits. Returns 0."""
+    """Scores the checkpoints of a training that runs in another process; returns 0.
+
+    Ends when no checkpoint is pending, after processes.FINISH or the end of the training.
+    """
     began, finish, stop = run_record.now(), threading.Event(), Stop()
     try:
-        cluster.stop_with_stdin(finish.set)
+        processes.stop_with_stdin(finish.set)
         with locks.exclusive(model.training / "evaluation", "the evaluation of %s" % model.name):
-            scorer = Scorer(
-                model, config, dataset, scoring_for(settings, config.train_config.num_steps), say
-            )
-            scorer.first()
+            scoring = scoring_for(settings, config.train_config.num_steps)
+            scorer = Scorer(model, config, dataset, scoring, say)
+            scorer.score_slice()
             while True:
                 last_round = finish.is_set() or cluster.ended_since(model, began)
-                scorer.work()
+                scorer.score_pending()
                 if last_round and not checkpoint_scoring.pending(model):
                     break
                 time.sleep(0.5)

@@ -1,6 +1,6 @@
 """The settings of a training, and how they change pipeline.config."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Optional, Tuple
 
 from todus.model import pipeline
@@ -12,8 +12,8 @@ class Scoring:
 
     Attributes:
       every: steps between evaluations; 0: never.
-      sample: one of so many images.
-      train_too: whether train images are scored as well, as many as there are val images.
+      sample: one in this many images is scored.
+      train_too: whether as many train images are scored as well.
     """
 
     every: int = 1000
@@ -23,10 +23,10 @@ class Scoring:
 
 @dataclass
 class Settings:
-    """What environment variables may set. None: the value in pipeline.config is used.
+    """The settings from environment variables. None: the value in pipeline.config is used.
 
     Attributes:
-      scoring: the evaluation while training.
+      keep: how many of the newest checkpoints are kept.
       separate: whether a separate process evaluates.
       target_ap: a number as text, "pretrained", or "" for none.
       patience: evaluations without a better AP after which training stops; 0: never.
@@ -45,7 +45,7 @@ class Settings:
 
 
 def apply(config: pipeline.Config, settings: Settings) -> None:
-    """Applies the settings to a pipeline config. The delay of quantization is scaled with num_steps."""
+    """Changes a pipeline config; the delay of quantization is scaled with num_steps."""
     before = config.train_config.num_steps
     if settings.batch_size:
         pipeline.set_batch_size(config, settings.batch_size)
@@ -55,26 +55,22 @@ def apply(config: pipeline.Config, settings: Settings) -> None:
         pipeline.set_num_steps(config, settings.num_steps)
         delay = config.graph_rewriter.quantization.delay if pipeline.is_quantized(config) else 0
         if delay and before:
-            pipeline.set_quantization(
-                config, max(1, int(round(delay * settings.num_steps / before)))
-            )
+            scaled = round(delay * settings.num_steps / before)
+            pipeline.set_quantization(config, max(1, scaled))
 
 
 def scoring_for(settings: Settings, num_steps: int) -> Scoring:
-    """The scoring of a run: none for a run that is shorter than the first evaluation."""
-    every = settings.scoring.every if settings.scoring.every <= num_steps else 0
-    return Scoring(every, settings.scoring.sample, settings.scoring.train_too)
+    """The scoring of a run; a run that ends before the first evaluation is not scored."""
+    every = settings.scoring.every
+    return replace(settings.scoring, every=every if every <= num_steps else 0)
 
 
 def to_record(
     settings: Settings, scoring: Scoring, role: Optional[Tuple[str, int]]
 ) -> Dict[str, Any]:
-    """What run.json says of a start beside what is in pipeline.config; optional settings only where they are set.
+    """The settings that run.json records for a start in addition to those in pipeline.config.
 
-    Args:
-      settings: of the run.
-      scoring: of the run, see `scoring_for`.
-      role: task type and number of this process in its cluster, None without one.
+    `role` is the task type and index of this process in its cluster, None without one.
     """
     optional = {
         "eval_sample": scoring.sample if scoring.sample > 1 else None,

@@ -1,4 +1,4 @@
-"""One image twice: with its groundtruth, and with what was detected."""
+"""An image with its groundtruth boxes beside the same image with its detections."""
 
 import io
 from typing import Dict, Tuple
@@ -15,15 +15,13 @@ LEAST_SCORE = 0.3
 def side_by_side(
     example, found: Detections, names: Dict[int, str]
 ) -> Tuple[bytes, Tuple[int, int]]:
-    """A PNG with the groundtruth on the left and the detections on the right, and its (width, height) in pixels."""
+    """A PNG, groundtruth boxes on the left, detections on the right; its (width, height)."""
     from PIL import Image
 
     pixels = image_files.decode(example.encoded)
     truth = Detections(example.boxes, example.classes, np.ones(len(example.classes), np.float32))
-    left, right = (
-        drawing.draw(pixels, truth, names, 0.0),
-        drawing.draw(pixels, found, names, LEAST_SCORE),
-    )
+    left = drawing.draw(pixels, truth, names, 0.0)
+    right = drawing.draw(pixels, found, names, LEAST_SCORE)
     both = Image.new("RGB", (left.width + right.width + 8, left.height), "white")
     both.paste(left, (0, 0))
     both.paste(right, (left.width + 8, 0))

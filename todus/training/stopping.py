@@ -1,4 +1,4 @@
-"""Stopping a training: by a signal, or because an AP is enough."""
+"""Stopping a training, after a signal or because of an AP."""
 
 import signal
 
@@ -8,11 +8,11 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Handles SIGTERM, SIGINT and SIGHUP (unless nohup ignores it): records the signal, so that the step in progress can end.
+    """Records SIGTERM, SIGINT and SIGHUP (unless nohup ignores it); the step in progress can end.
 
     Attributes:
       reason: why to stop; "": continue.
-      at_once: whether nothing would be lost by stopping in the middle; then the signal raises Stopped.
+      at_once: whether a signal raises Stopped, because an immediate stop loses nothing.
     """
 
     def __init__(self) -> None:
@@ -29,6 +29,6 @@ class Stop:
             raise Stopped
 
     def restore(self) -> None:
-        """Restores the signal handlers that were there before."""
+        """Restores the previous signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -1,8 +1,8 @@
-"""A training, from the checks before it to its last line: `train` for the command, `Run` for the process that saves checkpoints."""
+"""A training: `train` for the command, `Run` for the process that saves checkpoints."""
 
 import contextlib
 import os
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, Optional
 
 from todus import files, locks
@@ -18,9 +18,10 @@ from todus.training import (
     hooks,
     input_pipeline,
     kept_checkpoints,
+    processes,
     run_record,
 )
-from todus.training.estimator_run import run_estimator, take_part
+from todus.training.estimator_run import run_estimator, run_task
 from todus.training.evaluations import Evaluations
 from todus.training.progress import Progress, write_status
 from todus.training.schedule import SavePlan, Schedule
@@ -32,14 +33,16 @@ Say = Callable[[str], None]
 
 
 def train(model: Model, settings: Settings, say: Say) -> int:
-    """Trains until num_steps, a signal, an AP that is enough, or an error. Under TF_CONFIG this is one role of its cluster.
+    """Trains until num_steps, a signal, TARGET_AP or PATIENCE, or an error.
+
+    With TF_CONFIG set, this process is one role of that cluster.
 
     Returns:
       The step reached; 0 for a role that saves no checkpoints.
 
     Raises:
-      TodusError: no dataset, other classes or another config than training/ was begun with, a NaN or infinite loss, too little memory,
-        or what TensorFlow says of the data.
+      TodusError: there is no dataset; training/ was started with other classes or another config;
+        the loss is NaN or infinite; or TensorFlow has raised an error.
     """
     role = cluster.role()
     config = prepared.resolved(model)
@@ -54,60 +57,61 @@ def train(model: Model, settings: Settings, say: Say) -> int:
     if role and role.kind == "evaluator":
         return score_until_ended(model, config, dataset, settings, say)
     who = "the training of %s" % model.name
-    with files.scratch(model.training) as folder, files.temporary_files_in(folder), access.reading(
-        dataset, who
-    ):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(files.scratch(model.training))
+        stack.enter_context(files.temporary_files_in(folder))
+        stack.enter_context(access.reading(dataset, who))
         for note in input_pipeline.fit(config, manifest, memory.free_memory()):
             say("train: %s" % note)
         if role and role.kind in ("worker", "ps"):
-            return take_part(model, config, settings, role, say)
-        with locks.exclusive(model.training, who):
-            return Run(model, config, dataset, manifest, settings, role, say).run()
+            return run_task(model, config, settings, role, say)
+        stack.enter_context(locks.exclusive(model.training, who))
+        return Run(model, config, dataset, manifest, settings, role, say).run()
 
 
+@dataclass
 class Run:
-    """A run in its single process, or in the chief of its cluster.
+    """A run in its single process, or in the chief of its cluster, whose `role` it has.
 
-    Args:
-      model: a prepared model.
-      config: its pipeline config, with the settings applied.
-      dataset: that it is trained on.
-      manifest: of the dataset.
-      settings: of this run.
-      role: the chief's, None without a cluster.
-      say: takes lines.
+    The model is prepared, and `config` is its pipeline config with the settings applied.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        config: pipeline.Config,
-        dataset: Dataset,
-        manifest: Dict[str, Any],
-        settings: Settings,
-        role: Optional[cluster.Role],
-        say: Say,
-    ):
-        self.model, self.config, self.manifest = model, config, manifest
-        self.settings, self.role, self.say = settings, role, say
-        self.pid_file, self.config_file = model.training / "pid", model.training / "pipeline.config"
-        self.steps = config.train_config.num_steps
+    model: Model
+    config: pipeline.Config
+    dataset: Dataset
+    manifest: Dict[str, Any]
+    settings: Settings
+    role: Optional[cluster.Role]
+    say: Say
+
+    def __post_init__(self) -> None:
+        training, separate = self.model.training, self.settings.separate
+        self.pid_file, self.config_file = training / "pid", training / "pipeline.config"
+        self.steps = self.config.train_config.num_steps
         self.stop, self.reason = Stop(), "an error"
-        separate = settings.separate and not role
-        self.evaluations = Evaluations(
-            model, config, dataset, settings, not separate and not role, self.stop, say
-        )
-        self.evaluator = (
-            SeparateEvaluator(model, say) if separate and self.evaluations.scoring.every else None
-        )
+        inline = not separate and not self.role
+        about = (self.model, self.config, self.dataset, self.settings, inline, self.stop, self.say)
+        self.evaluations = Evaluations(*about)
+        has_evaluator = separate and not self.role and self.evaluations.scoring.every
+        self.evaluator = SeparateEvaluator(self.model, self.say) if has_evaluator else None
 
     def run(self) -> int:
         """Trains; returns the step of the newest checkpoint."""
         try:
-            start = self._prepare()
+            processes.stop_with_stdin()
+            files.write_text(self.pid_file, "%d\n" % os.getpid())
+            self.evaluations.check()
+            start = self._newest_step()
             if start >= self.steps:
-                return self._skip(start)
-            self._record_start(start)
+                self._finish_evaluations()
+                self.say(
+                    "train: already at step %d of %d: nothing to do; to continue, "
+                    "set NUM_TRAIN_STEPS=%d" % (start, self.steps, start * 2)
+                )
+                return start
+            chosen = to_record(self.settings, self.evaluations.scoring, self.role)
+            for note in run_record.begin(self.model, self.config, self.manifest, start, chosen):
+                self.say("train: %s" % note)
             with self._stop_recorded():
                 self._begin(start)
                 self.reason = self.evaluations.enough() or self._train(start)
@@ -116,32 +120,15 @@ class Run:
             self.say("train: %s: stopped before the first step; nothing is lost" % self.stop.reason)
             return self._newest_step()
         finally:
-            self._clean_up()
-
-    def _prepare(self) -> int:
-        """Writes training/pid and checks what evaluations need; returns the step to start from."""
-        cluster.stop_with_stdin()
-        files.write_text(self.pid_file, "%d\n" % os.getpid())
-        self.evaluations.check()
-        return self._newest_step()
-
-    def _skip(self, start: int) -> int:
-        """Where num_steps is reached already: only scores what is left."""
-        self._finish_evaluations()
-        self.say(
-            "train: already at step %d of %d: nothing to do; NUM_TRAIN_STEPS=%d goes on"
-            % (start, self.steps, start * 2)
-        )
-        return start
-
-    def _record_start(self, start: int) -> None:
-        chosen = to_record(self.settings, self.evaluations.scoring, self.role)
-        for note in run_record.begin(self.model, self.config, self.manifest, start, chosen):
-            self.say("train: %s" % note)
+            if self.evaluator:
+                self.evaluator.end()
+            self.stop.restore()
+            if self.pid_file.exists():
+                self.pid_file.unlink()
 
     @contextlib.contextmanager
     def _stop_recorded(self) -> Iterator[None]:
-        """Records the stop and its reason in run.json when the block ends, after an exception too."""
+        """Records the stop and its reason in run.json when the block ends or raises."""
         try:
             yield
         except Stopped:
@@ -154,15 +141,12 @@ class Run:
             run_record.end(self.model, self._newest_step(), self.reason)
 
     def _begin(self, start: int) -> None:
-        """Writes pipeline.config and status.json, and makes the evaluations that come before the first step."""
+        """Writes pipeline.config and status.json; evaluates what is due before the first step."""
         pipeline.write(self.config_file, self.config)
         newest = checkpoints.latest(self.model)
         source = newest[1].name if newest else _first_weights(self.model)
-        batch = self.config.train_config.batch_size
-        self.say(
-            "train: %s, step %d of %d, batch %d, from %s"
-            % (self.model.name, start, self.steps, batch, source)
-        )
+        where = (start, self.steps, self.config.train_config.batch_size, source)
+        self.say("train: %s, step %d of %d, batch %d, from %s" % ((self.model.name,) + where))
         write_status(self.model, step=start, num_steps=self.steps)
         self.evaluations.begin(start)
         if self.evaluator:
@@ -172,44 +156,34 @@ class Run:
         """Trains until num_steps or a stop; returns the reason of the stop."""
         if not self.role:
             kept_checkpoints.keep_newest(self.model, self.settings.keep)
-        schedule = Schedule(
-            self.steps,
-            self.settings.save_steps,
-            self.settings.log_steps,
-            self.evaluations.scoring.every,
-        )
+        settings, every = self.settings, self.evaluations.scoring.every
+        schedule = Schedule(self.steps, settings.save_steps, settings.log_steps, every)
+        progress = Progress(self.model, schedule, self.stop, self.say, self._after_report)
+        plan = SavePlan(schedule, start)
         session_hooks = [
-            hooks.watch_hook(
-                self.stop, Progress(self.model, schedule, self.stop, self.say, self._tick)
-            ),
-            hooks.save_hook(
-                self.model, SavePlan(schedule, start), self.stop, self.evaluations.saved
-            ),
+            hooks.watch_hook(self.stop, progress),
+            hooks.save_hook(self.model, plan, self.stop, self.evaluations.saved),
         ]
         try:
-            run_estimator(self.model, self.config_file, self.settings, self.role, session_hooks)
+            run_estimator(self.model, self.config_file, settings, self.role, session_hooks)
         finally:
             self.stop.at_once = True
         return self.stop.reason or "reached num_steps"
 
-    def _tick(self) -> None:
-        """After each report of progress."""
+    def _after_report(self) -> None:
         background.rotate_log()
         self.evaluations.read_new_results()
         if self.evaluator:
             self.evaluator.restart_if_ended()
 
     def _finish(self) -> int:
-        """Makes the evaluations that are left, and says where the run has ended."""
+        """Makes the remaining evaluations and reports the last step."""
         reached = self._newest_step()
         self._finish_evaluations()
         why = "" if self.reason == "reached num_steps" else "; %s" % self.reason
-        resume = (
-            "; the same command goes on"
-            if reached < self.steps and self.reason.startswith("signal")
-            else ""
-        )
-        self.say("train: step %d of %d saved%s%s" % (reached, self.steps, why, resume))
+        if reached < self.steps and self.reason.startswith("signal"):
+            why += "; to continue, run the same command"
+        self.say("train: step %d of %d saved%s" % (reached, self.steps, why))
         return reached
 
     def _finish_evaluations(self) -> None:
@@ -219,21 +193,11 @@ class Run:
         if self.evaluator and checkpoint_scoring.pending(self.model):
             self.evaluator.finish()
 
-    def _clean_up(self) -> None:
-        if self.evaluator:
-            self.evaluator.end()
-        self.stop.restore()
-        if self.pid_file.exists():
-            self.pid_file.unlink()
-
     def _newest_step(self) -> int:
         """The step of the newest checkpoint, 0 without one."""
         return (checkpoints.latest(self.model) or (0, None))[0]
 
 
 def _first_weights(model: Model) -> str:
-    return (
-        "the slice"
-        if Path(str(model.limited_checkpoint) + ".index").exists()
-        else "the zoo's features, with a fresh head"
-    )
+    has_slice = kept_checkpoints.exists(model.limited_checkpoint)
+    return "the slice" if has_slice else "the zoo's features, with a fresh head"

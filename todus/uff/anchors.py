@@ -1,30 +1,28 @@
-"""The anchors that the plugin GridAnchor_TRT makes, to compare with those of a graph."""
+"""The anchors of TensorRT's plugin GridAnchor_TRT, for comparison with those of a graph."""
 
 from typing import List, Sequence, Tuple
 
 import numpy as np
 
 
-def boxes_of_layers(
+def sizes_of_layers(
     layers: int, low: float, high: float, ratios: Sequence[float]
 ) -> List[List[Tuple[float, float]]]:
-    """(height, width) of the anchors at a place, for each feature map, relative to the image.
+    """The (height, width) of the anchors at a place, for each feature map, relative to the image.
 
-    The formula is the one in NVIDIA's description of gridAnchorPlugin: the lowest layer has the first three aspect ratios at
-    scales 0.1, low and low; the others have every ratio at a scale that grows evenly to `high`, and a square of the geometric
-    mean of their scale and the next (1 after the last).
+    This is the formula of NVIDIA's gridAnchorPlugin. The lowest layer has the first three aspect
+    ratios at the scales 0.1, low and low. Each other layer has every ratio at its own scale, which
+    grows evenly to `high`, and a square of the geometric mean of its scale and the next (1 after
+    the last).
     """
     scales = [low + (high - low) * layer / (layers - 1) for layer in range(layers)] + [1.0]
-    result = []
-    for layer in range(layers):
-        if layer == 0:
-            pairs = list(zip((0.1, low, low), ratios[:3]))
-        else:
-            pairs = [(scales[layer], ratio) for ratio in ratios] + [
-                (np.sqrt(scales[layer] * scales[layer + 1]), 1.0)
-            ]
-        result.append([(scale / np.sqrt(ratio), scale * np.sqrt(ratio)) for scale, ratio in pairs])
-    return result
+    pairs = [list(zip((0.1, low, low), ratios))]
+    for scale, following in zip(scales[1:], scales[2:]):
+        pairs.append([(scale, ratio) for ratio in ratios] + [(np.sqrt(scale * following), 1.0)])
+    return [
+        [(scale / np.sqrt(ratio), scale * np.sqrt(ratio)) for scale, ratio in layer]
+        for layer in pairs
+    ]
 
 
 def grid(sides: Sequence[int], low: float, high: float, ratios: Sequence[float]) -> np.ndarray:
@@ -39,11 +37,10 @@ def grid(sides: Sequence[int], low: float, high: float, ratios: Sequence[float])
       float32 [sum(side * side * anchors), 4], (ymin, xmin, ymax, xmax) relative to the image.
     """
     parts = []
-    for side, sizes in zip(sides, boxes_of_layers(len(sides), low, high, ratios)):
+    for side, sizes in zip(sides, sizes_of_layers(len(sides), low, high, ratios)):
         centers = (np.arange(side) + 0.5) / side
         y, x, box = np.meshgrid(centers, centers, np.arange(len(sizes)), indexing="ij")
         height, width = np.array(sizes)[box].transpose(3, 0, 1, 2) / 2
-        parts.append(
-            np.stack([y - height, x - width, y + height, x + width], axis=-1).reshape(-1, 4)
-        )
+        boxes = np.stack([y - height, x - width, y + height, x + width], axis=-1)
+        parts.append(boxes.reshape(-1, 4))
     return np.concatenate(parts).astype(np.float32)

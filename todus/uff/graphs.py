@@ -1,31 +1,32 @@
-"""Frozen TensorFlow graphs as dictionaries of nodes: reading, following edges, folding constants."""
+"""Frozen TensorFlow graphs as dictionaries of nodes: reading, following edges, constants."""
 
 import warnings
 from pathlib import Path
-from typing import Dict, Iterable, List, Set
+from typing import Callable, Dict, Iterable, List, Set
 
 from todus.tf import tf
 
-from google.protobuf.message import DecodeError
+import numpy as np
 
 from todus.errors import TodusError
+from todus.text import first_line
 
-# An edge through these changes nothing at inference.
-TRANSPARENT = {"Identity", "StopGradient", "CheckNumerics"}
+# Ops whose output is their input at inference.
+IDENTITIES = {"Identity", "StopGradient", "CheckNumerics"}
 
-# Loops and conditions, where a cycle is no damage.
+# The ops of loops and conditions, in which a cycle is allowed.
 CONTROL_FLOW = {"Enter", "Exit", "LoopCond", "Merge", "NextIteration", "Switch"}
 
 AGAIN = "export it again with ./export.sh, or take the zoo's with python -m model"
 
 
 class Graph:
-    """A GraphDef whose edges are known to be whole.
+    """A GraphDef in which every edge leads to a node.
 
     Attributes:
       nodes: name -> NodeDef, in the graph's order.
       where: the file, for messages.
-      versions: the VersionDef, which tells TensorFlow how to read older graphs.
+      versions: the VersionDef, by which TensorFlow reads older graphs.
     """
 
     def __init__(self, graph_def: "tf.GraphDef", where: str):
@@ -39,24 +40,23 @@ class Graph:
         for node in graph_def.node:
             for name in map(node_name, node.input):
                 if name not in self.nodes:
-                    raise self.error(
-                        "node %s needs %s, which is missing"
-                        % (node.name, name or "(an empty name)")
-                    )
+                    what = "node %s needs %s, which is missing"
+                    raise self.error(what % (node.name, name or "(an empty name)"))
 
     def error(self, what: str, remedy: str = AGAIN) -> TodusError:
+        """A TodusError for the caller to raise."""
         return TodusError("%s: %s; %s" % (self.where, what, remedy))
 
-    def source(self, edge: str) -> str:
-        """The edge ("name" or "name:n") that `edge` repeats, with nodes that change nothing skipped."""
+    def skip_identities(self, edge: str) -> str:
+        """The edge ("name" or "name:n") with the same value as `edge`, before any identities."""
         for _ in range(len(self.nodes) + 1):
             node = self.nodes[node_name(edge)]
             same = node.op == "Cast" and node.attr["SrcT"].type == node.attr["DstT"].type
-            if node.op not in TRANSPARENT and not same:
+            if node.op not in IDENTITIES and not same:
                 return edge[: -len(":0")] if edge.endswith(":0") else edge
-            edge = self.inputs(node)[0] if self.inputs(node) else ""
-            if not edge:
+            if not self.inputs(node):
                 raise self.error("node %s has no input" % node.name)
+            edge = self.inputs(node)[0]
         raise self.error("node %s is its own input" % node_name(edge))
 
     @staticmethod
@@ -64,46 +64,42 @@ class Graph:
         """Data edges, without control edges."""
         return [edge for edge in node.input if not edge.startswith("^")]
 
-    def in_scopes(self, edge: str, scopes: Iterable[str]) -> bool:
+    @staticmethod
+    def in_scopes(edge: str, scopes: Iterable[str]) -> bool:
+        """Whether the node of an edge is in one of the scopes."""
         name = node_name(edge)
         return any(name == scope or name.startswith(scope + "/") for scope in scopes)
 
 
 def node_name(edge: str) -> str:
+    """The name of the node that an edge ("name", "name:n" or "^name") starts from."""
     return edge.lstrip("^").split(":")[0]
 
 
 def read(path: Path) -> Graph:
-    """The frozen graph in `path`. Raises TodusError for a file that is none, in one line."""
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise TodusError("%s is missing; %s" % (path, AGAIN))
+    """The frozen graph in `path`. Raises TodusError where the file is not a frozen graph."""
+    data = path.read_bytes()
     graph_def = tf.GraphDef()
     try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
             graph_def.ParseFromString(data)
-        if told:
-            raise DecodeError(str(told[0].message))
-    except (DecodeError, RuntimeError, ValueError):
-        raise TodusError(
-            "%s is not a frozen graph, or only a part of one (%d bytes); %s"
-            % (path, len(data), AGAIN)
-        )
+    # DecodeError, or SystemError where protobuf warns of bytes that it could not use.
+    except Exception:
+        what = "%s is not a frozen graph, or only a part of one (%d bytes); %s"
+        raise TodusError(what % (path, len(data), AGAIN))
     if not graph_def.node:
         raise TodusError("%s has no nodes (%d bytes); %s" % (path, len(data), AGAIN))
     return Graph(graph_def, str(path))
 
 
-def ordered(graph: Graph, roots: Iterable[str], stop) -> List[str]:
+def ordered(graph: Graph, roots: Iterable[str], stop: Callable[[str], bool]) -> List[str]:
     """The names of the nodes that `roots` (edges) need, inputs before users.
 
     Args:
       graph: to walk.
       roots: edges.
-      stop: called with a name; nodes for which it is true are left out with what only they need.
+      stop: called with a name; true leaves that node out, with what only it needs.
 
     Raises:
       TodusError: there is a cycle, or a loop or condition.
@@ -117,55 +113,42 @@ def ordered(graph: Graph, roots: Iterable[str], stop) -> List[str]:
             open_nodes.discard(name)
             done[name] = None
         elif name not in done and not stop(name):
-            if name in open_nodes:
-                raise graph.error("node %s is its own input" % name)
             if graph.nodes[name].op in CONTROL_FLOW:
-                raise graph.error(
-                    "a loop (%s) is part of the network, so this is not the graph that config/ describes"
-                    % name
-                )
+                what = "the network has a loop (%s), which no network in config/ has" % name
+                raise graph.error(what)
             open_nodes.add(name)
             stack.append((name, True))
             for edge in reversed(graph.inputs(graph.nodes[name])):
-                needed = node_name(graph.source(edge))
+                needed = node_name(graph.skip_identities(edge))
                 if needed in open_nodes:
                     raise graph.error("node %s is its own input" % needed)
                 stack.append((needed, False))
     return list(done)
 
 
-def constant(name: str, value) -> "tf.NodeDef":
-    """A Const node of a NumPy array."""
+def constant(name: str, value: np.ndarray) -> "tf.NodeDef":
+    """A Const node."""
     node = tf.NodeDef(name=name, op="Const")
     node.attr["dtype"].type = tf.as_dtype(value.dtype).as_datatype_enum
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
     return node
 
 
-def value_of(graph: Graph, node: "tf.NodeDef"):
-    """The array of a Const node. Raises TodusError for one that is damaged or holds NaN or infinity."""
+def value_of(graph: Graph, node: "tf.NodeDef") -> np.ndarray:
+    """The array of a Const node. Raises TodusError where it is damaged or has NaN or infinity."""
     try:
         value = tf.make_ndarray(node.attr["value"].tensor)
-    except (
-        Exception
-    ) as error:  # NumPy and TensorFlow raise many kinds for a tensor that is not whole
-        raise graph.error("constant %s cannot be read (%s)" % (node.name, first_line(error)))
+    # NumPy and TensorFlow raise many kinds of errors for a truncated tensor.
+    except Exception as error:
+        raise graph.error("constant %s cannot be read (%s)" % (node.name, reason(error)))
     if node.attr["dtype"].type != node.attr["value"].tensor.dtype:
-        raise graph.error("constant %s is declared as another type than it holds" % node.name)
-    if value.dtype.kind == "f" and not _finite(value):
-        raise graph.error(
-            "constant %s holds NaN or infinity" % node.name,
-            "the training diverged: export an earlier checkpoint",
-        )
+        raise graph.error("constant %s has another type than its dtype" % node.name)
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        remedy = "the training diverged: export an earlier checkpoint"
+        raise graph.error("constant %s holds NaN or infinity" % node.name, remedy)
     return value
 
 
-def _finite(value) -> bool:
-    import numpy as np
-
-    return bool(np.isfinite(value).all())
-
-
-def first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+def reason(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its type where it has no text."""
+    return first_line(str(error).strip() or type(error).__name__)

@@ -1,4 +1,4 @@
-"""config/: which models convert, and the names of scopes in their graphs that pipeline.config does not tell."""
+"""config/: the models that convert, and the scopes of their graphs that pipeline.config lacks."""
 
 import importlib.util
 import re
@@ -16,8 +16,8 @@ class Scopes:
     """Name scopes of a frozen SSD graph.
 
     Attributes:
-      image: hold everything between image_tensor and the feature extractor.
-      anchors: where the joined anchors may be, the likeliest first.
+      image: all that is between image_tensor and the feature extractor.
+      anchors: where the joined anchors may be, in the order to look.
       boxes, classes: the two concats over the feature maps.
       detections: box decoding and non-maximum suppression.
     """
@@ -35,36 +35,26 @@ def names() -> List[str]:
 
 
 def find(name: str) -> Optional[str]:
-    """The longest name in config/ that begins `name`, a zoo model's; None where there is none."""
-    begins = [each for each in names() if name.startswith(each)]
-    return max(begins, key=len) if begins else None
+    """The longest name in config/ with which a zoo model's name starts; None where none does."""
+    return max((each for each in names() if name.startswith(each)), key=len, default=None)
 
 
 def load(name: str) -> Scopes:
-    """The scopes in config/NAME.py. Raises UsageError with the list where no file counts for `name`."""
+    """The scopes of a zoo model, from config/. Raises UsageError where no file is for it."""
     found = find(name)
     if found is None:
-        raise UsageError(
-            "%s does not convert to UFF; config/ has %s; for other models run ./convert-onnx.sh"
-            % (name, ", ".join(names()))
-        )
+        what = "%s does not convert to UFF; config/ has %s; for other models run ./convert-onnx.sh"
+        raise UsageError(what % (name, ", ".join(names())))
     path = CONFIG / (found + ".py")
-    spec = importlib.util.spec_from_file_location(
-        "todus_config_" + re.sub(r"\W", "_", found), str(path)
-    )
+    module_name = "todus_config_" + re.sub(r"\W", "_", found)
+    spec = importlib.util.spec_from_file_location(module_name, str(path))
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        return Scopes(
-            image=("image_tensor", "Preprocessor") + tuple(module.TO_FLOAT),
-            anchors=tuple(module.ANCHORS),
-            **{
-                key.lower(): getattr(module, key)
-                for key in ("BOXES", "CLASSES", "DETECTIONS")
-                if hasattr(module, key)
-            },
-        )
+        image = ("image_tensor", "Preprocessor") + tuple(module.TO_FLOAT)
+        optional = [key for key in ("BOXES", "CLASSES", "DETECTIONS") if hasattr(module, key)]
+        others = {key.lower(): getattr(module, key) for key in optional}
+        return Scopes(image=image, anchors=tuple(module.ANCHORS), **others)
     except (SyntaxError, NameError, AttributeError, TypeError, ValueError) as error:
-        raise TodusError(
-            "%s is not a UFF config (%s); docs/tensorrt.md tells what one holds" % (path, error)
-        )
+        what = "%s is not a UFF config (%s); its format is in docs/tensorrt.md"
+        raise TodusError(what % (path, error))

@@ -1,7 +1,7 @@
-"""What a TensorRT build needs to know of a detector and pipeline.config tells; refuses what UFF cannot hold."""
+"""The numbers in pipeline.config that a TensorRT build needs; refuses what UFF cannot hold."""
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Iterator, Tuple
 
 from object_detection.protos import post_processing_pb2
 
@@ -10,6 +10,7 @@ from todus.model import pipeline
 
 ELSEWHERE = "convert it with ./convert-onnx.sh, which TensorRT reads too"
 QUANTIZED_ELSEWHERE = "./export-tflite.sh is for it; or " + ELSEWHERE
+CORRECT = "correct pipeline.config"
 
 
 @dataclass(frozen=True)
@@ -44,28 +45,8 @@ class Settings:
 
 
 def check_kind(config: pipeline.Config, where: str) -> None:
-    """Raises TodusError, with the reason, for kinds of models that UFF and its plugins cannot hold."""
-    kind = pipeline.architecture(config)
-    if kind != "ssd":
-        raise _refusal(
-            where,
-            "a %s has two stages and UFF has no plugin for the second"
-            % kind.replace("faster_rcnn", "Faster R-CNN"),
-        )
-    extractor = pipeline.extractor(config)
-    generator = config.model.ssd.anchor_generator.WhichOneof("anchor_generator_oneof")
-    if "fpn" in extractor or generator == "multiscale_anchor_generator":
-        raise _refusal(
-            where,
-            "an FPN (%s) resizes feature maps and has multiscale anchors, which UFF's plugins do not do"
-            % extractor,
-        )
-    if pipeline.is_quantized(config):
-        raise _refusal(
-            where,
-            "a quantization-aware model has FakeQuant nodes, which UFF cannot hold",
-            QUANTIZED_ELSEWHERE,
-        )
+    """Raises TodusError for a kind of model that UFF and its plugins cannot hold."""
+    _raise_first(_unsupported_kind(config), where)
 
 
 def read(config: pipeline.Config, where: str) -> Settings:
@@ -79,116 +60,104 @@ def read(config: pipeline.Config, where: str) -> Settings:
       TodusError: the plugins cannot compute what this config asks for.
     """
     check_kind(config, where)
+    _raise_first(_unsupported_settings(config), where)
     ssd = config.model.ssd
-    size = pipeline.input_size(config)
-    if size is None or min(size) < 1:
-        raise _refusal(
-            where, "the input has no fixed size (image_resizer is not a fixed_shape_resizer)"
-        )
-    if pipeline.box_predictor(config) != "convolutional_box_predictor":
-        raise _refusal(
-            where,
-            "box predictor %s is not the convolutional_box_predictor"
-            % (pipeline.box_predictor(config) or "(none)"),
-        )
-    if not ssd.add_background_class:
-        raise _refusal(
-            where, "add_background_class: false; NMS_TRT is given the background as class 0"
-        )
-    layers, low, high, ratios = _anchors(ssd.anchor_generator, where)
-    threshold, overlap, per_class, total = _suppression(
-        ssd.post_processing.batch_non_max_suppression, where
-    )
+    height, width = pipeline.input_size(config)
+    anchors = ssd.anchor_generator.ssd_anchor_generator
+    scales = anchors.scales or (anchors.min_scale, anchors.max_scale)
+    nms = ssd.post_processing.batch_non_max_suppression
     return Settings(
-        height=size[0],
-        width=size[1],
+        height=height,
+        width=width,
         num_classes=ssd.num_classes + 1,
-        num_layers=layers,
-        min_scale=low,
-        max_scale=high,
-        aspect_ratios=ratios,
-        variances=_variances(ssd.box_coder, where),
-        sigmoid=_sigmoid(ssd.post_processing, where),
-        score_threshold=threshold,
-        iou_threshold=overlap,
-        max_per_class=per_class,
-        max_total=total,
+        num_layers=anchors.num_layers,
+        min_scale=scales[0],
+        max_scale=scales[-1],
+        aspect_ratios=tuple(anchors.aspect_ratios),
+        variances=tuple(1.0 / scale for scale in _box_scales(config)),
+        sigmoid=_score_converter(config) == "SIGMOID",
+        score_threshold=nms.score_threshold,
+        iou_threshold=nms.iou_threshold,
+        max_per_class=nms.max_detections_per_class,
+        max_total=nms.max_total_detections,
     )
 
 
-def _refusal(where: str, reason: str, remedy: str = ELSEWHERE) -> TodusError:
-    return TodusError("%s: %s; %s" % (where, reason, remedy))
+def _raise_first(reasons: Iterator[Tuple[str, str]], where: str) -> None:
+    for reason, remedy in reasons:
+        raise TodusError("%s: %s; %s" % (where, reason, remedy))
 
 
-def _anchors(message, where: str) -> Tuple[int, float, float, Tuple[float, ...]]:
-    kind = message.WhichOneof("anchor_generator_oneof")
+def _unsupported_kind(config: pipeline.Config) -> Iterator[Tuple[str, str]]:
+    """Why UFF cannot hold this kind of model, and what to do instead."""
+    kind = pipeline.architecture(config).replace("faster_rcnn", "Faster R-CNN")
+    if kind != "ssd":
+        yield "a %s has two stages and UFF has no plugin for the second" % kind, ELSEWHERE
+    extractor = pipeline.extractor(config)
+    anchors = config.model.ssd.anchor_generator.WhichOneof("anchor_generator_oneof")
+    if "fpn" in extractor or anchors == "multiscale_anchor_generator":
+        what = "an FPN (%s) resizes feature maps and has multiscale anchors; UFF's plugins do not"
+        yield what % extractor, ELSEWHERE
+    if pipeline.is_quantized(config):
+        what = "a quantization-aware model has FakeQuant nodes, which UFF cannot hold"
+        yield what, QUANTIZED_ELSEWHERE
+
+
+def _unsupported_settings(config: pipeline.Config) -> Iterator[Tuple[str, str]]:
+    """Why the plugins cannot compute what the config of an SSD asks for, and what to do instead."""
+    ssd = config.model.ssd
+    if min(pipeline.input_size(config) or (0,)) < 1:
+        what = "the input has no fixed size (image_resizer is not a fixed_shape_resizer)"
+        yield what, ELSEWHERE
+    predictor = pipeline.box_predictor(config) or "(none)"
+    if predictor != "convolutional_box_predictor":
+        yield "box predictor %s is not the convolutional_box_predictor" % predictor, ELSEWHERE
+    if not ssd.add_background_class:
+        what = "add_background_class: false; NMS_TRT takes the background as class 0"
+        yield what, ELSEWHERE
+
+    kind = ssd.anchor_generator.WhichOneof("anchor_generator_oneof") or "missing anchor_generator"
     if kind != "ssd_anchor_generator":
-        raise _refusal(
-            where,
-            "GridAnchor_TRT does not make the anchors of a %s"
-            % (kind or "missing anchor_generator"),
-        )
-    generator = message.ssd_anchor_generator
-    if not generator.reduce_boxes_in_lowest_layer:
-        raise _refusal(
-            where,
-            "reduce_boxes_in_lowest_layer: false; GridAnchor_TRT always has 3 boxes in the lowest layer",
-        )
-    layers = generator.num_layers
-    if layers < 2:
-        raise _refusal(where, "num_layers: %d; GridAnchor_TRT needs 2 or more" % layers)
-    ratios = tuple(generator.aspect_ratios)
-    if len(ratios) < 3:
-        raise _refusal(
-            where, "GridAnchor_TRT needs 3 aspect_ratios or more, here are %d" % len(ratios)
-        )
-    scales = generator.scales or (generator.min_scale, generator.max_scale)
-    return layers, scales[0], scales[-1], ratios
+        yield "GridAnchor_TRT does not make the anchors of a %s" % kind, ELSEWHERE
+    anchors = ssd.anchor_generator.ssd_anchor_generator
+    if not anchors.reduce_boxes_in_lowest_layer:
+        what = "reduce_boxes_in_lowest_layer: false; GridAnchor_TRT has 3 boxes in the lowest layer"
+        yield what, ELSEWHERE
+    if anchors.num_layers < 2:
+        yield "num_layers: %d; GridAnchor_TRT needs 2 or more" % anchors.num_layers, ELSEWHERE
+    ratios = len(anchors.aspect_ratios)
+    if ratios < 3:
+        yield "GridAnchor_TRT needs 3 aspect_ratios or more, here are %d" % ratios, ELSEWHERE
 
+    nms = ssd.post_processing.batch_non_max_suppression
+    if nms.soft_nms_sigma:
+        what = "soft_nms_sigma: %g; NMS_TRT has no soft suppression" % nms.soft_nms_sigma
+        yield what, ELSEWHERE
+    if nms.use_class_agnostic_nms:
+        yield "use_class_agnostic_nms: true; NMS_TRT suppresses within each class", ELSEWHERE
+    if min(nms.max_detections_per_class, nms.max_total_detections) < 1:
+        yield "max_detections_per_class and max_total_detections must be 1 or more", CORRECT
 
-def _variances(message, where: str) -> Tuple[float, float, float, float]:
-    if message.WhichOneof("box_coder_oneof") != "faster_rcnn_box_coder":
-        raise _refusal(
-            where,
-            "NMS_TRT decodes boxes of a faster_rcnn_box_coder only, not of a %s"
-            % message.WhichOneof("box_coder_oneof"),
-        )
-    coder = message.faster_rcnn_box_coder
-    scales = (coder.y_scale, coder.x_scale, coder.height_scale, coder.width_scale)
-    if min(scales) <= 0:
-        raise _refusal(
-            where, "the box coder's scales %s are not positive" % (scales,), "mend pipeline.config"
-        )
-    return tuple(1.0 / scale for scale in scales)
+    coder = ssd.box_coder.WhichOneof("box_coder_oneof")
+    if coder != "faster_rcnn_box_coder":
+        what = "NMS_TRT decodes the boxes of a faster_rcnn_box_coder only, not of a %s"
+        yield what % coder, ELSEWHERE
+    if min(_box_scales(config)) <= 0:
+        yield "the box coder's scales %s are not positive" % (_box_scales(config),), CORRECT
 
-
-def _sigmoid(message, where: str) -> bool:
-    converter = post_processing_pb2.PostProcessing.ScoreConverter.Name(message.score_converter)
+    converter = _score_converter(config)
     if converter not in ("SIGMOID", "IDENTITY"):
-        raise _refusal(where, "score_converter: %s; NMS_TRT knows SIGMOID and IDENTITY" % converter)
-    if message.logit_scale != 1.0:
-        raise _refusal(
-            where, "logit_scale: %g; NMS_TRT does not scale logits" % message.logit_scale
-        )
-    return converter == "SIGMOID"
+        yield "score_converter: %s; NMS_TRT has SIGMOID and IDENTITY" % converter, ELSEWHERE
+    scale = ssd.post_processing.logit_scale
+    if scale != 1.0:
+        yield "logit_scale: %g; NMS_TRT does not scale logits" % scale, ELSEWHERE
 
 
-def _suppression(message, where: str) -> Tuple[float, float, int, int]:
-    if message.soft_nms_sigma:
-        raise _refusal(
-            where, "soft_nms_sigma: %g; NMS_TRT has no soft suppression" % message.soft_nms_sigma
-        )
-    if message.use_class_agnostic_nms:
-        raise _refusal(where, "use_class_agnostic_nms: true; NMS_TRT suppresses within each class")
-    if message.max_detections_per_class < 1 or message.max_total_detections < 1:
-        raise _refusal(
-            where,
-            "max_detections_per_class and max_total_detections must be 1 or more",
-            "mend pipeline.config",
-        )
-    return (
-        message.score_threshold,
-        message.iou_threshold,
-        message.max_detections_per_class,
-        message.max_total_detections,
-    )
+def _box_scales(config: pipeline.Config) -> Tuple[float, float, float, float]:
+    coder = config.model.ssd.box_coder.faster_rcnn_box_coder
+    return coder.y_scale, coder.x_scale, coder.height_scale, coder.width_scale
+
+
+def _score_converter(config: pipeline.Config) -> str:
+    number = config.model.ssd.post_processing.score_converter
+    return post_processing_pb2.PostProcessing.ScoreConverter.Name(number)

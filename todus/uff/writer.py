@@ -1,4 +1,8 @@
-"""Writes a graph as UFF: the same nodes, fields, order and names as NVIDIA's converter 0.6.3 gives it, and the same bytes every time."""
+"""Writes a graph as UFF.
+
+Nodes, fields, their order and names are those of NVIDIA's converter 0.6.3. The same graph gives the
+same bytes.
+"""
 
 from typing import List
 
@@ -12,7 +16,8 @@ from todus.uff.graphs import Graph, node_name
 from todus.uff.operations import data
 from todus.uff.settings import ELSEWHERE
 
-# TensorFlow keeps tensors in these layouts, seen from the canonical NC+ (data: batch, channels, space) and KC+ (weights).
+# The layouts of TensorFlow's tensors, and the canonical layouts to which orders refer: NC+ for data
+# (batch, channels, space) and KC+ for weights.
 _CANONICAL = {"N+C": "NC+", "+CK": "KC+"}
 
 MOST_TEXT_BYTES = 32
@@ -43,42 +48,38 @@ def meta_graph(graph_def: "tf.GraphDef", output: str, where: str) -> uff.MetaGra
         done.add(name)
         node = graph.nodes[name]
         if node.op == "Const":
-            _write_constant(result, nodes.add(id=name), graph, node)
+            _add_constant(result, graph, node)
             continue
-        said = operations.say(graph, node)
-        if node.op == "BiasAdd" and said.inputs[1] not in done:
-            done.add(said.inputs[1])
-            _write_constant(
-                result, nodes.add(id=said.inputs[1]), graph, graph.nodes[said.inputs[1]]
-            )
-        written = nodes.add(id=name, operation=said.operation, inputs=said.inputs)
-        for field, value in said.fields.items():
+        operation = operations.operation_of(graph, node)
+        if node.op == "BiasAdd" and operation.inputs[1] not in done:
+            done.add(operation.inputs[1])
+            _add_constant(result, graph, graph.nodes[operation.inputs[1]])
+        written = nodes.add(id=name, operation=operation.name, inputs=operation.inputs)
+        for field, value in operation.fields.items():
             written.fields[field].CopyFrom(value)
-        if said.orders:
-            written.fields["inputs_orders"].ref = _write_orders(result, said.orders)
-        work.extend(node_name(edge) for edge in said.inputs)
+        if operation.layouts:
+            written.fields["inputs_orders"].ref = _add_orders(result, operation.layouts)
+        work.extend(node_name(edge) for edge in operation.inputs)
     nodes.add(id="MarkOutput_0", operation="MarkOutput", inputs=[output])
     return result
 
 
-def _write_constant(
-    result: uff.MetaGraph, written: uff.Node, graph: Graph, node: "tf.NodeDef"
-) -> None:
+def _add_constant(result: uff.MetaGraph, graph: Graph, node: "tf.NodeDef") -> None:
     value = graphs.value_of(graph, node)
-    written.operation = "Const"
+    written = result.graphs[0].nodes.add(id=node.name, operation="Const")
     try:
         written.fields["dtype"].dtype = operations.data_type(tf.as_dtype(value.dtype))
     except (KeyError, TypeError):
-        raise graph.error(
-            "constant %s is of type %s, which UFF has not" % (node.name, value.dtype), ELSEWHERE
-        )
+        what = "constant %s is of type %s, which UFF has not" % (node.name, value.dtype)
+        raise graph.error(what, ELSEWHERE)
     written.fields["shape"].CopyFrom(data("i_list", value.shape))
     key = "weights_" + node.name
     result.referenced_data[key].blob = value.astype(value.dtype.newbyteorder("<")).tobytes()
     written.fields["values"].ref = key
 
 
-def _write_orders(result: uff.MetaGraph, layouts: List[str]) -> str:
+def _add_orders(result: uff.MetaGraph, layouts: List[str]) -> str:
+    """Adds the orders of `layouts` where they are missing, and returns their key."""
     key = "orders_" + "_".join(layouts)
     if key not in result.referenced_data:
         orders = result.referenced_data[key].dim_orders_list
@@ -88,10 +89,10 @@ def _write_orders(result: uff.MetaGraph, layouts: List[str]) -> str:
 
 
 def _positions(layout: str) -> List[int]:
-    """Where each dimension of `layout` is in its canonical layout; + stands for every spatial dimension in turn."""
-    canonical, result = _CANONICAL[layout], []
+    """The place of each dimension of `layout` in its canonical layout; + is every spatial one."""
+    result = []
     for letter in layout:
-        result.append(canonical.index(letter))
+        result.append(_CANONICAL[layout].index(letter))
         if letter == "+":
             result.append(uff.OE_INCREMENT)
     return result
@@ -103,17 +104,10 @@ def to_bytes(result: uff.MetaGraph) -> bytes:
 
 
 def to_text(result: uff.MetaGraph) -> str:
-    """The readable form, in protobuf's text format: blobs of more than MOST_TEXT_BYTES bytes are named by their size alone."""
+    """The file in protobuf's text format; a blob over MOST_TEXT_BYTES bytes as its size alone."""
     short = uff.MetaGraph()
     short.CopyFrom(result)
     for value in short.referenced_data.values():
         if value.WhichOneof("data_oneof") == "blob" and len(value.blob) > MOST_TEXT_BYTES:
             value.blob = b"(...%d bytes skipped...)" % len(value.blob)
     return text_format.MessageToString(short)
-
-
-def from_bytes(content: bytes) -> uff.MetaGraph:
-    """Reads a UFF file's content. Raises google.protobuf.message.DecodeError."""
-    result = uff.MetaGraph()
-    result.ParseFromString(content)
-    return result

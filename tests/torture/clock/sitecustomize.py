@@ -1,13 +1,11 @@
-"""A clock that jumps: so many seconds after the process has begun, time.time() is off by TORTURE_SHIFT seconds for good."""
+"""Shifts time.time() by TORTURE_SHIFT seconds, TORTURE_MOMENT seconds after the process started."""
 
 import os
 import time
 
 _real, _began = time.time, time.monotonic()
-_moment, _shift = (
-    float(os.environ.get("TORTURE_MOMENT", "inf")),
-    float(os.environ.get("TORTURE_SHIFT", "0")),
-)
+_moment = float(os.environ.get("TORTURE_MOMENT", "inf"))
+_shift = float(os.environ.get("TORTURE_SHIFT", "0"))
 
 
 def _time() -> float:

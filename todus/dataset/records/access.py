@@ -1,4 +1,4 @@
-"""Locks a dataset: for one build, or for any number of readers, such as a running training."""
+"""Locks a dataset for one build, or for any number of readers, such as a training run."""
 
 import contextlib
 from pathlib import Path
@@ -12,7 +12,7 @@ _held: Set[Path] = set()
 
 @contextlib.contextmanager
 def building(dataset: Dataset) -> Iterator[None]:
-    """Locks the dataset for a build; may be nested. Removes the temporary folders of a killed build.
+    """Locks the dataset for a build; may be nested. Removes temporary folders of a killed build.
 
     Raises TodusError with the PID of the process that builds or reads it.
     """
@@ -29,17 +29,15 @@ def building(dataset: Dataset) -> Iterator[None]:
 
 
 def reading(dataset: Dataset, who: str = "a command") -> ContextManager[None]:
-    """Locks the dataset for reading, beside other readers: it is not rebuilt meanwhile.
+    """Locks the dataset for reading: other readers may read it, no process can rebuild it.
 
     Args:
       dataset: what is read.
-      who: the reader, for the message of a build that is refused, such as "training of NAME"; the PID and the host are added.
+      who: the reader, such as "training of NAME", for the message of a refused build, which adds
+        the PID and the host.
 
     Raises:
       TodusError: the dataset is being built.
     """
-    return locks.shared(
-        dataset.folder,
-        who,
-        "%s is being built by %%s: wait until it ends, and run this again" % dataset.folder,
-    )
+    refusal = "%s is being built by %%s: wait until it ends, and run this again" % dataset.folder
+    return locks.shared(dataset.folder, who, refusal)

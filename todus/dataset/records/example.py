@@ -1,7 +1,7 @@
-"""One image and its boxes as a tf.train.Example with the OD API's standard features, without TensorFlow.
+"""One image and its boxes as a tf.train.Example with the OD API's features, without TensorFlow.
 
-The messages are those of tensorflow/core/example/{example,feature}.proto, declared here by their field numbers in a pool of their own, so
-that they live beside TensorFlow's in one process.
+The messages are those of tensorflow/core/example/{example,feature}.proto. They are declared in a
+descriptor pool of their own, so that TensorFlow's can be in the same process.
 """
 
 import warnings
@@ -11,9 +11,8 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
-warnings.filterwarnings(
-    "ignore", message="Unexpected end-group tag"
-)  # the count of parsed bytes is checked instead
+# decode() compares the number of parsed bytes instead.
+warnings.filterwarnings("ignore", message="Unexpected end-group tag")
 
 
 class BadExample(Exception):
@@ -21,7 +20,7 @@ class BadExample(Exception):
 
 
 class Example(NamedTuple):
-    """One decoded record. N boxes."""
+    """One decoded record with N boxes."""
 
     encoded: bytes  # the JPEG or PNG file
     format: str  # jpeg or png
@@ -41,7 +40,7 @@ class Example(NamedTuple):
 
 
 def _declare() -> Any:
-    """The message class of Example (example.proto; feature.proto for BytesList, FloatList, Int64List, Feature and Features)."""
+    """The message class of Example, and those of feature.proto that it contains."""
     file = descriptor_pb2.FileDescriptorProto(
         name="todus/example.proto", package="todus", syntax="proto3"
     )
@@ -53,21 +52,17 @@ def _declare() -> Any:
         return added
 
     one, many = _FIELD.LABEL_OPTIONAL, _FIELD.LABEL_REPEATED
-    add("BytesList", ("value", _FIELD.TYPE_BYTES, many, None))
-    add("FloatList", ("value", _FIELD.TYPE_FLOAT, many, None))
-    add("Int64List", ("value", _FIELD.TYPE_INT64, many, None))
-    kinds = (
-        ("bytes_list", ".todus.BytesList"),
-        ("float_list", ".todus.FloatList"),
-        ("int64_list", ".todus.Int64List"),
-    )
-    feature = add("Feature", *((name, _FIELD.TYPE_MESSAGE, one, kind) for name, kind in kinds))
+    kinds = {"Bytes": _FIELD.TYPE_BYTES, "Float": _FIELD.TYPE_FLOAT, "Int64": _FIELD.TYPE_INT64}
+    lists = []
+    for kind, field_type in kinds.items():
+        add(kind + "List", ("value", field_type, many, None))
+        lists.append((kind.lower() + "_list", _FIELD.TYPE_MESSAGE, one, ".todus.%sList" % kind))
+    feature = add("Feature", *lists)
     feature.oneof_decl.add(name="kind")
     for field in feature.field:
         field.oneof_index = 0
-    features = add(
-        "Features", ("feature", _FIELD.TYPE_MESSAGE, many, ".todus.Features.FeatureEntry")
-    )
+    map_entry = ("feature", _FIELD.TYPE_MESSAGE, many, ".todus.Features.FeatureEntry")
+    features = add("Features", map_entry)
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True
     entry.field.add(name="key", number=1, type=_FIELD.TYPE_STRING, label=one)
@@ -76,43 +71,40 @@ def _declare() -> Any:
     )
     add("Example", ("features", _FIELD.TYPE_MESSAGE, one, ".todus.Features"))
     pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.MessageFactory(pool).GetPrototype(
-        pool.FindMessageTypeByName("todus.Example")
-    )
+    example_type = pool.AddSerializedFile(file.SerializeToString()).message_types_by_name["Example"]
+    return message_factory.MessageFactory(pool).GetPrototype(example_type)
 
 
 ExampleMessage = _declare()
 
 Value = Union[bytes, str, int, float]
-_ENCODED = b"image/encoded"
 _LISTS = {bytes: "bytes_list", float: "float_list", int: "int64_list"}
 
 
 def encode(
     encoded: bytes, features: Dict[str, Sequence[Value]], kinds: Dict[str, type]
 ) -> Tuple[bytes, bytes, bytes]:
-    """The serialised tf.train.Example of an image and its features, in pieces so that the image is not copied.
+    """The serialised tf.train.Example of an image, in pieces so that the image is not copied.
 
-    The pieces are what protobuf's deterministic serialisation gives, which orders map entries by key: image/encoded is the first.
+    The pieces equal protobuf's deterministic serialisation, which orders map entries by key:
+    image/encoded is the first.
 
     Args:
       encoded: the value of image/encoded.
-      features: every other feature key -> values, strings for bytes included.
-      kinds: feature key -> bytes, float or int, so that an empty list has a kind too.
+      features: every other feature key -> values; text is given as bytes.
+      kinds: feature key -> bytes, float or int, which is the kind of an empty list too.
     """
     parsed = ExampleMessage()
     feature = parsed.features.feature
     for key, values in features.items():
         into = getattr(feature[key], _LISTS[kinds[key]])
-        if values:
-            into.value.extend(values)
-        else:
-            into.SetInParent()
+        into.SetInParent()  # an empty list is serialised with its kind
+        into.value.extend(values)
     others = parsed.features.SerializeToString(deterministic=True)
     head, length = b"", len(encoded)
-    # From the inside: BytesList.value, Feature.bytes_list, FeatureEntry.value behind its key, Features.feature.
-    for number, before in ((1, b""), (1, b""), (2, b"\n\r" + _ENCODED), (1, b"")):
+    # From the inside: BytesList.value, Feature.bytes_list, FeatureEntry.value after its key,
+    # Features.feature.
+    for number, before in ((1, b""), (1, b""), (2, b"\n\rimage/encoded"), (1, b"")):
         head = before + bytes([number << 3 | 2]) + _varint(length) + head
         length = len(head) + len(encoded)
     return b"\n" + _varint(length + len(others)) + head, encoded, others
@@ -153,7 +145,11 @@ KINDS = {**IMAGE_KINDS, **OBJECT_KINDS, MASK: bytes}
 
 
 def decode(data: bytes) -> Example:
-    """The example in one record. Raises BadExample for what lacks a feature, or has it in another kind or length than the OD API reads."""
+    """The example in one record.
+
+    Raises BadExample where a feature is missing, or has a kind or length that the OD API cannot
+    read.
+    """
     parsed = ExampleMessage()
     try:
         whole = parsed.MergeFromString(data) == len(data)
@@ -206,10 +202,10 @@ def _values(feature: Any, key: str, kind: type) -> Iterable[Any]:
 
 def _single(feature: Any, key: str, kind: type) -> Any:
     values = _values(feature, key, kind)
-    if len(values) != 1:
-        raise BadExample(
-            "has no %s" % key if not values else "%s has %d values" % (key, len(values))
-        )
+    if not values:
+        raise BadExample("has no %s" % key)
+    if len(values) > 1:
+        raise BadExample("%s has %d values" % (key, len(values)))
     return values[0]
 
 

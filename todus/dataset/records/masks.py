@@ -11,7 +11,7 @@ from todus.dataset.annotations import Box
 
 
 def png(box: Box, height: int, width: int) -> bytes:
-    """A one-bit PNG [height, width] of the box's polygons or RLE; of the box itself where it has neither.
+    """A one-bit PNG [height, width] of the box's polygons or RLE, else of the box itself.
 
     Raises BadImage for any other segmentation, or one of another size.
     """
@@ -23,23 +23,18 @@ def png(box: Box, height: int, width: int) -> bytes:
 
 
 def pixels(box: Box, height: int, width: int) -> np.ndarray:
-    """A uint8 [height, width], 1 inside the segmentation."""
+    """A uint8 [height, width] that is 1 inside the segmentation."""
     segmentation = box.mask
     if not segmentation:
         inside = np.zeros((height, width), np.uint8)
         inside[int(box.ymin) : int(np.ceil(box.ymax)), int(box.xmin) : int(np.ceil(box.xmax))] = 1
         return inside
     try:
-        if isinstance(segmentation, dict):
-            counts = segmentation["counts"]
-            code = (
-                coco_mask.frPyObjects(segmentation, height, width)
-                if isinstance(counts, list)
-                else segmentation
-            )
-        else:
-            code = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-        inside = coco_mask.decode(code)
+        if not isinstance(segmentation, dict):
+            segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        elif isinstance(segmentation["counts"], list):
+            segmentation = coco_mask.frPyObjects(segmentation, height, width)
+        inside = coco_mask.decode(segmentation)
     except Exception as error:  # pycocotools raises bare Exception for what it cannot read
         raise image_files.BadImage("segmentation cannot be read (%s)" % error)
     if inside.shape != (height, width):

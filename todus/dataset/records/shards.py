@@ -13,36 +13,36 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from todus.dataset import image_bytes, image_files
-from todus.dataset.annotations import Box, Image, id_order
+from todus.dataset.annotations import Image, id_order
 from todus.dataset.records import example, tfrecord, verify
 from todus.dataset.seeded_order import sort_key
 from todus.errors import TodusError
 from todus.machine.cores import cores
 
 SHARD_BYTES = 256 << 20
-OTHER_SIZE = "image has another size than its annotations say"
+OTHER_SIZE = "image has another size than its annotations"
 
 
 @dataclass
 class Options:
-    """How records are written. All but `jobs` change the bytes."""
+    """How records are written. Every option but `jobs` changes the bytes."""
 
     seed: int = 0  # of the order of the examples
-    shards: int = 0  # a split; 0: as many as make about SHARD_BYTES each
+    shards: int = 0  # per split; 0: one for about SHARD_BYTES each
     jobs: int = 0  # processes; 0: the cores
     decode: bool = False  # decode every pixel to find damaged images
     masks: bool = False  # write image/object/mask
 
 
 class Shard(NamedTuple):
-    """A shard that was written and read back."""
+    """A shard that was written and checked."""
 
     file: str
     bytes: int
     sha256: str
     examples: int
     counts: verify.Counts
-    dropped: List[Tuple[Image, str]]  # images that could not be written, and why
+    dropped: List[Tuple[Image, str]]  # images that were not written, and why
 
 
 @dataclass
@@ -56,23 +56,23 @@ class Plan:
 
 @dataclass
 class _Work:
-    """What the processes share. They get it by fork, because it may be large."""
+    """The data that the processes share. They inherit it by fork, because it may be large."""
 
     plans: List[Plan] = field(default_factory=list)
     names: Dict[int, str] = field(default_factory=dict)  # new id -> name
     id_map: Dict[int, int] = field(default_factory=dict)  # source category id -> new id
     options: Options = field(default_factory=Options)
     parent: int = 0
-    stop: Any = None  # an Event that ends the processes early
+    stop: Any = None  # an Event that stops the processes
 
 
 _work = _Work()
 
 
 def plan(folder: Path, split: str, listed: Sequence[Image], options: Options) -> List[Plan]:
-    """Divides the images, in an order drawn by the seed, into shards of about the same number of bytes.
+    """Divides the images, in an order given by the seed, into shards of about equal size.
 
-    There is at least one shard, and where there are images no shard is empty.
+    There is at least one shard; with images, no shard is empty.
     """
     ordered = sorted(
         listed, key=lambda image: (sort_key(options.seed, split, image.id), id_order(image.id))
@@ -98,12 +98,12 @@ def write(
 ) -> Iterator[Tuple[Plan, Shard]]:
     """Writes the shards and yields each with its plan, in the order of the plans.
 
-    Raises TodusError when a process is killed, an image is no longer there, or a shard does not hold what was written to it.
+    Raises TodusError where a process is killed, an image is missing, or a check of a shard fails.
     """
     global _work
     context = multiprocessing.get_context("fork")
     stop = context.Event()
-    gc.freeze()  # the search for cycles would write to, and so copy, the pages that the processes share
+    gc.freeze()  # garbage collection would write to the shared pages, and so copy them
     _work = _Work(plans, names, id_map, options, os.getpid(), stop)
     jobs = min(options.jobs or cores(), len(plans))
     try:
@@ -125,7 +125,8 @@ def write(
                 raise
     except concurrent.futures.process.BrokenProcessPool:
         raise TodusError(
-            "a process that wrote records was killed, perhaps for want of memory; set JOBS=1 and run this again"
+            "a process that wrote records was killed, perhaps for lack of memory; "
+            "set JOBS=1 and run this again"
         )
     finally:
         gc.unfreeze()
@@ -133,7 +134,7 @@ def write(
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the build is killed, so that none goes on writing: by Linux, elsewhere by _check_parent at each image."""
+    """Terminates this process with the build: on Linux by a signal, else by _check_parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
@@ -141,7 +142,7 @@ def _end_with_parent() -> None:
 
 
 def _check_parent() -> None:
-    """Ends this process when its parent has ended. Raises TodusError when the build is stopped."""
+    """Exits where the parent has exited. Raises TodusError where the build is stopped."""
     if os.getpid() != _work.parent and os.getppid() != _work.parent:
         os._exit(1)
     if _work.stop.is_set():
@@ -162,35 +163,32 @@ def _write_shard(index: int) -> Shard:
                 dropped.append((image, str(error)))
                 continue
             writer.write(*data)
-            expected.add(
-                [
-                    _work.names[_work.id_map[box.category_id]]
-                    for box in image.boxes
-                    if box.category_id in _work.id_map
-                ]
-            )
+            ids = (_work.id_map.get(box.category_id) for box in image.boxes)
+            expected.add([_work.names[identity] for identity in ids if identity is not None])
     _self_check(each.path, expected)
     return Shard(each.path.name, writer.bytes, writer.sha256, writer.records, expected, dropped)
 
 
 def _self_check(path: Path, expected: verify.Counts) -> None:
-    """Reads the shard back. Raises TodusError when it does not hold what the annotations say."""
-    found = verify.check_shard(path, _work.names, hashes=False)
-    for problem in found.problems:
+    """Reads the shard back. Raises TodusError where it differs from the annotations."""
+    counts, problems = verify.check_shard(path, _work.names, hashes=False)
+    for problem in problems:
+        text = "self-check: %s; the disk or memory may be failing; run this again"
+        raise TodusError(text % problem)
+    if counts != expected:
         raise TodusError(
-            "self-check: %s; the disk or memory may be failing; run this again" % problem
-        )
-    if found.counts != expected:
-        raise TodusError(
-            "self-check: %s does not hold the boxes of the annotations; the disk may be failing; run this again"
-            % path.name
+            "self-check: %s does not hold the boxes of the annotations; "
+            "the disk may be failing; run this again" % path.name
         )
 
 
 def encode(
     image: Image, names: Dict[int, str], id_map: Dict[int, int], options: Options
 ) -> Tuple[bytes, ...]:
-    """The serialised tf.train.Example of an image, in pieces. Raises BadImage when training could not decode the image."""
+    """The serialised tf.train.Example of an image, in pieces.
+
+    Raises BadImage where training cannot decode the image.
+    """
     data = image_bytes.read(image)
     header = image_files.inspect(data)
     if (header.height, header.width) != (image.height, image.width):
@@ -198,6 +196,7 @@ def encode(
     if options.decode:
         image_files.decode_every_pixel(data)
     boxes = [box for box in image.boxes if box.category_id in id_map]
+    ids = [id_map[box.category_id] for box in boxes]
     features: Dict[str, Any] = {
         "image/format": [header.format.encode("ascii")],
         "image/filename": [image.file_name.encode("utf-8")],
@@ -209,21 +208,15 @@ def encode(
         "image/object/bbox/xmin": [box.xmin / image.width for box in boxes],
         "image/object/bbox/ymax": [box.ymax / image.height for box in boxes],
         "image/object/bbox/xmax": [box.xmax / image.width for box in boxes],
-        "image/object/class/text": [
-            names[id_map[box.category_id]].encode("utf-8") for box in boxes
-        ],
-        "image/object/class/label": [id_map[box.category_id] for box in boxes],
+        "image/object/class/text": [names[identity].encode("utf-8") for identity in ids],
+        "image/object/class/label": ids,
         "image/object/area": [box.area for box in boxes],
         "image/object/is_crowd": [int(box.is_crowd) for box in boxes],
         "image/object/difficult": [int(box.difficult) for box in boxes],
         "image/object/truncated": [int(box.truncated) for box in boxes],
     }
     if options.masks:
-        features[example.MASK] = [_mask(box, image) for box in boxes]
+        from todus.dataset.records import masks
+
+        features[example.MASK] = [masks.png(box, image.height, image.width) for box in boxes]
     return example.encode(data, features, example.KINDS)
-
-
-def _mask(box: Box, image: Image) -> bytes:
-    from todus.dataset.records import masks
-
-    return masks.png(box, image.height, image.width)

@@ -1,6 +1,6 @@
-"""The TFRecord container: length, masked CRC-32C of the length, data, masked CRC-32C of the data.
+"""The TFRecord container (tensorflow/core/lib/io/record_writer.h).
 
-tensorflow/core/lib/io/record_writer.h has the format.
+A record is length, masked CRC-32C of the length, data, masked CRC-32C of the data.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ LONGEST = 1 << 31  # a protobuf message is shorter than 2 GiB
 
 
 def masked_crc(*parts: bytes) -> int:
-    """CRC-32C rotated right by 15 bits plus a constant, for data that contains CRCs itself (tensorflow/core/lib/hash/crc32c.h)."""
+    """The masked CRC-32C of tensorflow/core/lib/hash/crc32c.h, for data that contains CRCs."""
     crc = 0
     for part in parts:
         crc = google_crc32c.extend(crc, part)
@@ -25,7 +25,7 @@ def masked_crc(*parts: bytes) -> int:
 
 
 class Writer:
-    """Writes records to an open file; knows the file's size and SHA-256."""
+    """Writes records to an open file and computes its size and SHA-256."""
 
     def __init__(self, file: BinaryIO):
         self.bytes = 0
@@ -34,11 +34,10 @@ class Writer:
         self._file = file
 
     def write(self, *data: bytes) -> None:
-        """Writes one record, the pieces of `data` after each other."""
+        """Writes one record that consists of the pieces of `data`."""
         length = _LENGTH.pack(sum(map(len, data)))
-        for part in (
-            (length + _CHECK.pack(masked_crc(length)),) + data + (_CHECK.pack(masked_crc(*data)),)
-        ):
+        head = length + _CHECK.pack(masked_crc(length))
+        for part in (head, *data, _CHECK.pack(masked_crc(*data))):
             self._file.write(part)
             self._digest.update(part)
             self.bytes += len(part)
@@ -50,38 +49,31 @@ class Writer:
 
 
 class Record(NamedTuple):
-    """One record as found."""
+    """One record as read."""
 
     offset: int  # of its first byte in the file
     data: bytes
-    fault: str  # what is wrong with it, "" for nothing
+    fault: str  # what is wrong with it; "" for nothing
 
 
 def scan(path: Path) -> Iterator[Record]:
-    """Every record of a file, with its fault. A record with a damaged length is the last, because the next one cannot be found."""
+    """Every record of a file. The one after a damaged length cannot be found: that is the last."""
     with open(str(path), "rb", buffering=1 << 20) as file:
-        offset = 0
-        while True:
-            record = _next(file, offset)
-            if record is None:
-                return
+        for record in iter(lambda: _next(file), None):
             yield record
             if record.fault and not record.data:
                 return
-            offset += HEADER + len(record.data) + _CHECK.size
 
 
-def _next(file: BinaryIO, offset: int) -> Optional[Record]:
-    header = file.read(HEADER)
+def _next(file: BinaryIO) -> Optional[Record]:
+    offset, header = file.tell(), file.read(HEADER)
     if not header:
         return None
     if len(header) < HEADER:
         return Record(offset, b"", "the file ends inside a record")
     length = _LENGTH.unpack_from(header)[0]
-    if (
-        _CHECK.unpack_from(header, _LENGTH.size)[0] != masked_crc(header[: _LENGTH.size])
-        or length > LONGEST
-    ):
+    is_intact = _CHECK.unpack_from(header, _LENGTH.size)[0] == masked_crc(header[: _LENGTH.size])
+    if not is_intact or length > LONGEST:
         return Record(offset, b"", "the CRC of its length is wrong")
     data = file.read(length)
     check = file.read(_CHECK.size)

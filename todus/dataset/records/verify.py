@@ -4,19 +4,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import (
-    Any,
-    Collection,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Set,
-    Tuple,
-)
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 
@@ -27,7 +15,7 @@ from todus.errors import TodusError
 from todus.paths import Dataset
 from todus.text import one_line
 
-EDGE = 1e-6  # float32 rounding of a side on the image's border
+EDGE = 1e-6  # float32 rounding of a box at the image's border
 
 
 @dataclass
@@ -49,11 +37,8 @@ class Counts:
         self.images_of.update(set(names))
 
     def merge(self, other: "Counts") -> None:
-        self.images += other.images
-        self.boxes += other.boxes
-        self.negatives += other.negatives
-        self.boxes_of.update(other.boxes_of)
-        self.images_of.update(other.images_of)
+        for name, number in vars(other).items():
+            setattr(self, name, getattr(self, name) + number)
 
     def per_category(self, names: Iterable[str]) -> Dict[str, Dict[str, int]]:
         return {
@@ -61,50 +46,41 @@ class Counts:
         }
 
 
-class ShardCheck(NamedTuple):
-    """The result of checking one shard."""
-
-    counts: Counts  # of the records without a problem
-    problems: List[str]  # a sentence each, with shard, offset and image
-    source_ids: Set[str]
-
-
 def check_shard(
-    path: Path, names: Mapping[int, str], hashes: bool = True, seen: Collection[str] = ()
-) -> ShardCheck:
-    """Checks every record of a shard.
+    path: Path, names: Mapping[int, str], hashes: bool = True, seen: Optional[Set[str]] = None
+) -> Tuple[Counts, List[str]]:
+    """Counts of the records without a problem; all problems, with shard, offset and image.
 
     Args:
       path: the shard.
       names: id -> name of the label map.
       hashes: also compare each image with its SHA-256 and check its structure.
-      seen: the source ids of the split's other shards; none of them may come again.
+      seen: source ids of the split's other shards; those of this shard are added.
     """
-    check = ShardCheck(Counts(), [], set())
+    counts, all_problems, seen = Counts(), [], set() if seen is None else seen
     for record in tfrecord.scan(path):
         place = "%s, offset %d" % (path.name, record.offset)
         try:
             found = example.decode(record.data) if record.data else None
         except example.BadExample as error:
-            check.problems.append("%s: %s" % (place, record.fault or error))
+            all_problems.append("%s: %s" % (place, record.fault or error))
             continue
         if found:
             place += ", image %s (%s)" % (one_line(found.source_id), one_line(found.file_name))
-        problems = (
-            [record.fault]
-            if record.fault
-            else ["the record is empty"]
-            if found is None
-            else list(_problems(found, names, hashes))
-        )
+        if record.fault:
+            problems = [record.fault]
+        elif found is None:
+            problems = ["the record is empty"]
+        else:
+            problems = list(_problems(found, names, hashes))
         if found:
-            if found.source_id in check.source_ids or found.source_id in seen:
-                problems.append("this image/source_id is there twice")
-            check.source_ids.add(found.source_id)
-        check.problems.extend("%s: %s" % (place, problem) for problem in problems)
+            if found.source_id in seen:
+                problems.append("its image/source_id occurs twice")
+            seen.add(found.source_id)
+        all_problems.extend("%s: %s" % (place, problem) for problem in problems)
         if not problems:
-            check.counts.add(found.class_texts)
-    return check
+            counts.add(found.class_texts)
+    return counts, all_problems
 
 
 def _problems(found: example.Example, names: Mapping[int, str], hashes: bool) -> Iterator[str]:
@@ -118,56 +94,50 @@ def _problems(found: example.Example, names: Mapping[int, str], hashes: bool) ->
         if identity not in names:
             yield "class id %d is not in the label map" % identity
         elif text != names[identity]:
-            yield 'class/text "%s" is not the label map\'s "%s" for id %d' % (
-                one_line(text),
-                names[identity],
-                identity,
-            )
+            text, name = one_line(text), names[identity]
+            yield 'class/text "%s" is not the label map\'s "%s" for id %d' % (text, name, identity)
     if hashes:
         yield from _image_problems(found)
 
 
 def _box_problems(boxes: np.ndarray) -> Iterator[str]:
     if not np.isfinite(boxes).all():
-        yield "a box has a side that is no number"
+        yield "a box coordinate is not a number"
     elif boxes.min() < -EDGE or boxes.max() > 1 + EDGE:
         yield "a box lies outside the image"
     elif (boxes[:, 2] < boxes[:, 0]).any() or (boxes[:, 3] < boxes[:, 1]).any():
-        yield "a box has its sides exchanged"
+        yield "a box has its minimum and maximum exchanged"
 
 
 def _image_problems(found: example.Example) -> Iterator[str]:
     if hashlib.sha256(found.encoded).hexdigest() != found.sha256:
-        yield "image/encoded has another SHA-256 than image/key/sha256"
+        yield "the SHA-256 of image/encoded is not image/key/sha256"
     try:
         header = image_files.inspect(found.encoded)
     except image_files.BadImage as error:
         yield str(error)
         return
     if header != (found.format, found.height, found.width):
-        yield "the image is a %s of %d x %d, the record says %s of %d x %d" % (
-            (header.format, header.width, header.height, found.format, found.width, found.height)
-        )
+        stored = (header.format, header.width, header.height)
+        text = "the image is a %s of %d x %d, the record has %s of %d x %d"
+        yield text % (*stored, found.format, found.width, found.height)
 
 
 def dataset(folder: Dataset) -> Tuple[Dict[str, Counts], List[str]]:
     """Counts of each split of a dataset, and all its problems, a sentence each.
 
-    Raises TodusError when there is no dataset, or its manifest is damaged.
+    Raises TodusError where there is no dataset, or its manifest is damaged.
     """
-    folder.check()
+    manifest = reader.read_manifest(folder)
     names = categories.read_label_map(folder.label_map)
-    manifest = files.read_json(folder.manifest)
     try:
         listed = {entry["id"]: entry["name"] for entry in manifest["categories"]}
         splits = {split: _SplitEntry.read(entry) for split, entry in manifest["splits"].items()}
     except (KeyError, TypeError, AttributeError):
-        raise TodusError(
-            "%s is not a dataset's manifest; build the dataset again" % folder.manifest
-        )
-    problems = (
-        [] if listed == names else ["label_map.pbtxt and dataset.json name different classes"]
-    )
+        raise TodusError(reader.NOT_A_MANIFEST % folder.manifest)
+    problems = []
+    if listed != names:
+        problems.append("label_map.pbtxt and dataset.json name different classes")
     counts: Dict[str, Counts] = {}
     for split, entry in splits.items():
         counts[split], found = _check_split(folder, split, entry, names)
@@ -176,7 +146,7 @@ def dataset(folder: Dataset) -> Tuple[Dict[str, Counts], List[str]]:
 
 
 class _SplitEntry(NamedTuple):
-    """What dataset.json says about a split."""
+    """A split's entry in dataset.json."""
 
     images: int
     boxes: int
@@ -191,49 +161,43 @@ class _SplitEntry(NamedTuple):
 def _check_split(
     folder: Dataset, split: str, entry: _SplitEntry, names: Mapping[int, str]
 ) -> Tuple[Counts, List[str]]:
-    """Counts and problems of a split."""
     counts, problems, seen = Counts(), [], set()
     for file, size, sha256 in entry.shards:
         path = folder.folder / file
         if not path.is_file():
             problems.append("%s is missing" % file)
             continue
-        check = check_shard(path, names, seen=seen)
-        counts.merge(check.counts)
-        seen |= check.source_ids
-        problems.extend(check.problems)
-        if not check.problems and (path.stat().st_size != size or files.sha256(path) != sha256):
+        shard_counts, found = check_shard(path, names, seen=seen)
+        counts.merge(shard_counts)
+        problems.extend(found)
+        if not found and (path.stat().st_size != size or files.sha256(path) != sha256):
             problems.append("%s is not the file that dataset.json describes" % file)
     extra = {path.name for path in folder.shards(split)} - {file for file, _, _ in entry.shards}
     problems.extend("%s does not belong to this dataset" % name for name in sorted(extra))
     if (counts.images, counts.boxes) != (entry.images, entry.boxes):
-        problems.append(
-            "%s holds %d images and %d boxes, dataset.json says %d and %d"
-            % (split, counts.images, counts.boxes, entry.images, entry.boxes)
-        )
+        text = "%s holds %d images and %d boxes, dataset.json lists %d and %d"
+        problems.append(text % (split, counts.images, counts.boxes, entry.images, entry.boxes))
     return counts, problems
 
 
 def shard_faults(
     dataset: Dataset, manifest: Dict[str, Any], splits: Optional[List[str]] = None
 ) -> Iterator[str]:
-    """How the shards differ from dataset.json in names and sizes; `python -m todus.commands.verify` reads every byte."""
+    """Differences between the shards and dataset.json in names and sizes.
+
+    `python -m todus.commands.verify` reads every byte.
+    """
     try:
         for split in splits or manifest["splits"]:
-            listed = {
-                shard["file"]: shard["bytes"]
-                for shard in manifest["splits"].get(split, {}).get("shards", [])
-            }
+            entry = manifest["splits"].get(split, {})
+            listed = {shard["file"]: shard["bytes"] for shard in entry.get("shards", [])}
             for name, size in listed.items():
                 path = dataset.folder / name
                 if not path.is_file():
                     yield "%s is missing" % name
                 elif path.stat().st_size != size:
-                    yield "%s has %d bytes, dataset.json says %d" % (
-                        name,
-                        path.stat().st_size,
-                        size,
-                    )
+                    found = path.stat().st_size
+                    yield "%s has %d bytes, dataset.json lists %d" % (name, found, size)
             for path in dataset.shards(split):
                 if path.name not in listed:
                     yield "%s does not belong to it" % path.name
@@ -241,8 +205,7 @@ def shard_faults(
         yield "dataset.json is not a dataset's manifest"
 
 
-def dataset_is_whole(dataset: Dataset, splits: Optional[List[str]] = None) -> None:
-    """Raises TodusError when a shard that dataset.json lists is missing or has another size, or there is one that it does not list."""
-    manifest = reader.read_manifest(dataset)
-    for fault in shard_faults(dataset, manifest, splits):
+def check_shard_sizes(dataset: Dataset, splits: Optional[List[str]] = None) -> None:
+    """Raises TodusError with the first of `shard_faults`."""
+    for fault in shard_faults(dataset, reader.read_manifest(dataset), splits):
         raise TodusError("%s: %s; build the dataset again" % (dataset.folder, fault))

@@ -1,4 +1,4 @@
-"""Reads Cloud Annotations: a bucket's folder of images with one _annotations.json."""
+"""Reads a Cloud Annotations export: a folder of images with one _annotations.json."""
 
 import json
 import math
@@ -23,10 +23,10 @@ CORNERS = ("x", "y", "x2", "y2")
 
 
 def read(folder: Path) -> LabelledSource:
-    """The boxes of FOLDER/_annotations.json, which are fractions of the images beside it; labels in the file's order.
+    """The images of `folder` with the boxes of its _annotations.json; labels in the file's order.
 
     Raises:
-      TodusError: there is no such file, it cannot be read, or it holds classes of whole images instead of boxes.
+      TodusError: the file is missing, cannot be read, or has classes of whole images and no boxes.
     """
     path = folder / FILE
     value = _load(path)
@@ -39,19 +39,18 @@ def read(folder: Path) -> LabelledSource:
     _check_kind(value.get("type"), annotations, path)
     images = ImageFolder(folder, files_under(folder))
     source = LabelledSource(class_order=_class_names(value.get("labels")))
-    named = {}
+    labelled: Dict[Path, LabelledImage] = {}
     for name, entries in annotations.items():
         image = images.find_by_name(name)
         if image is None:
             source.leave_out(name, "annotated image that is not in the folder")
-        elif image in named:
+        elif image in labelled:
             source.leave_out(name, SECOND_ANNOTATION)
         else:
-            named[image] = _labelled_image(images.relative(image).as_posix(), image, entries)
-    for image in images.paths:
-        source.images.append(
-            named.get(image) or LabelledImage(images.relative(image).as_posix(), image)
-        )
+            labelled[image] = _labelled_image(images.relative(image).as_posix(), image, entries)
+    for path in images.paths:
+        unlabelled = LabelledImage(images.relative(path).as_posix(), path)
+        source.images.append(labelled.get(path, unlabelled))
     return source
 
 
@@ -60,7 +59,7 @@ def _load(path: Path) -> Dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise TodusError(
-            "%s is missing; name the folder that Cloud Annotations exported, or set DATA_DIR" % path
+            "%s is missing; name a folder that Cloud Annotations exported, or set DATA_DIR" % path
         )
     except (OSError, ValueError, RecursionError) as error:
         raise TodusError(
@@ -68,23 +67,19 @@ def _load(path: Path) -> Dict[str, Any]:
         )
     if not isinstance(value, dict):
         raise TodusError(
-            "%s is no Cloud Annotations file; export it from Cloud Annotations again" % path
+            "%s is not a Cloud Annotations file; export it from Cloud Annotations again" % path
         )
     return value
 
 
 def _check_kind(kind: Any, annotations: Dict[str, Any], path: Path) -> None:
-    boxes = any(
-        isinstance(entry, dict) and "x" in entry
-        for entries in annotations.values()
-        if isinstance(entries, list)
-        for entry in entries
-    )
-    if kind == "localization" or (kind is None and boxes):
+    entries = [each for one in annotations.values() if isinstance(one, list) for each in one]
+    has_boxes = any(isinstance(entry, dict) and "x" in entry for entry in entries)
+    if kind == "localization" or (kind is None and has_boxes):
         return
-    if kind == "classification" or not boxes:
+    if kind == "classification" or not has_boxes:
         raise TodusError(
-            '%s is of type "classification": it says which class an image is, but has no boxes; a detector needs a "localization" project'
+            '%s is of type "classification", which has no boxes; export a "localization" project'
             % path
         )
     raise TodusError(
@@ -95,7 +90,7 @@ def _check_kind(kind: Any, annotations: Dict[str, Any], path: Path) -> None:
 def _labelled_image(name: str, image: Path, entries: Any) -> LabelledImage:
     labelled = LabelledImage(name, image, frame=FRACTIONS)
     if not isinstance(entries, list):
-        labelled.dropped["boxes that are no list"] += 1
+        labelled.dropped["boxes that are not a list"] += 1
         return labelled
     for entry in entries:
         label = entry.get("label") if isinstance(entry, dict) else None
@@ -121,12 +116,9 @@ def _number(value: Any) -> float:
 
 def _class_names(labels: Any) -> List[str]:
     """The names in "labels", each once."""
-    names = (
-        [one_line(label) for label in labels if isinstance(label, str)]
-        if isinstance(labels, list)
-        else []
-    )
-    return [name for name in dict.fromkeys(names) if name]
+    listed = labels if isinstance(labels, list) else []
+    names = dict.fromkeys(one_line(label) for label in listed if isinstance(label, str))
+    return [name for name in names if name]
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -134,12 +126,11 @@ def main(argv: Optional[List[str]] = None) -> int:
         "dataset " + SOURCE.name,
         "Makes a dataset of a Cloud Annotations folder; see ./dataset-cloud.sh --help.",
     )
-    parser.add_argument(
-        "folder", metavar="DIR", nargs="?", default=variables.value("DATA_DIR", SOURCE.command)
-    )
+    default = variables.value("DATA_DIR", SOURCE.command)
+    parser.add_argument("folder", metavar="DIR", nargs="?", default=default)
     given = parser.parse_args(argv).folder
     if not given:
-        raise UsageError("name the folder with %s, or set DATA_DIR" % FILE)
+        raise UsageError("name the folder that holds %s, or set DATA_DIR" % FILE)
     folder = given_path(given)
     settings = Settings.from_environment(SOURCE.command)
     source = read(folder)

@@ -1,4 +1,7 @@
-"""Makes a dataset of COCO, for dataset-complete.sh and dataset-limited.sh, whose headers list the environment variables."""
+"""Makes a dataset of COCO, for dataset-complete.sh and dataset-limited.sh.
+
+The headers of these scripts list the environment variables.
+"""
 
 import contextlib
 from typing import Dict, List, Optional, Tuple
@@ -16,117 +19,103 @@ from todus.errors import TodusError
 from todus.fetching import transport
 from todus.text import megabytes, table
 
-MISSING = "not to be had from the server"
+MISSING = "not available from the server"
 
-Missing = List[Tuple[Image, str]]  # images that the server does not have, and why
+Missing = List[Tuple[Image, str]]  # images that the server does not have, and the reason
 
 
 class Build:
-    """One run of one of the two scripts."""
+    """One run of dataset-complete.sh or dataset-limited.sh."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
         self.dataset = paths.mscoco_dataset(settings.name)
-        self.raw = coco_raw_data.RawData(
-            paths.raw_data(), settings.url, settings.policy, settings.connections
-        )
+        self.raw = coco_raw_data.RawData(paths.raw_data(), settings)
 
     def run(self) -> None:
+        """Makes the dataset, unless it is up to date."""
         if self._is_current():
-            return self._say_current()
-        with access.building(self.dataset), locks.exclusive(
-            paths.raw_data(), str(paths.raw_data())
-        ):
+            self._print_up_to_date()
+            return
+        folder = self.raw.folder
+        with access.building(self.dataset), locks.exclusive(folder, str(folder)):
             self.raw.remove_temporary_files()
             known = self._known_classes()
             if known:
-                self._wanted_classes(
-                    known
-                )  # an unknown class is refused before anything is downloaded
+                self._wanted_classes(known)  # raises for an unknown class before any download
             for split in self.settings.splits:
                 self.raw.fetch_annotations(split)
             if self._is_current():
-                return self._say_current()
-            self._build(self._known_classes())
-        return None
+                self._print_up_to_date()
+            else:
+                self._build(self._known_classes())
 
     def _known_classes(self) -> Dict[int, str]:
-        """id -> name of COCO's classes: those of the annotations on disk, else, for the public server, the bundled ones, else none."""
+        """id -> name of COCO's classes, from the annotations on disk, else from the bundled list.
+
+        Empty without annotations for another server than the public one.
+        """
         for split in sorted(self.settings.splits, reverse=True):
             if self.raw.annotations(split).exists():
                 return coco_annotations.read_categories(self.raw.annotations(split))
-        return (
-            categories.bundled("coco")
-            if self.settings.url == variables.defaults("dataset-limited")["COCO_URL"]
-            else {}
-        )
+        public = variables.defaults("dataset-limited")["COCO_URL"]
+        return categories.bundled("coco") if self.settings.url == public else {}
 
     def _wanted_classes(self, known: Dict[int, str]) -> Dict[int, str]:
         """source id -> name of the classes to keep. Raises UsageError for an unknown one."""
-        return (
-            known
-            if self.settings.kind == COMPLETE
-            else categories.choose(self.settings.categories, known, "COCO")
-        )
+        if self.settings.kind == COMPLETE:
+            return known
+        return categories.choose(self.settings.categories, known, "COCO")
 
     def _inputs(self) -> Dict[str, str]:
-        return {
-            path.name: files.sha256(path)
-            for path in map(self.raw.annotations, self.settings.splits)
-        }
+        annotations = map(self.raw.annotations, self.settings.splits)
+        return {path.name: files.sha256(path) for path in annotations}
 
     def _is_current(self) -> bool:
-        """Whether the dataset on disk is the one that would be made. The cheap tests come first."""
+        """Whether the dataset on disk is the one that would be made. Cheap checks come first."""
         if self.settings.stats_only or not self.dataset.manifest.exists():
             return False
         try:
             manifest = reader.read_manifest(self.dataset)
             settings, inputs = manifest["settings"], manifest["inputs"]
+            splits = manifest["splits"].items()
             shards = [
                 (self.dataset.folder / shard["file"], shard["bytes"])
-                for entry in manifest["splits"].values()
+                for _, entry in splits
                 for shard in entry["shards"]
             ]
-            missing = {split: entry["missing"] for split, entry in manifest["splits"].items()}
+            missing = {split: entry["missing"] for split, entry in splits}
         except (TodusError, KeyError, TypeError, AttributeError):
             return False
         known = self._known_classes()
-        if (
-            not known
-            or manifest.get("todus") != __version__
-            or settings != self.settings.recorded(self._wanted_classes(known))
-        ):
-            return False
-        if (
-            not all(path.is_file() and path.stat().st_size == size for path, size in shards)
-            or not self.dataset.label_map.exists()
-        ):
-            return False
-        if (
-            all(self.raw.annotations(split).exists() for split in self.settings.splits)
-            and inputs != self._inputs()
-        ):
-            return False
-        return not self._any_available(missing)
+        annotations = map(self.raw.annotations, self.settings.splits)
+        return (
+            bool(known)
+            and manifest.get("todus") == __version__
+            and settings == self.settings.recorded(self._wanted_classes(known))
+            and all(path.is_file() and path.stat().st_size == size for path, size in shards)
+            and self.dataset.label_map.exists()
+            and (not all(path.exists() for path in annotations) or inputs == self._inputs())
+            and not self._any_available(missing)
+        )
 
     def _any_available(self, missing: Dict[str, List[str]]) -> bool:
         """Whether the server now has one of the images (split -> file names) that were missing."""
-        if not any(missing.values()):
+        urls = [
+            self.raw.image_url(split, Image(0, name, 1, 1))
+            for split, names in missing.items()
+            for name in names
+        ]
+        if not urls:
             return False
         with transport.session() as connection:
-            for split, names in missing.items():
-                for name in names:
-                    with contextlib.suppress(TodusError, transport.RetryableError):
-                        transport.get(
-                            connection,
-                            self.raw.image_url(split, Image(0, name, 1, 1)),
-                            self.settings.policy,
-                            method="HEAD",
-                        ).close()
-                        return True
+            for url in urls:
+                with contextlib.suppress(TodusError, transport.RetryableError):
+                    transport.get(connection, url, self.settings.policy, method="HEAD").close()
+                    return True
         return False
 
-    def _say_current(self) -> None:
+    def _print_up_to_date(self) -> None:
         say("%s is up to date" % self.dataset.folder)
         print(NEXT % self.dataset.name)
 
@@ -136,41 +125,30 @@ class Build:
         chosen: Dict[str, Annotations] = {}
         plans: Dict[str, coco_raw_data.FetchPlan] = {}
         for split in settings.splits:
-            found = clean(
-                coco_annotations.read(
-                    self.raw.annotations(split), known, set(wanted), settings.options.masks
-                )
-            )
+            path, options = self.raw.annotations(split), settings.options
+            found = clean(coco_annotations.read(path, known, set(wanted), options.masks))
             chosen[split] = choose.choose(
-                found, settings.most_images[split], settings.negatives[split], settings.options.seed
+                found, settings.most_images[split], settings.negatives[split], options.seed
             )
             absent = self.raw.locate(split, chosen[split].images)
             plans[split] = self.raw.plan_fetch(split, absent, len(found.images))
         self._print_counts(wanted, chosen, plans)
         if settings.stats_only:
             return
-        if settings.kind == LIMITED and not any(
-            image.boxes for each in chosen.values() for image in each.images
-        ):
+        images = [image for each in chosen.values() for image in each.images]
+        if settings.kind == LIMITED and not any(image.boxes for image in images):
             raise TodusError("no image has a box of these classes; choose others")
-        located = [
-            image for each in chosen.values() for image in each.images if image.member or image.path
-        ]
-        self.raw.check_disk(
-            sum(map(image_bytes.size, located)) + 2 * sum(plan.bytes for plan in plans.values())
-        )
-        missing = {
-            split: self._fetch(split, chosen[split], plans[split]) for split in settings.splits
-        }
+        on_disk = sum(image_bytes.size(image) for image in images if image.member or image.path)
+        self.raw.check_disk(on_disk + 2 * sum(plan.bytes for plan in plans.values()))
+        missing = {split: self._fetch(split, chosen[split], plan) for split, plan in plans.items()}
         self._write(wanted, chosen, missing)
 
     def _fetch(self, split: str, chosen: Annotations, plan: coco_raw_data.FetchPlan) -> Missing:
         """Fetches the images of a plan; removes the missing ones from `chosen` and returns them."""
-        missing = self.raw.fetch_images(
-            split, plan, int(self.settings.most_missing * len(chosen.images))
-        )
+        most = int(self.settings.most_missing * len(chosen.images))
+        missing = self.raw.fetch_images(split, plan, most)
         for image, reason in missing:
-            say("%s: cannot be had: %s: %s" % (split, image.file_name, reason))
+            say("%s: missing image: %s: %s" % (split, image.file_name, reason))
         names = {image.file_name for image, _ in missing}
         chosen.images = [image for image in chosen.images if image.file_name not in names]
         if missing:
@@ -194,17 +172,13 @@ class Build:
                 for split, each in missing.items()
             },
         )
-        manifest = write_dataset(
-            self.dataset, content, self.settings.options, self.settings.most_dropped
-        )
+        options, most_dropped = self.settings.options, self.settings.most_dropped
+        manifest = write_dataset(self.dataset, content, options, most_dropped)
         for split, entry in manifest["splits"].items():
             size = megabytes(sum(shard["bytes"] for shard in entry["shards"]))
-            say(
-                "%s: %d images, %d boxes, %s in %d files"
-                % (split, entry["images"], entry["boxes"], size, len(entry["shards"]))
-            )
-        if not self.settings.keep_raw:
-            for split in self.settings.splits:
+            counts = split, entry["images"], entry["boxes"], size, len(entry["shards"])
+            say("%s: %d images, %d boxes, %s in %d files" % counts)
+            if not self.settings.keep_raw:
                 self.raw.remove_images(split)
         print(NEXT % self.dataset.name)
 
@@ -214,33 +188,26 @@ class Build:
         chosen: Dict[str, Annotations],
         plans: Dict[str, coco_raw_data.FetchPlan],
     ) -> None:
-        """Prints images and boxes of each class and the bytes to fetch: on stdout where only these were asked for, else on stderr."""
+        """Prints images and boxes of each class and the bytes to fetch.
+
+        They go to stdout with STATS_ONLY, else to stderr.
+        """
         write = print if self.settings.stats_only else say
-        counts = {split: tally(each.images) for split, each in chosen.items()}
-        totals = {
-            split: (len(chosen[split].images), sum(boxes for _, boxes in each.values()))
-            for split, each in counts.items()
-        }
-        empty = {
-            split: (sum(not image.boxes for image in each.images), 0)
-            for split, each in chosen.items()
-        }
-        rows = [
-            (name, {split: counts[split].get(identity, (0, 0)) for split in counts})
-            for identity, name in wanted.items()
-        ]
-        cells: List[List[object]] = [
-            ["class"] + [heading for split in chosen for heading in ("%s images" % split, "boxes")]
-        ]
-        for name, row in rows + [("without these", empty), ("all", totals)]:
-            cells.append([name] + [number for split in chosen for number in row[split]])
-        for line in table(cells):
+        rows: Dict[int, List[object]] = {identity: [name] for identity, name in wanted.items()}
+        headings, empty, total = ["class"], ["without these"], ["all"]
+        for split, each in chosen.items():
+            headings += ["%s images" % split, "boxes"]
+            counts = tally(each.images)
+            for identity, row in rows.items():
+                row += counts.get(identity, (0, 0))
+            empty += [sum(not image.boxes for image in each.images), 0]
+            total += [len(each.images), sum(boxes for _, boxes in counts.values())]
+        for line in table([headings, *rows.values(), empty, total]):
             write(line)
         for split, plan in plans.items():
             if plan.images:
-                what = (
-                    self.raw.archive(split).name if plan.archive else "%d images" % len(plan.images)
-                )
+                archive, count = self.raw.archive(split).name, "%d images" % len(plan.images)
+                what = archive if plan.archive else count
                 write("%s: to fetch: %s, about %s" % (split, what, megabytes(plan.bytes)))
 
 

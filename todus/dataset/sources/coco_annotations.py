@@ -14,71 +14,67 @@ from todus.dataset.sources.coco_json import BadJson, JsonStream
 from todus.errors import TodusError
 from todus.text import one_line
 
-TAIL = 1 << 18  # bytes at a file's end in which categories are looked for first
+TAIL = 1 << 18  # bytes at the end of a file that are searched for the categories first
 
-FILE_NAME = "image with a file name that leads elsewhere"
+FILE_NAME = "image with an unsafe file name"
 NO_SIZE = "image without width and height"
-TWICE = "image with an id that is there twice"
+TWICE = "image with a duplicate id"
 NO_BOX = "box without four numbers"
 NO_IMAGE = "box of an unknown image"
 NO_CLASS = "box of an unknown class"
 
 
 def boxes_pattern(ids: Collection[int]) -> Optional[Pattern]:
-    """Matches annotations of these category ids, up to 64 in a row, written with their keys in COCO's order; None for no ids.
+    """Matches up to 64 annotations in a row of these category ids; None for no ids.
 
-    Most boxes of a large file are of unwanted classes. What this matches is skipped without being parsed.
+    The keys must be in COCO's order. The matched text is skipped without being parsed, because most
+    boxes of a large file are of unwanted classes.
     """
     if not ids:
         return None
-    numbers, number = r"\[[][0-9., \t\r\neE+-]*\]", r"[0-9.eE+-]+"
-    values = [
-        ("segmentation", numbers),
-        ("area", number),
-        ("iscrowd", "[01]"),
-        ("image_id", "[0-9]+"),
-        ("bbox", numbers),
-    ]
-    values += [
-        (
-            "category_id",
-            "(?:%s)" % "|".join(str(identity) for identity in sorted(ids, reverse=True)),
-        ),
-        ("id", "[0-9]+"),
-    ]
-    space = r"[ \t\r\n]*"
-    pairs = ",".join(
-        space + '"%s"' % key + space + ":" + space + value + space for key, value in values
-    )
-    return re.compile(("(?:" + space + r"\{" + pairs + r"\}" + space + ",){1,64}").encode("ascii"))
+    numbers, number, space = r"\[[][0-9., \t\r\neE+-]*\]", r"[0-9.eE+-]+", r"[ \t\r\n]*"
+    values = {
+        "segmentation": numbers,
+        "area": number,
+        "iscrowd": "[01]",
+        "image_id": "[0-9]+",
+        "bbox": numbers,
+        "category_id": "(?:%s)" % "|".join(map(str, sorted(ids, reverse=True))),
+        "id": "[0-9]+",
+    }
+    pairs = [space.join(["", '"%s"' % key, ":", value, ""]) for key, value in values.items()]
+    element = space.join(["", r"\{" + ",".join(pairs) + r"\}", ","])
+    return re.compile(("(?:%s){1,64}" % element).encode("ascii"))
 
 
 def _elements(
     path: Path, wanted: Collection[str], unwanted: Optional[Pattern] = None
 ) -> Iterator[Tuple[str, Dict[str, Any]]]:
-    """(key, element) for every element of the arrays with the keys in `wanted`, without the annotations that `unwanted` matches.
+    """(key, element) of each array in `wanted`, without annotations that `unwanted` matches.
 
-    Raises TodusError when the file is not complete JSON.
+    Raises TodusError when the file is missing or not complete JSON.
     """
-    try:
-        with path.open("rb") as file:
-            stream = JsonStream(file)
-            try:
-                for key in stream.members():
-                    if key in wanted:
-                        for element in stream.elements(unwanted if key == "annotations" else None):
-                            yield key, element
-            except (BadJson, ValueError, RecursionError) as error:
-                raise TodusError(
-                    "%s is not whole COCO JSON (%s at byte %d); remove it and run the same command again"
-                    % (path, one_line(str(error)), stream.offset)
-                )
-    except FileNotFoundError:
+    if not path.exists():
         raise TodusError("%s is missing; run the same command again" % path)
+    with path.open("rb") as file:
+        stream = JsonStream(file)
+        try:
+            for key in stream.members():
+                if key in wanted:
+                    for element in stream.elements(unwanted if key == "annotations" else None):
+                        yield key, element
+        except (BadJson, ValueError, RecursionError) as error:
+            raise TodusError(
+                "%s is not complete COCO JSON (%s at byte %d); remove it and run the same command "
+                "again" % (path, one_line(str(error)), stream.offset)
+            )
 
 
 def read_categories(path: Path) -> Dict[int, str]:
-    """id -> name, in the order of ids, from the file's end where COCO has them. Raises TodusError when there are none."""
+    """id -> name, in the order of ids. Raises TodusError when there are none.
+
+    The end of the file is searched first, because COCO's files have them there.
+    """
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL))
@@ -97,15 +93,10 @@ def _names(path: Path, elements: Iterable[Dict[str, Any]]) -> Dict[int, str]:
     names: Dict[int, str] = {}
     for element in elements:
         identity, name = element.get("id"), element.get("name")
-        if (
-            not isinstance(identity, int)
-            or identity < 1
-            or identity in names
-            or not isinstance(name, str)
-            or not one_line(name)
-        ):
+        has_id = isinstance(identity, int) and identity >= 1 and identity not in names
+        if not has_id or not isinstance(name, str) or not one_line(name):
             raise TodusError(
-                "%s: category %s; each needs an id from 1, its own, and a name"
+                "%s: category %s needs a name and a unique id of 1 or more"
                 % (path, one_line(str(element)[:100]))
             )
         names[identity] = one_line(name)
@@ -117,7 +108,7 @@ def _names(path: Path, elements: Iterable[Dict[str, Any]]) -> Dict[int, str]:
 def read(
     path: Path, names: Dict[int, str], wanted: Collection[int], masks: bool = False
 ) -> Annotations:
-    """All images of a COCO annotations file with the boxes of the wanted category ids, as the file has them.
+    """All images of a COCO annotations file, with the unclipped boxes of the wanted categories.
 
     Args:
       path: instances_*.json or image_info_*.json.
@@ -126,7 +117,7 @@ def read(
       masks: also keep the segmentations.
 
     Raises:
-      TodusError: the file is not whole JSON, has no images, or has other categories.
+      TodusError: the file is not complete JSON, has no images, or has other categories.
     """
     images: Dict[Any, Image] = {}
     boxes: Dict[Any, List[Box]] = {}
@@ -153,23 +144,20 @@ def read(
         raise TodusError("%s has no images; remove it and run the same command again" % path)
     if listed and _names(path, listed) != names:
         raise TodusError(
-            "%s has other categories than the rest; all must come from one source" % path
+            "%s has other categories than the other annotations; use files of one source" % path
         )
     for identity, found in boxes.items():
         if identity in images:
             images[identity].boxes = found
         else:
             dropped[NO_IMAGE] += len(found)
-    return Annotations(
-        {identity: name for identity, name in names.items() if identity in wanted},
-        list(images.values()),
-        dropped,
-    )
+    kept = {identity: name for identity, name in names.items() if identity in wanted}
+    return Annotations(kept, list(images.values()), dropped)
 
 
 @contextlib.contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Turns off the search for cycles: reading makes millions of containers and no cycle."""
+    """Disables the cycle collector: reading makes millions of containers and no cycle."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -180,7 +168,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def _image_id(value: Any) -> Any:
-    """The value where it can be an image id, else None."""
+    """The value if it can be an image id, else None."""
     return value if isinstance(value, (int, str)) else None
 
 
@@ -209,14 +197,5 @@ def _box(element: Dict[str, Any], category: int, masks: bool) -> Optional[Box]:
     if not math.isfinite(area):
         area = width * height
     crowd = bool(element.get("iscrowd", 0))
-    return Box(
-        category,
-        y,
-        x,
-        y + height,
-        x + width,
-        area,
-        crowd,
-        id=identity,
-        mask=element.get("segmentation") if masks else None,
-    )
+    mask = element.get("segmentation") if masks else None
+    return Box(category, y, x, y + height, x + width, area, crowd, id=identity, mask=mask)

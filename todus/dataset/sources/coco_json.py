@@ -1,9 +1,11 @@
-"""COCO's JSON as a stream: one element at a time, so that no more than one segmentation is in memory.
+"""Reads COCO's JSON as a stream of elements, so that only one segmentation is in memory.
 
-An element of "images", "annotations" or "categories" is an object, and the text of an object ends at the first } with which it parses: no
-JSON object is the beginning of another. So each element is cut out by a search for } and parsed by orjson.
+An element of "images", "annotations" or "categories" is an object. Its text ends at the first }
+with which it parses, because no JSON object is the beginning of another. So each element is found
+by a search for } and parsed by orjson.
 """
 
+import contextlib
 import json
 import re
 from typing import Any, BinaryIO, Dict, Iterator, Optional, Pattern, Tuple
@@ -12,7 +14,7 @@ import orjson
 
 CHUNK = 1 << 22  # bytes read at once
 LONGEST = 1 << 26  # bytes of one element
-MOST_BRACES = 5000  # } inside one element
+MOST_BRACES = 5000  # in one element
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _SCALAR = re.compile(rb"[^][{},\s]+")
 _SCALAR_END = re.compile(rb"[][{},\s]")
@@ -20,7 +22,7 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class BadJson(Exception):
-    """The text is not JSON, or not in COCO's form; the message is the reason."""
+    """The text is not JSON, or not in COCO's format; the message is the reason."""
 
 
 class JsonStream:
@@ -31,6 +33,9 @@ class JsonStream:
 
     Args:
       file: open for reading bytes.
+
+    Attributes:
+      offset: bytes of the file before the current place.
     """
 
     def __init__(self, file: BinaryIO):
@@ -43,7 +48,6 @@ class JsonStream:
 
     @property
     def offset(self) -> int:
-        """Bytes of the file before the current place."""
         return self._before + self._at
 
     def members(self) -> Iterator[str]:
@@ -64,25 +68,24 @@ class JsonStream:
                 return
 
     def elements(self, unwanted: Optional[Pattern] = None) -> Iterator[Dict[str, Any]]:
-        """The objects of the current key's array, without those that `unwanted` matches, which are not parsed.
+        """The objects of the current key's array.
 
-        `unwanted` matches objects with the comma behind each.
+        Those that `unwanted` matches, each with the comma after it, are skipped without parsing.
         """
         self._open = False
         self._expect(b"[")
         if self._peek() == b"]":
             self._at += 1
             return
-        loads = orjson.loads
         while True:
             skipped = unwanted.match(self._data, self._at) if unwanted else None
             if skipped:
                 self._at = skipped.end()
             end = self._data.find(b"}", self._at) + 1
             try:
-                element = loads(self._data[self._at : end])
+                element = orjson.loads(self._data[self._at : end])
             except ValueError:
-                element, end = self._long_element(b"}")
+                element, end = self._long_element()
             if not isinstance(element, dict):
                 raise BadJson("an element is not an object")
             yield element
@@ -92,32 +95,27 @@ class JsonStream:
             elif self._separator() == b"]":
                 return
 
-    def _long_element(self, close: bytes) -> Tuple[Any, int]:
-        """Value and end of an element that has more than one }, or that ends behind what has been read."""
+    def _long_element(self) -> Tuple[Any, int]:
+        """Value and end of an object with several }, or one that continues in the next chunk."""
         end, braces = self._at, 0
         while True:
-            found = self._data.find(close, end)
+            found = self._data.find(b"}", end)
             if found < 0:
                 length = len(self._data) - self._at
-                done = end - self._at
-                if length > LONGEST or not self._more():
-                    raise BadJson(
-                        "the file ends inside an element"
-                        if length <= LONGEST
-                        else "an element is too long or damaged"
-                    )
-                end = self._at + max(done, length)
+                if length > LONGEST:
+                    raise BadJson("an element is too long or damaged")
+                if not self._more():
+                    raise BadJson("the file ends inside an element")
+                end = self._at + length
                 continue
             end = found + 1
             text = self._data[self._at : end]
             try:
                 return orjson.loads(text), end
             except ValueError:
-                if b"NaN" in text or b"Infinity" in text:
-                    try:
+                if b"NaN" in text or b"Infinity" in text:  # Python writes them; orjson reads none
+                    with contextlib.suppress(ValueError, RecursionError):
                         return json.loads(text.decode("utf-8")), end
-                    except (ValueError, RecursionError):
-                        pass
             braces += 1
             if braces > MOST_BRACES:
                 raise BadJson("an element is damaged")
@@ -127,7 +125,7 @@ class JsonStream:
         self._open = False
         start = self._peek()
         if start == b"{":
-            _, self._at = self._long_element(b"}")
+            _, self._at = self._long_element()
         elif start == b'"':
             self._at = self._string_end()
         elif start == b"[":
@@ -147,7 +145,7 @@ class JsonStream:
             self._at = match.end()
 
     def _more(self) -> bool:
-        """Reads the next chunk and drops what is before the current place. Returns whether there was one."""
+        """Reads the next chunk and drops the text before the current place; False at the end."""
         chunk = b"" if self._ended else self._file.read(CHUNK)
         self._ended = not chunk
         self._before += self._at
@@ -155,7 +153,7 @@ class JsonStream:
         return bool(chunk)
 
     def _peek(self) -> bytes:
-        """The next byte that is no space."""
+        """The next byte that is not white space."""
         while True:
             self._at = _SPACE.match(self._data, self._at).end()
             if self._at < len(self._data):
@@ -176,7 +174,7 @@ class JsonStream:
         return found
 
     def _string_end(self) -> int:
-        """The end of the string that comes next."""
+        """The end of the next string."""
         if self._peek() != b'"':
             raise BadJson('" expected')
         while True:

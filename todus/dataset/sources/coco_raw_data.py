@@ -1,10 +1,10 @@
-"""dataset/mscoco/raw-data: COCO's annotations, and those of its images that a dataset needs.
+"""dataset/mscoco/raw-data: COCO's annotations, and the images that a dataset needs.
 
     raw-data/annotations_trainval2017.zip   raw-data/annotations/instances_{train,val}2017.json
-    raw-data/{train,val,test}2017.zip       read in place, never unpacked
+    raw-data/{train,val,test}2017.zip       read without unpacking
     raw-data/{train,val,test}2017/          single images
 
-Files that a person put there are used like downloaded ones.
+Files that the user put there are used like downloaded ones.
 """
 
 import contextlib
@@ -19,25 +19,24 @@ from todus import files
 from todus.command import say
 from todus.dataset import image_files
 from todus.dataset.annotations import Image, ZipMember
+from todus.dataset.sources.coco_settings import Settings
 from todus.errors import TodusError
 from todus.fetching import download, many, transport
 from todus.fetching.archives import opened_zip
 from todus.progress import Progress
 from todus.text import megabytes
 
-ZIP_SHARE = (
-    0.6  # of a split's images; when more are missing, its zip is fetched in place of single images
-)
-SAMPLE = 8  # images whose size is asked for, to estimate the bytes of all
-DISK_FACTOR = 1.5  # free disk that is wanted, in parts of what will be written
+ZIP_SHARE = 0.6  # of a split's images; when more are absent, its zip is fetched
+SAMPLE = 8  # images whose size is requested, to estimate the bytes of all
+DISK_FACTOR = 1.5  # free bytes needed for each byte to write
 
 
 class Split(NamedTuple):
-    """Where COCO has a split."""
+    """COCO's file names of a split."""
 
-    annotations: str  # the JSON file's name
-    archive: str  # the zip it comes in
-    images: str  # the folder, and the zip's name without .zip
+    annotations: str  # the JSON file
+    archive: str  # the zip of the JSON file
+    images: str  # the folder of the images; their zip without .zip
 
 
 SPLITS: Dict[str, Split] = {
@@ -48,30 +47,24 @@ SPLITS: Dict[str, Split] = {
 
 
 class FetchPlan(NamedTuple):
-    """What must be fetched for a split."""
+    """The images to fetch for a split."""
 
     images: List[Image]
-    archive: bool  # True: the split's zip; False: single images
+    archive: bool  # True: as the split's zip; False: one by one
     bytes: int  # an estimate
 
 
 class RawData:
-    """The folder raw-data, and the server that its files come from.
+    """The folder raw-data, and the server of its files.
 
     Args:
       folder: paths.raw_data().
-      url: COCO_URL.
-      policy: timeouts and retries of downloads.
-      connections: how many images at once.
+      settings: COCO_URL, timeouts and retries, and how many images are fetched at once.
     """
 
-    def __init__(self, folder: Path, url: str, policy: transport.Policy, connections: int):
-        self.folder, self.url, self.policy, self.connections = (
-            folder,
-            url.rstrip("/"),
-            policy,
-            connections,
-        )
+    def __init__(self, folder: Path, settings: Settings):
+        self.folder, self.url = folder, settings.url
+        self.policy, self.connections = settings.policy, settings.connections
 
     def annotations(self, split: str) -> Path:
         return self.folder / "annotations" / SPLITS[split].annotations
@@ -83,23 +76,18 @@ class RawData:
         return self.folder / SPLITS[split].images / image.file_name
 
     def image_url(self, split: str, image: Image) -> str:
-        path = (
-            urlsplit(image.url).path
-            if image.url
-            else "/%s/%s" % (SPLITS[split].images, image.file_name)
-        )
-        return self.url + quote(path)
+        usual = "/%s/%s" % (SPLITS[split].images, image.file_name)
+        return self.url + quote(urlsplit(image.url).path if image.url else usual)
 
     def remove_temporary_files(self) -> None:
-        """Removes the unfinished files of killed runs; the caller holds the lock of raw-data."""
-        for folder in [self.folder, self.folder / "annotations"] + [
-            self.folder / split.images for split in SPLITS.values()
-        ]:
-            for leftover in list(folder.glob(".*.part-*")) + list(folder.glob(".*.jpg.part")):
+        """Removes the temporary files of killed runs; the caller holds the lock of raw-data."""
+        names = ["", "annotations"] + [split.images for split in SPLITS.values()]
+        for folder in [self.folder / name for name in names]:
+            for leftover in [*folder.glob(".*.part-*"), *folder.glob(".*.jpg.part")]:
                 leftover.unlink()
 
     def fetch_annotations(self, split: str) -> Path:
-        """Returns the split's annotations, which are unpacked or downloaded when they are not there."""
+        """The path of the split's annotations, which are downloaded and unpacked where absent."""
         path = self.annotations(split)
         if path.exists():
             return path
@@ -112,8 +100,8 @@ class RawData:
                     self.check_disk(5 * (transport.size_of(connection, url, self.policy) or 0))
                 download.download(url, archive, policy=self.policy)
             try:
-                _extract(archive, "annotations/" + path.name, path)
-                return path
+                _extract(archive, path)
+                break
             except zipfile.BadZipFile as error:
                 if last:
                     raise TodusError(
@@ -125,32 +113,24 @@ class RawData:
         return path
 
     def locate(self, split: str, listed: Sequence[Image]) -> List[Image]:
-        """Sets `path` or `member` of each image; returns the images that are neither in the folder nor in the zip."""
+        """Sets `path` or `member` of each image; returns those that have neither on disk."""
         members = self._members(split)
         folder = self.folder / SPLITS[split].images
-        sizes = (
-            {
-                entry.name: entry.stat().st_size
-                for entry in os.scandir(str(folder))
-                if entry.is_file()
-            }
-            if folder.is_dir()
-            else {}
-        )
+        entries = list(os.scandir(str(folder))) if folder.is_dir() else []
+        sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
         absent = []
         for image in listed:
+            path, size = folder / image.file_name, sizes.get(image.file_name)
             image.path, image.member = None, members.get(image.file_name)
-            same = image.file_name in sizes and (
-                image.member is None or sizes[image.file_name] == image.member.size
-            )
-            if same and _is_whole(folder / image.file_name):
-                image.path, image.member = folder / image.file_name, None
-            if image.path is None and image.member is None:
+            expected = image.member.size if image.member else size
+            if size is not None and size == expected and _is_complete(path):
+                image.path, image.member = path, None
+            elif image.member is None:
                 absent.append(image)
         return absent
 
     def _members(self, split: str) -> Dict[str, ZipMember]:
-        """file name -> place in the split's zip; empty where there is no zip."""
+        """file name -> place in the split's zip; empty without a zip."""
         path = self.archive(split)
         if not path.exists():
             return {}
@@ -159,7 +139,7 @@ class RawData:
                 infos = archive.infolist()
         except zipfile.BadZipFile as error:
             raise TodusError(
-                "%s is not a whole zip archive (%s); remove it and run the same command again"
+                "%s is not a complete zip archive (%s); remove it and run the same command again"
                 % (path, error)
             )
         methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -180,20 +160,17 @@ class RawData:
         """How to fetch the images `absent` of a split that has `total` images."""
         if not absent:
             return FetchPlan([], False, 0)
+        archive = self.archive(split)
         with transport.session() as connection:
-            if len(absent) > ZIP_SHARE * total and not self.archive(split).exists():
+            if len(absent) > ZIP_SHARE * total and not archive.exists():
                 with contextlib.suppress(transport.NotFound):
                     size = transport.size_of(connection, self.archive_url(split), self.policy) or 0
-                    return FetchPlan(
-                        absent, True, max(0, size - download.partial_size(self.archive(split)))
-                    )
+                    return FetchPlan(absent, True, max(0, size - download.partial_size(archive)))
             sizes = []
             for image in absent[:: max(1, len(absent) // SAMPLE)][:SAMPLE]:
+                url = self.image_url(split, image)
                 with contextlib.suppress(transport.NotFound):
-                    sizes.append(
-                        transport.size_of(connection, self.image_url(split, image), self.policy)
-                        or 0
-                    )
+                    sizes.append(transport.size_of(connection, url, self.policy) or 0)
         return FetchPlan(absent, False, sum(sizes) * len(absent) // max(1, len(sizes)))
 
     def archive_url(self, split: str) -> str:
@@ -202,25 +179,23 @@ class RawData:
     def fetch_images(
         self, split: str, plan: FetchPlan, most_missing: int
     ) -> List[Tuple[Image, str]]:
-        """Fetches and locates the images of a plan. Returns the missing images, with the reason; more than `most_missing` are an error."""
+        """Fetches and locates the images of a plan. Returns the missing images, with the reason.
+
+        Raises TodusError for more than `most_missing` of them.
+        """
         absent = plan.images
         if plan.archive:
-            say("fetching %s" % self.archive_url(split))
-            download.download(
-                self.archive_url(split),
-                self.archive(split),
-                check=_check_members,
-                policy=self.policy,
-            )
+            url, archive = self.archive_url(split), self.archive(split)
+            say("fetching %s" % url)
+            download.download(url, archive, check=_check_members, policy=self.policy)
             absent = self.locate(split, absent)
         if not absent:
             return []
         folder = self.folder / SPLITS[split].images
         folder.mkdir(parents=True, exist_ok=True)
         by_path = {self.image_path(split, image): image for image in absent}
-        wanted = [
-            many.Wanted(self.image_url(split, image), path) for path, image in by_path.items()
-        ]
+        urls = [self.image_url(split, image) for image in absent]
+        wanted = list(map(many.Wanted, urls, by_path))
         with Progress("%d images of %s" % (len(absent), split), plan.bytes or None) as progress:
             missing = many.download_many(
                 wanted, image_files.fault_of, self.connections, progress, most_missing, self.policy
@@ -236,33 +211,36 @@ class RawData:
         free = shutil.disk_usage(str(self.folder)).free
         if free < DISK_FACTOR * size:
             raise TodusError(
-                "%s has %s free and this needs about %s; free some, or set TODUS_HOME to a larger disk"
+                "%s has %s free and this needs about %s; free some space, "
+                "or set TODUS_HOME to a larger disk"
                 % (self.folder, megabytes(free), megabytes(DISK_FACTOR * size))
             )
 
     def remove_images(self, split: str) -> None:
-        """Removes the split's images and their zip; the annotations stay."""
+        """Removes the split's images and their zip, but not its annotations."""
         shutil.rmtree(str(self.folder / SPLITS[split].images), ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             self.archive(split).unlink()
 
 
-def _extract(archive: Path, member: str, path: Path) -> None:
-    """Writes one member of a zip to `path`. Raises BadZipFile when it is damaged, TodusError when the zip has no such member."""
+def _extract(archive: Path, path: Path) -> None:
+    """Writes the annotations in a zip to `path`.
+
+    Raises BadZipFile when the zip is damaged, TodusError when it has no such annotations.
+    """
+    member = "annotations/" + path.name
     with opened_zip(archive) as opened:
         if member not in opened.namelist():
             raise TodusError(
                 "%s has no %s; remove it, check COCO_URL, and run the same command again"
                 % (archive, member)
             )
-        with files.replacing(path) as part, opened.open(member) as source, part.open(
-            "wb"
-        ) as target:
-            shutil.copyfileobj(source, target, 1 << 20)
+        with opened.open(member) as source, files.replacing(path) as part, part.open("wb") as out:
+            shutil.copyfileobj(source, out, 1 << 20)
 
 
 def _check_members(path: Path) -> None:
-    """Reads every member of a zip against its CRC. Raises TodusError when one is damaged."""
+    """Compares every member of a zip with its CRC. Raises TodusError when one is damaged."""
     try:
         with opened_zip(path) as archive:
             infos = archive.infolist()
@@ -272,20 +250,14 @@ def _check_members(path: Path) -> None:
                         while progress.add(len(member.read(1 << 20))):
                             pass
     except zipfile.BadZipFile as error:
-        raise TodusError("not a whole zip archive (%s)" % error)
+        raise TodusError("not a complete zip archive (%s)" % error)
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether an image file is complete: by its first and last bytes, or, where these are not a JPEG's, by reading it."""
-    handle = os.open(str(path), os.O_RDONLY)
-    try:
-        size = os.fstat(handle).st_size
-        if (
-            size > 5
-            and os.pread(handle, 3, 0) == b"\xff\xd8\xff"
-            and os.pread(handle, 2, size - 2) == b"\xff\xd9"
-        ):
+def _is_complete(path: Path) -> bool:
+    """Whether an image file has a JPEG's first and last bytes, or its content has no fault."""
+    with path.open("rb", buffering=0) as file:
+        first, size = file.read(3), file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 2))
+        if size > 5 and first == b"\xff\xd8\xff" and file.read(2) == b"\xff\xd9":
             return True
-    finally:
-        os.close(handle)
     return not image_files.fault_of(path.read_bytes())

@@ -1,5 +1,6 @@
 """The environment variables of dataset-complete.sh and dataset-limited.sh."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple, Union
 
@@ -18,7 +19,7 @@ class Settings:
     name: str
     url: str
     categories: str
-    splits: List[str]
+    splits: List[str]  # in the order train, val, testdev
     most_images: Dict[str, int]  # split -> images with a wanted class, 0: all
     negatives: Dict[str, Union[int, str]]  # split -> images without one, or "all"
     options: Options
@@ -31,14 +32,16 @@ class Settings:
 
     @staticmethod
     def from_environment(kind: str) -> "Settings":
-        """Raises UsageError for a value that means nothing."""
-        command = "dataset-" + kind
-
-        def value(name: str) -> Any:
-            return variables.value(name, command)
-
-        splits = named_splits(kind)
-        limited = kind == LIMITED
+        """The settings of dataset-`kind`.sh. Raises UsageError for an invalid value."""
+        value = functools.partial(variables.value, command="dataset-" + kind)
+        limited, splits = kind == LIMITED, value("SPLITS")
+        if limited and "testdev" in splits:
+            raise UsageError(
+                "SPLITS has testdev, which has no boxes to choose by; use ./dataset-complete.sh"
+            )
+        negatives = dict.fromkeys(splits, choose.ALL)
+        if limited:
+            negatives = per_split(value("NEGATIVES"), splits, ["val"])
         options = Options(
             seed=value("SEED"),
             shards=value("SHARDS"),
@@ -53,9 +56,7 @@ class Settings:
             categories=value("CATEGORIES") if limited else "all",
             splits=splits,
             most_images=per_split(value("MAX_IMAGES"), splits, splits),
-            negatives=per_split(value("NEGATIVES"), splits, ["val"])
-            if limited
-            else dict.fromkeys(splits, choose.ALL),
+            negatives=negatives,
             options=options,
             keep_raw=value("KEEP_RAW"),
             stats_only=value("STATS_ONLY"),
@@ -66,7 +67,7 @@ class Settings:
         )
 
     def recorded(self, wanted: Dict[int, str]) -> Dict[str, Any]:
-        """What decides the bytes of the dataset, for dataset.json. `wanted` is source id -> name."""
+        """The settings that decide the dataset's bytes; `wanted` is source id -> name."""
         return {
             "kind": self.kind,
             "categories": list(wanted),
@@ -80,25 +81,15 @@ class Settings:
         }
 
 
-def named_splits(kind: str) -> List[str]:
-    """SPLITS, in the order train, val, testdev."""
-    splits = variables.value("SPLITS", "dataset-" + kind)
-    if "testdev" in splits and kind == LIMITED:
-        raise UsageError(
-            "SPLITS has testdev, which has no boxes to choose by; it is for ./dataset-complete.sh"
-        )
-    return splits
-
-
 def per_split(
     given: List[Tuple[str, Union[int, str]]], splits: List[str], plain: List[str]
 ) -> Dict[str, Union[int, str]]:
     """A number for each split.
 
     Args:
-      given: (split, number) pairs, as variables.PerSplit reads them; "" is for every split in `plain`.
-      splits: those that are made; 0 for each that is not named.
-      plain: those that a number without a split is for.
+      given: (split, number) pairs, as variables.PerSplit reads them; split "" means all of `plain`.
+      splits: the splits to return; a split that is not given gets 0.
+      plain: the splits that a number without a split applies to.
     """
     values: Dict[str, Union[int, str]] = dict.fromkeys(splits, 0)
     for split, number in given:

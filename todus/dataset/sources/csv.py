@@ -1,4 +1,4 @@
-"""Reads CSV files of boxes, a row a box, in the usual columns: filename,width,height,class,xmin,ymin,xmax,ymax."""
+"""Reads CSV files with one box per row: filename,width,height,class,xmin,ymin,xmax,ymax."""
 
 import csv
 import io
@@ -21,22 +21,21 @@ from todus.text import one_line
 SOURCE = sources.find("csv")
 
 ALIASES = {
-    "file": "filename",
-    "image": "filename",
-    "image_path": "filename",
-    "path": "filename",
-    "label": "class",
-    "name": "class",
+    **dict.fromkeys(["file", "image", "image_path", "path"], "filename"),
+    **dict.fromkeys(["label", "name"], "class"),
 }
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 NEEDED = ("filename", "class") + CORNERS
 
 
 def read(tables: List[Path], folder: Path) -> LabelledSource:
-    """The boxes of one CSV file, or of several that are one split each (train_labels.csv and test_labels.csv), on the images
-    below `folder`.
+    """The images below `folder` that a row names, with their boxes.
 
-    The columns are found by their names, in any order and case. Images that no row names are not part of the data.
+    Columns are found by name, in any order and case.
+
+    Args:
+      tables: one CSV file, or one for each split (train_labels.csv and test_labels.csv).
+      folder: the images.
 
     Raises:
       TodusError: a file cannot be read or lacks a column.
@@ -52,46 +51,43 @@ def read(tables: List[Path], folder: Path) -> LabelledSource:
             if path is None:
                 missing[row["filename"] or "%s row %d" % (table.name, line)] = None
                 continue
-            name = images.relative(path)
             if path not in by_image:
-                by_image[path] = LabelledImage(
-                    name.as_posix(), path, frame=_frame(row), split=split or split_of(name)
-                )
-                source.images.append(by_image[path])
+                name = images.relative(path)
+                side = split or split_of(name)
+                by_image[path] = LabelledImage(name.as_posix(), path, frame=_frame(row), split=side)
             _add_box(by_image[path], row)
     for name in missing:
         source.leave_out(name, "row whose image is not in the folder")
-    source.images.sort(key=lambda labelled: labelled.name)
+    source.images = sorted(by_image.values(), key=lambda labelled: labelled.name)
     return source
 
 
 def split_of_table(table: Path) -> str:
-    """train, val or test when the file's name begins so (train_labels.csv), or its folder is called so. Raises TodusError otherwise."""
-    split = split_named(table.stem.replace("-", "_").split("_")[0]) or split_named(
-        table.parent.name
-    )
+    """train, val or test, by the file's name or its folder's. Raises TodusError for neither."""
+    first_word = table.stem.replace("-", "_").split("_")[0]
+    split = split_named(first_word) or split_named(table.parent.name)
     if not split:
         raise TodusError(
-            "%s: of several CSV files, each must begin with train, val or test, such as train_labels.csv"
-            % table
+            "%s is one of several CSV files, so its name must begin with train, val or test, "
+            "such as train_labels.csv" % table
         )
     return split
 
 
 def rows(path: Path) -> Iterator[Tuple[int, Dict[str, str]]]:
-    """(row number, column -> text) of each row; "" for an empty column. Raises TodusError for a file that is not such a table."""
+    """(row number, column -> text) of each row; "" for an empty column.
+
+    Raises TodusError for a file that is not CSV or lacks a column in NEEDED.
+    """
     text = _text(path)
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.split("\n", 1)[0].count))
     try:
-        header = [
-            ALIASES.get(name.strip().lower(), name.strip().lower()) for name in next(reader, [])
-        ]
+        names = [name.strip().lower() for name in next(reader, [])]
+        header = [ALIASES.get(name, name) for name in names]
         lacking = [name for name in NEEDED if name not in header]
         if lacking:
-            raise TodusError(
-                "%s has no column %s; its first line must be %s"
-                % (path, ", ".join(lacking), ",".join(COLUMNS))
-            )
+            names = path, ", ".join(lacking), ",".join(COLUMNS)
+            raise TodusError("%s has no column %s; its first line must be %s" % names)
         for line, values in enumerate(reader, start=2):
             if any(value.strip() for value in values):
                 row = dict.fromkeys(header, "")
@@ -115,7 +111,7 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise TodusError("%s is not UTF-8 text (byte %d); save it as UTF-8" % (path, error.start))
     if "\0" in text:
-        raise TodusError("%s is not text; give a CSV file" % path)
+        raise TodusError("%s is a binary file; give a CSV file" % path)
     return text
 
 
@@ -141,7 +137,7 @@ def _add_box(labelled: LabelledImage, row: Dict[str, str]) -> None:
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser(
         "dataset " + SOURCE.name,
-        "Makes a dataset of CSV files of boxes and a folder of images; see ./dataset-csv.sh --help.",
+        "Makes a dataset of CSV files of boxes and their images; see ./dataset-csv.sh --help.",
     )
     parser.add_argument("tables", metavar="FILE", nargs="+")
     parser.add_argument("images", metavar="IMAGES")

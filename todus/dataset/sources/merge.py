@@ -1,4 +1,4 @@
-"""Merges datasets: classes with one name become one class, an image that several datasets have becomes one image."""
+"""Merges datasets: classes of the same name become one class, copies of an image one image."""
 
 import contextlib
 from collections import Counter
@@ -22,23 +22,28 @@ from todus.text import one_line
 
 SOURCE = sources.find("merge")
 
-SPLIT_NAMES = {"testdev": "test"}  # of COCO -> ours
-SAME_OBJECT = 0.8  # least intersection over union of two boxes around one object
+SPLIT_NAMES = {"testdev": "test"}  # COCO's name -> ours
+SAME_OBJECT = 0.8  # least intersection over union of two boxes of one object
 
 
 class Joined:
-    """The images of several datasets, by content."""
+    """The images of several datasets, by content.
+
+    Attributes:
+      images: SHA-256 of the file -> its image, or its images where one dataset has copies.
+      side: SHA-256 of the file -> split.
+      names: class name -> provisional id.
+      mended: correction -> number of times.
+    """
 
     def __init__(self) -> None:
-        self.images: Dict[
-            str, List[Image]
-        ] = {}  # SHA-256 of the file -> its image; copies inside one dataset stay several
-        self.side: Dict[str, str] = {}  # SHA-256 of the file -> split
-        self.names: Dict[str, int] = {}  # class name -> provisional id
+        self.images: Dict[str, List[Image]] = {}
+        self.side: Dict[str, str] = {}
+        self.names: Dict[str, int] = {}
         self.mended: Counter = Counter()
 
     def add(self, dataset: Dataset) -> None:
-        """Adds every image of a dataset. Raises TodusError, with shard and offset, for a damaged record."""
+        """Adds every image of a dataset. Raises TodusError for a damaged record."""
         manifest = reader.read_manifest(dataset)
         names = {
             entry["id"]: self.names.setdefault(entry["name"], len(self.names) + 1)
@@ -56,20 +61,19 @@ class Joined:
                 copies[sha256] += 1
 
     def _add_image(self, key: str, side: str, image: Image, copy: int) -> None:
-        """Adds an image, or, where another dataset has it too, its boxes. An image that is in val or test anywhere is not in train."""
-        there = self.images.setdefault(key, [])
+        """Adds an image, or, where another dataset has it too, its boxes to that image."""
+        known = self.images.setdefault(key, [])
         if self.side.setdefault(key, side) != side:
-            self.mended["image of one dataset's train in another's val or test, kept there"] += 1
+            self.mended["image in different splits, kept in val or test"] += 1
             self.side[key] = max(self.side[key], side, key=SPLITS.index)
-        if copy < len(there):
-            self.mended["image that is in several datasets, boxes joined"] += 1
-            there[copy].boxes += [
-                box
-                for box in image.boxes
-                if not any(same_object(box, other) for other in there[copy].boxes)
+        if copy < len(known):
+            self.mended["image in several datasets, boxes joined"] += 1
+            boxes = known[copy].boxes
+            boxes += [
+                box for box in image.boxes if not any(same_object(box, other) for other in boxes)
             ]
         else:
-            there.append(image)
+            known.append(image)
 
     def boxes_of(self) -> Counter:
         """Class name -> number of boxes."""
@@ -83,7 +87,7 @@ class Joined:
 
 
 def same_object(one: Box, other: Box) -> bool:
-    """Whether two boxes are around one object: of one class, and with an intersection over union of SAME_OBJECT or more."""
+    """Whether two boxes have one class and an intersection over union of SAME_OBJECT or more."""
     height = min(one.ymax, other.ymax) - max(one.ymin, other.ymin)
     width = min(one.xmax, other.xmax) - max(one.xmin, other.xmin)
     if one.category_id != other.category_id or height <= 0 or width <= 0:
@@ -95,7 +99,7 @@ def same_object(one: Box, other: Box) -> bool:
 def join(
     datasets: List[Dataset], settings: Settings
 ) -> Tuple[Dict[str, Annotations], Classes, Counter]:
-    """The splits of all datasets together, their classes, and what was corrected. The first dataset's classes come first."""
+    """The joined splits, their classes (the first dataset's come first), and the corrections."""
     joined = Joined()
     for dataset in datasets:
         joined.add(dataset)
@@ -103,12 +107,8 @@ def join(
     new = {identity: known.ids.get(name) for name, identity in joined.names.items()}
     splits: Dict[str, Annotations] = {}
     for split in SPLITS:
-        images = [
-            image
-            for key, listed in joined.images.items()
-            if joined.side[key] == split
-            for image in listed
-        ]
+        keys = [key for key in joined.images if joined.side[key] == split]
+        images = [image for key in keys for image in joined.images[key]]
         for image in images:
             image.boxes = [
                 box._replace(category_id=new[box.category_id])
@@ -121,25 +121,22 @@ def join(
 
 
 def partly_labelled(datasets: List[Dataset]) -> Iterator[str]:
-    """A line for each dataset with classes that no other labels: in the others' images they are background to the training."""
+    """A note for each dataset with classes that no other dataset labels.
+
+    Training takes an unlabelled object of these classes in the other images as background.
+    """
     listed = {
         dataset.name: [entry["name"] for entry in reader.read_manifest(dataset)["categories"]]
         for dataset in datasets
     }
+    sharing = Counter(name for names in listed.values() for name in names)
     for dataset, names in listed.items():
-        alone = [
-            name
-            for name in names
-            if all(name not in others for other, others in listed.items() if other != dataset)
-        ]
+        alone = [one_line(name) for name in names if sharing[name] == 1]
         if alone:
+            shown = ", ".join(alone[:8]) + (" ..." if len(alone) > 8 else "")
             yield (
-                "note: only %s labels %s; where the other images show these too, they teach that they are background"
-                % (
-                    dataset,
-                    ", ".join(one_line(name) for name in alone[:8])
-                    + (" ..." if len(alone) > 8 else ""),
-                )
+                "note: only %s labels %s; training takes unlabelled objects of these classes "
+                "as background" % (dataset, shown)
             )
 
 
@@ -153,30 +150,24 @@ def merge(names: List[str], settings: Settings) -> int:
     merged = target(SOURCE, "-".join(dataset.folder.name for dataset in datasets))
     if merged.folder in [dataset.folder for dataset in datasets]:
         raise UsageError(
-            "NAME=%s is one of the datasets to merge; choose another name" % merged.folder.name
+            "NAME=%s is one of the datasets to merge; set another NAME" % merged.folder.name
         )
     with contextlib.ExitStack() as held:
         held.enter_context(access.building(merged))
         for dataset in datasets:
             held.enter_context(access.reading(dataset, "merging into %s" % merged.name))
-        inputs = {
-            "datasets": {
-                dataset.name: reader.read_manifest(dataset).get("digest") for dataset in datasets
-            }
-        }
+        digests = {each.name: reader.read_manifest(each).get("digest") for each in datasets}
+        inputs = {"datasets": digests}
         if is_up_to_date(merged, settings, inputs):
             print_up_to_date(merged)
             return 0
         splits, known, mended = join(datasets, settings)
         if not splits.get("train") or not splits.get("val"):
-            raise TodusError(
-                "these datasets have no %s images together"
-                % ("val" if splits.get("train") else "train")
-            )
+            lacking = "val" if splits.get("train") else "train"
+            raise TodusError("none of these datasets has %s images" % lacking)
         content = Content("merged", splits, known.names, settings=recorded(settings), inputs=inputs)
-        manifest = write_dataset(
-            merged, content, Options(settings.seed, jobs=settings.jobs), settings.max_dropped
-        )
+        options = Options(settings.seed, jobs=settings.jobs)
+        manifest = write_dataset(merged, content, options, settings.max_dropped)
     for what, count in sorted(mended.items()):
         print("%s: %s" % (what, counted(count, "time")))
     for line in partly_labelled(datasets):
@@ -187,7 +178,7 @@ def merge(names: List[str], settings: Settings) -> int:
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser(
-        "dataset " + SOURCE.name, "Joins datasets into one; see ./dataset-merge.sh --help."
+        "dataset " + SOURCE.name, "Merges datasets into one; see ./dataset-merge.sh --help."
     )
     parser.add_argument("datasets", metavar="DATASET", nargs="+")
     return merge(parser.parse_args(argv).datasets, Settings.from_environment(SOURCE.command))

@@ -1,10 +1,11 @@
-"""Open Images V4 to V7: the boxes of chosen classes, and only the images that have them."""
+"""Makes a dataset of classes of Open Images V4 to V7, with only the images that have them."""
 
 import dataclasses
+import functools
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from todus import sources, variables
 from todus.command import Parser, say
@@ -17,7 +18,7 @@ from todus.dataset.records.verify import Counts
 from todus.dataset.seeded_order import sort_key
 from todus.dataset.settings import Settings
 from todus.dataset.sources import openimages_classes, openimages_rows, openimages_tree
-from todus.dataset.sources.openimages_rows import BoxTable
+from todus.dataset.sources.openimages_rows import BoxTable, class_numbers
 from todus.dataset.sources.openimages_site import BOXES, HIERARCHY, SPLITS, Site
 from todus.dataset.summary import class_table, counted, print_up_to_date
 from todus.errors import TodusError, UsageError
@@ -30,27 +31,25 @@ USUAL_BYTES = 330_000  # of an image, for the estimate
 
 @dataclass
 class Request:
-    """What is asked of Open Images."""
+    """The environment variables that choose classes, boxes and images."""
 
     chosen: Dict[int, str]  # id -> name of the classes
     splits: List[str]
-    expand: str = "0"
-    exclude: List[str] = field(default_factory=list)
-    max_images: int = 0
-    version: str = "7"
-    source: str = ""
-    stats_only: bool = False
+    expand: str  # 0, 1 or classes
+    exclude: List[str]  # names in openimages_rows.FLAGS
+    max_images: int  # in each split; 0: all
+    version: str
+    source: str  # as in Site
+    stats_only: bool
 
     @staticmethod
     def from_environment() -> "Request":
-        """Raises UsageError for a class, split or flag that there is not."""
-
-        def value(name: str) -> Any:
-            return variables.value(name, SOURCE.command)
-
+        """Raises UsageError for an unknown class, split or flag."""
+        value = functools.partial(variables.value, command=SOURCE.command)
         if not value("CATEGORIES"):
             raise UsageError(
-                'set CATEGORIES, such as CATEGORIES="Polar_bear Penguin"; todus/labels/openimages.csv has all 601'
+                'set CATEGORIES, such as CATEGORIES="Polar_bear Penguin"; '
+                "todus/labels/openimages.csv lists all 601 classes"
             )
         return Request(
             chosen=openimages_classes.choose(value("CATEGORIES")),
@@ -66,7 +65,7 @@ class Request:
 
 @dataclass
 class Selection:
-    """The boxes of the chosen classes, and the images that are taken of those that have them."""
+    """The boxes of the chosen classes, and the selected images of those that have one."""
 
     classes: Dict[int, str]  # id -> name
     tables: Dict[str, BoxTable]  # split -> boxes
@@ -77,30 +76,26 @@ class Selection:
         total = hashlib.sha256()
         for split, ids in self.images.items():
             for image in ids:
-                total.update(
-                    ("%s/%s " % (split, image)).encode("ascii") + self.tables[split].boxes[image]
-                )
+                total.update(("%s/%s " % (split, image)).encode("ascii"))
+                total.update(self.tables[split].boxes[image])
         return total.hexdigest()
 
 
 def select(request: Request, site: Site, seed: int) -> Selection:
     """Reads the box files and chooses images."""
     classes, labels = _classes_and_labels(request, site)
+    files = {split: site.file(BOXES[request.version][split]) for split in request.splits}
     tables = {
-        split: openimages_rows.read(
-            site.file(BOXES[request.version][split]), labels, request.exclude
-        )
-        for split in request.splits
+        split: openimages_rows.read(path, labels, request.exclude) for split, path in files.items()
     }
-    return Selection(
-        classes,
-        tables,
-        {split: sample(table.boxes, request.max_images, seed) for split, table in tables.items()},
-    )
+    images = {
+        split: sample(table.boxes, request.max_images, seed) for split, table in tables.items()
+    }
+    return Selection(classes, tables, images)
 
 
 def _classes_and_labels(request: Request, site: Site) -> Tuple[Dict[int, str], Dict[str, int]]:
-    """id -> name of the classes, and label -> id of the class that boxes with the label become."""
+    """id -> name of the classes, and label -> id of the class that its boxes get."""
     if request.expand == "0":
         return request.chosen, openimages_classes.labels_of(request.chosen)
     hierarchy = openimages_classes.read_hierarchy(site.file(HIERARCHY))
@@ -113,32 +108,24 @@ def _classes_and_labels(request: Request, site: Site) -> Tuple[Dict[int, str], D
 def sample(boxes: Dict[str, bytes], most: int, seed: int) -> List[str]:
     """The ids of at most `most` images (0: all), in which every class keeps about its share.
 
-    The choice depends on the ids and the seed alone.
+    The choice depends only on the ids and the seed.
     """
     ids = sorted(boxes)
     if not most or len(ids) <= most:
         return ids
-    shuffled = sorted(ids, key=lambda image: sort_key(seed, image))
-    return sorted(
-        choose.pick_in_proportion(
-            shuffled, lambda image: openimages_rows.classes(boxes[image]), most
-        )
-    )
+    ids.sort(key=lambda image: sort_key(seed, image))
+    picked = choose.pick_in_proportion(ids, lambda image: class_numbers(boxes[image]), most)
+    return sorted(picked)
 
 
 def print_selection(selection: Selection) -> None:
-    """Prints images and boxes of each class, the bytes that the images will take, and the number of excluded boxes."""
+    """Prints images and boxes of each class, the estimated bytes, and the excluded boxes."""
     names = list(selection.classes.values())
     entries = {}
     for split, table in selection.tables.items():
         counts = Counts()
         for image in selection.images[split]:
-            counts.add(
-                [
-                    selection.classes[number]
-                    for number in openimages_rows.classes(table.boxes[image])
-                ]
-            )
+            counts.add([selection.classes[each] for each in class_numbers(table.boxes[image])])
         entries[split] = {"per_category": counts.per_category(names), "negatives": 0}
     for line in class_table(names, entries):
         print(line)
@@ -152,12 +139,14 @@ def print_selection(selection: Selection) -> None:
 def labelled_source(
     selection: Selection, site: Site, missing: List[Tuple[str, str]]
 ) -> LabelledSource:
-    """The selected images that are on disk, with their boxes. `missing` is (split/id, reason) of images that could not be downloaded."""
-    source = LabelledSource(
-        class_order=openimages_classes.ordered(selection.classes), upright=False
-    )
+    """The selected images that are on disk, with their boxes.
+
+    `missing` is (split/id, reason) of images that could not be downloaded.
+    """
+    order = openimages_classes.ordered(selection.classes)
+    source = LabelledSource(class_order=order, upright=False)
     for name, reason in missing:
-        source.leave_out(name, "not to be had: " + reason, fault=False)
+        source.leave_out(name, "image not downloaded: " + reason, fault=False)
     gone = {name for name, _ in missing}
     several = "train" in selection.images and len(selection.images) > 1
     for split, ids in selection.images.items():
@@ -166,22 +155,20 @@ def labelled_source(
             path, name = site.image(split, image), "%s/%s" % (split, image)
             if name in gone:
                 continue
-            if not path.is_file():
+            if path.is_file():
+                boxes = openimages_rows.named_boxes(table.boxes[image], selection.classes)
+                side = SPLITS[split] if several else ""
+                source.images.append(LabelledImage(name, path, boxes, FRACTIONS, side))
+            else:
                 source.leave_out(name, "image is not in the folder")
-                continue
-            boxes = openimages_rows.named_boxes(table.boxes[image], selection.classes)
-            source.images.append(
-                LabelledImage(name, path, boxes, FRACTIONS, SPLITS[split] if several else "")
-            )
-        if (
-            source.images
-        ):  # boxes that could not be read have no image; they are counted with the last one
+        # Unreadable boxes are counted by table, not by image: they go to the last image.
+        if source.images:
             source.images[-1].dropped.update(table.dropped)
     return source
 
 
 def build_download(settings: Settings) -> int:
-    """Makes a dataset of what is downloaded. Returns the exit code."""
+    """Downloads the chosen images and makes a dataset of them. Returns the exit code."""
     request = Request.from_environment()
     site = Site(request.source)
     dataset = target(SOURCE, "-".join(name.lower() for name in list(request.chosen.values())[:3]))
@@ -191,23 +178,20 @@ def build_download(settings: Settings) -> int:
         return 0
     if not any(selection.images.values()):
         raise TodusError(
-            "Open Images has no box of these classes in %s; take other classes or SPLITS"
+            "Open Images has no box of these classes in %s; choose other classes or SPLITS"
             % " and ".join(request.splits)
         )
-    settings = dataclasses.replace(settings, categories="")  # which the selection obeys already
+    settings = dataclasses.replace(settings, categories="")  # the selection has applied it
     inputs = {"boxes": selection.digest(), "exclude": request.exclude}
     if is_up_to_date(dataset, settings, inputs):
         print_up_to_date(dataset)
         return 0
-    most_missing, connections = (
-        variables.value("MAX_MISSING", SOURCE.command),
-        variables.value("CONNECTIONS", SOURCE.command),
+    connections, most_missing, verify = (
+        variables.value(name, SOURCE.command) for name in ("CONNECTIONS", "MAX_MISSING", "VERIFY")
     )
     missing = site.fetch_images(selection.images, connections, most_missing)
-    decode = variables.value("VERIFY", SOURCE.command) == "decode"
-    return build(
-        dataset, labelled_source(selection, site, missing), settings, inputs, decode=decode
-    )
+    source = labelled_source(selection, site, missing)
+    return build(dataset, source, settings, inputs, decode=verify == "decode")
 
 
 def build_tree(root: Path, settings: Settings) -> int:
@@ -216,13 +200,9 @@ def build_tree(root: Path, settings: Settings) -> int:
     source = openimages_tree.read(root, settings.categories, exclude)
     say("%s: %s" % (root.name, counted(len(source.images), "image")))
     boxes = repr([(labelled.name, labelled.boxes) for labelled in source.images])
-    inputs = {
-        "files": fingerprint([labelled.path for labelled in source.images], boxes),
-        "exclude": exclude,
-    }
-    return build(
-        target(SOURCE, root.name), source, dataclasses.replace(settings, categories=""), inputs
-    )
+    files = fingerprint([labelled.path for labelled in source.images], boxes)
+    settings = dataclasses.replace(settings, categories="")  # the reader has applied it
+    return build(target(SOURCE, root.name), source, settings, {"files": files, "exclude": exclude})
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -231,15 +211,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         "Makes a dataset of classes of Open Images; see ./dataset-openimages.sh --help.",
     )
     parser.add_argument(
-        "folder",
-        metavar="DIR",
-        nargs="?",
-        help="a tree that OIDv4_ToolKit downloaded, in place of a download",
+        "folder", metavar="DIR", nargs="?", help="a tree that OIDv4_ToolKit downloaded"
     )
-    arguments = parser.parse_args(argv)
+    folder = parser.parse_args(argv).folder
     settings = Settings.from_environment(SOURCE.command)
-    return (
-        build_tree(given_path(arguments.folder), settings)
-        if arguments.folder
-        else build_download(settings)
-    )
+    return build_tree(given_path(folder), settings) if folder else build_download(settings)

@@ -21,23 +21,23 @@ def mids() -> Dict[str, int]:
 
 
 def choose(text: str) -> Dict[int, str]:
-    """The classes that CATEGORIES names: "Polar bear", Polar_bear or /m/0633h; nearest names in the UsageError for a wrong one."""
+    """id -> name of the classes in CATEGORIES, each as "Polar bear", Polar_bear or /m/0633h.
+
+    Raises UsageError, with the nearest names, for an unknown class.
+    """
     names, by_mid = known(), mids()
     if text.strip() == "all":
         return names
     listed, chosen = [], set()
-    for name in categories.split_names(
-        text, {categories.canonical(name) for name in names.values()}
-    ):
-        if name.startswith(("/m/", "/g/", "/j/")):
-            if name not in by_mid:
-                raise UsageError(
-                    "no class with the label %s among Open Images' 601; see todus/labels/openimages.csv"
-                    % name
-                )
+    for name in categories.split_names(text, set(map(categories.canonical, names.values()))):
+        if not name.startswith(("/m/", "/g/", "/j/")):
+            listed.append(name)
+        elif name in by_mid:
             chosen.add(by_mid[name])
         else:
-            listed.append(name)
+            raise UsageError(
+                "no class of Open Images has the label %s; see todus/labels/openimages.csv" % name
+            )
     if listed or not chosen:
         chosen |= set(categories.choose("\n".join(listed) + "\n", names, "Open Images"))
     return {identity: names[identity] for identity in sorted(chosen)}
@@ -49,12 +49,12 @@ def labels_of(chosen: Mapping[int, str]) -> Dict[str, int]:
 
 
 def labels_with_subclasses(chosen: Mapping[int, str], hierarchy: Any) -> Dict[str, int]:
-    """Label -> id of the chosen class that boxes with the label become: its own, else the nearest chosen class above it.
+    """Label -> id of its own class if chosen, else of the nearest chosen class above it.
 
     Args:
       chosen: id -> name.
-      hierarchy: the value in bbox_labels_600_hierarchy.json, a tree of {"LabelName", "Subcategory": [...]}; parts (a wheel of a car) are
-        no subcategories.
+      hierarchy: the value in bbox_labels_600_hierarchy.json, a tree of
+        {"LabelName", "Subcategory": [...]}; a part (the wheel of a car) is not a subclass.
     """
     own = labels_of(chosen)
     found = dict(own)
@@ -63,21 +63,22 @@ def labels_with_subclasses(chosen: Mapping[int, str], hierarchy: Any) -> Dict[st
         node, above = todo.pop()
         if not isinstance(node, dict):
             continue
-        label = node.get("LabelName")
-        nearest = own.get(label, above) if isinstance(label, str) else above
-        if nearest is not None and isinstance(label, str):
-            found.setdefault(label, nearest)
-        children = node.get("Subcategory")
-        todo += [(child, nearest) for child in children] if isinstance(children, list) else []
+        label, children = node.get("LabelName"), node.get("Subcategory")
+        nearest = above
+        if isinstance(label, str):
+            nearest = own.get(label, above)
+            if nearest is not None:
+                found.setdefault(label, nearest)
+        if isinstance(children, list):
+            todo += [(child, nearest) for child in children]
     return found
 
 
 def with_subclasses(chosen: Mapping[int, str], hierarchy: Any) -> Dict[int, str]:
     """The chosen classes and every class below them."""
     names, by_mid = known(), mids()
-    found = {
-        by_mid[label] for label in labels_with_subclasses(chosen, hierarchy) if label in by_mid
-    }
+    labels = labels_with_subclasses(chosen, hierarchy)
+    found = {by_mid[label] for label in labels if label in by_mid}
     return {identity: names[identity] for identity in sorted(found)}
 
 

@@ -1,6 +1,7 @@
-"""Open Images' box files: CSV of up to 14.6 million rows (2.3 GB), read once, in blocks, keeping only the boxes of the wanted classes.
+"""Reads Open Images' box files: CSV of up to 14.6 million rows (2.3 GB).
 
-A kept box takes 19 bytes, so that even all classes of the training set stay below a gigabyte.
+A file is read once, in blocks. Only boxes of the wanted classes are kept, 19 bytes each: all
+classes of the training set take less than a gigabyte.
 """
 
 import math
@@ -25,8 +26,8 @@ FLAGS = {
     "inside": "IsInside",
 }
 _BIT = {name: 1 << index for index, name in enumerate(FLAGS)}
-_BOX = struct.Struct("<HBffff")
-NOT_ID = "box whose image id is none"
+_BOX = struct.Struct("<HBffff")  # class number, flags, xmin, xmax, ymin, ymax
+NOT_ID = "box with an invalid image id"
 
 
 class BoxTable(NamedTuple):
@@ -38,13 +39,13 @@ class BoxTable(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """Where a file has what is read."""
+    """The places of a file's columns."""
 
     image: int
     label: int
     corners: List[int]  # xmin, xmax, ymin, ymax
     flags: List[Tuple[int, int]]  # column, bit
-    least: int  # columns of a complete row
+    least: int  # number of columns in a complete row
 
 
 def read(
@@ -57,15 +58,15 @@ def read(
 
     Args:
       path: a box file of Open Images V4 to V7 (13 or 21 columns, found by name).
-      wanted: label such as /m/0k4j -> the number to keep for it, below 65536.
+      wanted: label such as /m/0k4j -> class number, below 65536.
       exclude: names in FLAGS; boxes with such a flag are left out.
       only: image ids; others are left out.
 
     Raises:
-      TodusError: the file is no such table.
+      TodusError: the file is not a box file.
     """
     packed: Dict[str, bytes] = {}
-    current, boxes = "", bytearray()  # the rows of an image follow each other
+    current, boxes = "", bytearray()  # the rows of one image are consecutive
     dropped: Counter = Counter()
     excluded = 0
     mask = sum(_BIT[name] for name in set(exclude))
@@ -97,17 +98,14 @@ def read(
 
 
 def _parse(parts: List[bytes], columns: _Columns) -> Tuple[str, int, List[float]]:
-    """Image id, flags, and the corners of a row; NaN in place of corners that are no numbers."""
+    """Image id, flags and corners of a row; [NaN] in place of unreadable corners."""
     bits = 0
     for column, bit in columns.flags:
         if column < len(parts) and parts[column].strip() == b"1":
             bits |= bit
+    is_complete = len(parts) >= columns.least
     try:
-        sides = (
-            [float(parts[column]) for column in columns.corners]
-            if len(parts) >= columns.least
-            else [math.nan]
-        )
+        sides = [float(parts[column]) for column in columns.corners] if is_complete else [math.nan]
     except ValueError:
         sides = [math.nan]
     image = parts[columns.image].decode("ascii", "replace") if columns.image < len(parts) else ""
@@ -124,7 +122,7 @@ def _columns(header: bytes, path: Path) -> _Columns:
     lacking = [name for name in NEEDED if name not in names]
     if lacking:
         raise TodusError(
-            "%s is no box file of Open Images: no column %s; remove it and run this again"
+            "%s is not a box file of Open Images: it lacks %s; remove it and run this again"
             % (path, ", ".join(lacking))
         )
     at = {name: names.index(name) for name in NEEDED + tuple(FLAGS.values()) if name in names}
@@ -134,47 +132,29 @@ def _columns(header: bytes, path: Path) -> _Columns:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file of any size, without empty ones. Raises TodusError for a line too long for any table."""
-    tail = b""
-    with open(str(path), "rb") as file, Progress(
-        "reading " + path.name, path.stat().st_size
-    ) as progress:
-        while True:
-            block = file.read(BLOCK)
+    """The non-empty lines of a file of any size. Raises TodusError for a line over LONGEST_LINE."""
+    label, tail = "reading " + path.name, b""
+    with open(str(path), "rb") as file, Progress(label, path.stat().st_size) as progress:
+        for block in iter(lambda: file.read(BLOCK), b""):
             progress.add(len(block))
             lines = (tail + block).split(b"\n")
-            tail = lines.pop() if block else b""
+            tail = lines.pop()
             if len(tail) > LONGEST_LINE:
-                raise TodusError("%s is no text file; remove it and run this again" % path)
-            for line in lines:
-                if line:
-                    yield line
-            if not block:
-                return
+                raise TodusError("%s is not a text file; remove it and run this again" % path)
+            yield from filter(None, lines)
+    if tail:
+        yield tail
 
 
-def unpack(packed: bytes) -> Iterator[Tuple[int, int, float, float, float, float]]:
-    """(class number, flags, xmin, xmax, ymin, ymax) of each box."""
-    return _BOX.iter_unpack(packed)
-
-
-def classes(packed: bytes) -> List[int]:
+def class_numbers(packed: bytes) -> List[int]:
     """The class number of each box."""
-    return [box[0] for box in unpack(packed)]
+    return [box[0] for box in _BOX.iter_unpack(packed)]
 
 
 def named_boxes(packed: bytes, names: Dict[int, str]) -> List[NamedBox]:
-    """The boxes as fractions of their image; a group is a crowd."""
+    """The boxes as fractions of their image; a group becomes a crowd."""
+    group, cut = _BIT["group"], _BIT["truncated"]
     return [
-        NamedBox(
-            names[number],
-            xmin,
-            ymin,
-            xmax,
-            ymax,
-            bool(bits & _BIT["group"]),
-            False,
-            bool(bits & _BIT["truncated"]),
-        )
-        for number, bits, xmin, xmax, ymin, ymax in unpack(packed)
+        NamedBox(names[key], xmin, ymin, xmax, ymax, bool(bits & group), truncated=bool(bits & cut))
+        for key, bits, xmin, xmax, ymin, ymax in _BOX.iter_unpack(packed)
     ]

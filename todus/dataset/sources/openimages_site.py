@@ -14,11 +14,9 @@ from todus.progress import Progress
 METADATA = "https://storage.googleapis.com/openimages"
 IMAGES = "https://open-images-dataset.s3.amazonaws.com"
 HIERARCHY = "2018_04/bbox_labels_600_hierarchy.json"
+SPLITS = {"train": "train", "validation": "val", "test": "test"}  # Open Images' name -> ours
 BOXES = {
-    "4": {
-        split: "2018_04/%s/%s-annotations-bbox.csv" % (split, split)
-        for split in ("train", "validation", "test")
-    },
+    "4": {split: "2018_04/%s/%s-annotations-bbox.csv" % (split, split) for split in SPLITS},
     "6": {
         "train": "v6/oidv6-train-annotations-bbox.csv",
         "validation": "v5/validation-annotations-bbox.csv",
@@ -27,14 +25,13 @@ BOXES = {
 }
 BOXES["5"] = dict(BOXES["6"], train=BOXES["4"]["train"])
 BOXES["7"] = BOXES["6"]
-SPLITS = {"train": "train", "validation": "val", "test": "test"}  # Open Images' name -> ours
 
 
 class Site:
-    """Where box files and images are.
+    """The location of the box files and images.
 
     Args:
-      source: "" for the public servers, the URL of a mirror laid out like both of them, or a folder.
+      source: "" for the public servers, the URL of a mirror of both, or a folder.
     """
 
     def __init__(self, source: str):
@@ -47,14 +44,17 @@ class Site:
         )
 
     def file(self, path: str) -> Path:
-        """A file of METADATA, downloaded when it is not there. A folder may have it there, under its name alone, or under V4's name."""
+        """A file of METADATA, which is downloaded unless it is on disk.
+
+        A folder may also hold it at its top or in csv_folder/, and under the name of V4.
+
+        Raises:
+          TodusError: the folder does not hold it, or the download fails.
+        """
         name = path.rsplit("/", 1)[-1]
         if not self.is_folder:
-            return download(
-                "%s/%s" % (self.source or METADATA, path),
-                self.folder / path.replace("/", "-"),
-                check=_check_text,
-            )
+            url = "%s/%s" % (self.source or METADATA, path)
+            return download(url, self.folder / path.replace("/", "-"), check=_check_text)
         for candidate in (path, name, name.replace("oidv6-", ""), "csv_folder/" + name):
             if (self.folder / candidate).is_file():
                 return self.folder / candidate
@@ -63,16 +63,13 @@ class Site:
         )
 
     def image(self, split: str, image: str) -> Path:
-        """The path of an image file, which need not be there yet."""
+        """The path of an image file, which may not exist yet."""
         return self.folder / split / (image + ".jpg")
-
-    def _image_url(self, split: str, image: str) -> str:
-        return "%s/%s/%s.jpg" % (self.source or IMAGES, split, image)
 
     def fetch_images(
         self, wanted: Dict[str, List[str]], connections: int, most_missing: float
     ) -> List[Tuple[str, str]]:
-        """Downloads the images that are not there yet.
+        """Downloads the images that are not on disk yet.
 
         Args:
           wanted: split -> image ids.
@@ -84,28 +81,27 @@ class Site:
         """
         if self.is_folder:
             return []
+        images = [(split, image) for split, ids in wanted.items() for image in ids]
         todo = [
-            Wanted(self._image_url(split, image), self.image(split, image))
-            for split, ids in wanted.items()
-            for image in ids
+            Wanted("%s/%s/%s.jpg" % (self.source or IMAGES, *each), self.image(*each))
+            for each in images
+            if not self.image(*each).exists()
         ]
-        todo = [each for each in todo if not each.path.exists()]
+        if not todo:
+            return []
         for split in wanted:
             (self.folder / split).mkdir(parents=True, exist_ok=True)
-        most = int(most_missing * sum(len(ids) for ids in wanted.values()))
+        most = int(most_missing * len(images))
         with Progress("images", len(todo), unit="images") as progress:
-            missing = (
-                download_many(todo, image_files.fault_of, connections, _PerImage(progress), most)
-                if todo
-                else []
-            )
+            counter = _PerImage(progress)
+            missing = download_many(todo, image_files.fault_of, connections, counter, most)
         return [
             ("%s/%s" % (each.path.parent.name, each.path.stem), each.reason) for each in missing
         ]
 
 
 class _PerImage:
-    """A Progress that counts images where the downloads report bytes."""
+    """A Progress that counts each downloaded file as one image, whatever its bytes."""
 
     def __init__(self, progress: Progress):
         self.progress = progress
@@ -119,4 +115,4 @@ def _check_text(path: Path) -> None:
     """Raises TodusError for a file that is neither CSV nor JSON."""
     with open(str(path), "rb") as file:
         if b"," not in file.read(4096):
-            raise TodusError("%s is not what it should be" % path.name)
+            raise TodusError("%s is neither CSV nor JSON" % path.name)

@@ -1,6 +1,7 @@
 """Reads Pascal VOC: a folder of images and XML files, as LabelImg and many other tools write them.
 
-Elements are found by tag, in any case; parts of objects (head, hand, foot) have boxes of their own, which are not the object's.
+Elements are found by tag, in any case. The boxes of an object's parts (head, hand, foot) are not
+read.
 """
 
 import math
@@ -30,11 +31,11 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 class BadXml(Exception):
-    """The file is no Pascal VOC annotation; the message is the reason."""
+    """The file is not a Pascal VOC annotation; the message is the reason."""
 
 
 class _Match(NamedTuple):
-    """An annotation file and its image, or the reason why it cannot be used."""
+    """An annotation file with its root element and image, or the reason why it is left out."""
 
     annotation: Path
     element: Optional[Element] = None
@@ -44,12 +45,12 @@ class _Match(NamedTuple):
 
 
 def read(root: Path, keep_empty: bool = False) -> LabelledSource:
-    """Every annotated image below `root`: all in one folder, annotations/ beside images/, Annotations/ with JPEGImages/ and ImageSets/,
-    or any of these below train/ and test/ (or val/).
+    """Every annotated image below `root`, with its boxes.
 
     Args:
-      root: the folder.
-      keep_empty: whether images without XML are taken, as negatives.
+      root: a folder with images and XML files together, with annotations/ and images/, with
+        Annotations/, JPEGImages/ and ImageSets/, or with any of these below train/ and test/.
+      keep_empty: whether images without XML are included, as negatives.
 
     Raises:
       TodusError: there is no XML file.
@@ -59,15 +60,15 @@ def read(root: Path, keep_empty: bool = False) -> LabelledSource:
     annotations = [path for path in paths if path.suffix.lower() == ".xml"]
     if not annotations:
         raise TodusError(
-            "no XML file under %s (%d images); name the folder that holds images and Pascal VOC annotations"
-            % (root, len(images.paths))
+            "no XML file under %s (%d images); name the folder that holds images and Pascal VOC "
+            "annotations" % (root, len(images.paths))
         )
     sets = read_image_sets(root, paths)
     source = LabelledSource()
     taken: Set[Path] = set()
     for match in _matches(annotations, images):
         if match.by_filename:
-            source.mended["XML that has its image only by <filename>"] += 1
+            source.mended["XML whose image was found only by its <filename>"] += 1
         fault = match.fault or (SECOND_ANNOTATION if match.image in taken else "")
         if fault:
             source.leave_out(match.annotation.relative_to(root), fault)
@@ -75,20 +76,21 @@ def read(root: Path, keep_empty: bool = False) -> LabelledSource:
             taken.add(match.image)
             source.images.append(_labelled_image(match, images, sets))
     for image in images.paths:
-        if image not in taken:
-            name = images.relative(image).as_posix()
-            if keep_empty:
-                source.images.append(
-                    LabelledImage(name, image, split=_split(image, images, image, sets))
-                )
-            else:
-                source.leave_out(name, NO_ANNOTATION, fault=False)
+        name = images.relative(image).as_posix()
+        if image not in taken and keep_empty:
+            split = _split(image, images, image, sets)
+            source.images.append(LabelledImage(name, image, split=split))
+        elif image not in taken:
+            source.leave_out(name, NO_ANNOTATION, fault=False)
     source.images.sort(key=lambda labelled: labelled.name)
     return source
 
 
 def _matches(annotations: List[Path], images: ImageFolder) -> Iterator[_Match]:
-    """Each annotation with its image; those that have the image's own name come first: of two annotations of one image the first counts."""
+    """Each annotation with its image.
+
+    Matches by <filename> alone come last: of two annotations of one image the first is used.
+    """
     later = []
     for path in annotations:
         try:
@@ -107,28 +109,29 @@ def _matches(annotations: List[Path], images: ImageFolder) -> Iterator[_Match]:
 
 
 def parse(path: Path) -> Element:
-    """The root element. Raises BadXml for a file that is no XML, has entities, or is no annotation."""
+    """The root element. Raises BadXml for a file that is not XML or not a VOC annotation."""
     try:
         if path.stat().st_size > LARGEST_XML:
             raise BadXml("XML of more than %d MB" % (LARGEST_XML >> 20))
         root = ElementTree.parse(str(path), forbid_dtd=False).getroot()
     except DefusedXmlException:
-        raise BadXml("XML with entities, which no annotation needs")
+        raise BadXml("XML with entities, which are not allowed")
     except (ParseError, ValueError, LookupError, RecursionError):
         raise BadXml("XML that cannot be parsed")
     except OSError as error:
         raise BadXml("XML that cannot be read (%s)" % (error.strerror or "damaged"))
     if _tag(root) != "annotation":
-        raise BadXml("XML that is no Pascal VOC annotation (its root is not <annotation>)")
+        raise BadXml("XML that is not a Pascal VOC annotation (its root is not <annotation>)")
     return root
 
 
 def image_of(
     path: Path, element: Element, images: ImageFolder
 ) -> Tuple[Optional[Path], Optional[Path]]:
-    """The image with the annotation's own name, or, where there is none, the one that <filename> names; None for the other.
+    """(image, None) for the image with the annotation's own name, else (None, image) by <filename>.
 
-    The own name comes first because files that are renamed together keep the old <filename>, which may now be another image's.
+    The file's own name comes first: when files are renamed together, <filename> keeps the old name,
+    which may now be another image's. Either may be None.
     """
     name = _text(element, "filename")
     if name and Path(name.replace("\\", "/")).stem.casefold() == path.stem.casefold():
@@ -136,17 +139,13 @@ def image_of(
         if exact:
             return exact, None
     own = images.find_by_stem(path)
-    return own, None if own or not name else images.find_by_name(name, path)
+    return own, images.find_by_name(name, path) if name and not own else None
 
 
 def _labelled_image(match: _Match, images: ImageFolder, sets: Dict[str, str]) -> LabelledImage:
+    name = images.relative(match.image).as_posix()
     split = _split(match.image, images, match.annotation, sets)
-    labelled = LabelledImage(
-        images.relative(match.image).as_posix(),
-        match.image,
-        frame=_frame(match.element),
-        split=split,
-    )
+    labelled = LabelledImage(name, match.image, frame=_frame(match.element), split=split)
     for entry in match.element.iter():
         if _tag(entry) == "object":
             _add_boxes(labelled, entry)
@@ -162,24 +161,17 @@ def _split(image: Path, images: ImageFolder, annotation: Path, sets: Dict[str, s
 def _add_boxes(labelled: LabelledImage, entry: Element) -> None:
     name = one_line(_text(entry, "name"))
     boxes = [child for child in entry if _tag(child) in ("bndbox", "bbox")]
-    if not name or not boxes:
-        labelled.dropped[
-            "box of an object without a name" if boxes else "box missing in an object"
-        ] += 1
-        return
-    for box in boxes:
+    if not boxes:
+        labelled.dropped["box missing in an object"] += 1
+    elif not name:
+        labelled.dropped["box of an object without a name"] += 1
+    flags = {flag: _flag(entry, flag) for flag in ("difficult", "truncated")}
+    for box in boxes if name else ():
         corners = [_number(_text(box, corner)) for corner in CORNERS]
-        if not all(math.isfinite(corner) for corner in corners):
+        if all(math.isfinite(corner) for corner in corners):
+            labelled.boxes.append(NamedBox(name, *corners, **flags))
+        else:
             labelled.dropped[NOT_A_NUMBER] += 1
-            continue
-        labelled.boxes.append(
-            NamedBox(
-                name,
-                *corners,
-                difficult=_flag(entry, "difficult"),
-                truncated=_flag(entry, "truncated"),
-            )
-        )
 
 
 def _frame(element: Element) -> Tuple[float, float]:
@@ -198,14 +190,11 @@ def _tag(element: Element) -> str:
 
 def _text(element: Element, tag: str) -> str:
     """The text of the first child with the tag, "" where there is none."""
-    for child in element:
-        if _tag(child) == tag:
-            return (child.text or "").strip()
-    return ""
+    return next(((child.text or "").strip() for child in element if _tag(child) == tag), "")
 
 
 def _number(text: str) -> float:
-    """The number, which may have a decimal comma."""
+    """As `number`, for text that may have a decimal comma."""
     return number(text.replace(",", "."))
 
 
@@ -214,7 +203,10 @@ def _flag(element: Element, tag: str) -> bool:
 
 
 def read_image_sets(root: Path, paths: List[Path]) -> Dict[str, str]:
-    """stem in lower case -> split, from ImageSets/Main/{train,val,test}.txt (trainval.txt where there is no train.txt); may be empty."""
+    """stem in lower case -> split, from ImageSets/Main/{train,val,test}.txt.
+
+    trainval.txt takes the place of a missing train.txt. Empty for fewer than two splits.
+    """
     lists = {}
     for path in paths:
         folders = [part.lower() for part in path.relative_to(root).parts[:-1]]
@@ -226,27 +218,22 @@ def read_image_sets(root: Path, paths: List[Path]) -> Dict[str, str]:
     for split in ("train", "val", "test"):
         if split + ".txt" in lists:
             text = lists[split + ".txt"].read_text(encoding="utf-8-sig", errors="replace")
-            for line in text.splitlines():
-                if line.strip():
-                    listed = Path(line.split()[0])
-                    sets[(listed.stem if is_image(listed) else listed.name).casefold()] = split
+            for words in filter(None, map(str.split, text.splitlines())):
+                listed = Path(words[0])
+                sets[(listed.stem if is_image(listed) else listed.name).casefold()] = split
     return sets if len(set(sets.values())) > 1 else {}
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     parser = Parser(
         "dataset " + SOURCE.name,
-        "Makes a dataset of a folder of images and Pascal VOC XML files; see ./dataset-voc.sh --help.",
+        "Makes a dataset of images and Pascal VOC XML files; see ./dataset-voc.sh --help.",
     )
     parser.add_argument("folder", metavar="DIR")
     root = given_path(parser.parse_args(argv).folder)
     settings = Settings.from_environment(SOURCE.command)
     source = read(root, settings.keep_empty)
-    inputs = [
-        path
-        for path in files_under(root)
-        if path.suffix.lower() in (".xml", ".txt") or is_image(path)
-    ]
-    return build(
-        target(SOURCE, root.name), source, settings, {"files": fingerprint(inputs)}, tables=True
-    )
+    files = files_under(root)
+    used = [path for path in files if path.suffix.lower() in (".xml", ".txt") or is_image(path)]
+    inputs = {"files": fingerprint(used)}
+    return build(target(SOURCE, root.name), source, settings, inputs, tables=True)
