@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -13,6 +14,18 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.helpers.places import MODEL, QUANTIZED, REPO, ZOO
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """Waits until a new xdist worker is idle, so that it runs the tests in its main thread.
+
+    execnet 2.0 starts a thread for them while the main thread still answers the first request;
+    signal handlers can only be set in the main thread.
+    """
+    while node.gateway.remote_status().numexecuting:
+        time.sleep(0.05)
+    time.sleep(0.05)
 
 
 @pytest.fixture

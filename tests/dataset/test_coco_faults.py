@@ -18,7 +18,7 @@ from todus.errors import TodusError
 
 pytest_plugins = ["tests.helpers.coco_site"]
 
-KILLS = int(os.environ.get("TODUS_TEST_KILLS", "8"))
+KILLS = int(os.environ.get("TODUS_TEST_KILLS", "6"))
 
 ANNOTATIONS = "/annotations/annotations_trainval2017.zip"
 TRAIN_ZIP, TRAIN_IMAGES = "/zips/train2017.zip", "/train2017/*.jpg"

