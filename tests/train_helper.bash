@@ -16,14 +16,14 @@ prepare_miniature() {
 	"$PYTHON" -m model -m "$name" -d limited --archive "demo/zoo/$name.tar.gz"
 }
 
-# wait_for COMMAND...: repeats it until it succeeds, at most ten minutes.
+# wait_for COMMAND...: repeats it until it succeeds, at most four minutes.
 wait_for() {
 	local tries
-	for ((tries = 0; tries < 3000; tries++)); do
+	for ((tries = 0; tries < 1200; tries++)); do
 		"$@" && return
 		sleep 0.2
 	done
-	echo "did not succeed in ten minutes: $*" >&2
+	echo "did not succeed in four minutes: $*" >&2
 	return 1
 }
 
