@@ -7,11 +7,15 @@
 #
 #   DATA_DIR       the folder, where DIR is not given; a training service sets it (docs/start.sh)
 #   NAME           the dataset's name (default: DIR's)
+#   REPLACE        1: replace a dataset of this name that was made from another folder (default: 0)
 #   CATEGORIES     only these classes: "Cat Dog", with commas, or @FILE, one a line (default: all)
 #   RENAME         other names for classes: "license plate=plate, Auto=car" (default: none)
 #   LABEL_MAP      a label map (.pbtxt) with your own ids (default: ids 1..N in the file's order)
 #   KEEP_EMPTY     1: keep images without a box, as negatives (default: 0)
-#   VAL            share of the images for validation, of every class (default: 0.2)
+#   VAL            share of the images for validation (default: 0.2)
+#   TEST           share of the images for a third split, test (default: 0)
+#   GROUP          a regular expression; files whose first group in it is equal go to one split: the
+#                  frames of a video (default: (.+)\.rf\., copies that Roboflow augmented)
 #   SEED           draws the split and the order (default: 0)
 #   EXIF           what the boxes were drawn on: upright or stored (default: auto, here upright)
 #   MAX_DROPPED    per cent of images or boxes that may be unusable (default: 5%)

@@ -7,11 +7,15 @@
 # (train_labels.csv), or its folder has that name. Does nothing when nothing has changed.
 #
 #   NAME           the dataset's name (default: FILE's; of several files IMAGES')
+#   REPLACE        1: replace a dataset of this name that was made from another folder (default: 0)
 #   CATEGORIES     only these: "helmet vest", with commas, or @FILE, one a line (default: all)
 #   RENAME         other names for classes: "license plate=plate, Auto=car" (default: none)
 #   LABEL_MAP      a label map (.pbtxt) with your own ids (default: ids 1..N, alphabetical)
 #   KEEP_EMPTY     1: keep images whose rows have no box of these classes, as negatives (default: 0)
-#   VAL            share of every class's images for validation, if FILE is no split (default: 0.2)
+#   VAL            share of the images for validation, if FILE is no split (default: 0.2)
+#   TEST           share of the images for a third split, test (default: 0)
+#   GROUP          a regular expression; files whose first group in it is equal go to one split: the
+#                  frames of a video (default: (.+)\.rf\., copies that Roboflow augmented)
 #   SEED           draws the split and the order (default: 0)
 #   EXIF           what the boxes were drawn on: upright, stored, or auto: by width and height, else
 #                  upright (default: auto)

@@ -11,6 +11,7 @@
 #   CATEGORIES     Polar_bear, "Polar bear" or /m/0633h, with spaces or commas, or @FILE, one a
 #                  line; optional with DIR
 #   NAME           the dataset's name (default: the first classes; with DIR, DIR's)
+#   REPLACE        1: replace a dataset of this name that was made from another folder (default: 0)
 #   EXPAND         1: also boxes of subclasses (a Car is a Vehicle); classes: subclasses are classes
 #                  of their own (default: 0)
 #   EXCLUDE        leave out boxes with these flags: occluded truncated group depiction inside
@@ -19,10 +20,13 @@
 #   LABEL_MAP      a label map (.pbtxt) with your own ids (default: ids 1..N in Open Images' order)
 #
 # Which images
-#   SPLITS         any of train,validation,test (default: train,validation); all but train become
-#                  val; a single split is divided by VAL
+#   SPLITS         any of train,validation,test (default: train,validation); test without
+#                  validation becomes val; a single split is divided by VAL and TEST
 #   MAX_IMAGES     at most so many images a split, in proportion over the classes (default: 0, all)
-#   VAL            share of the images for validation where SPLITS has no train (default: 0.2)
+#   VAL            share of the images for validation where SPLITS has one split (default: 0.2)
+#   TEST           share of the images for a third split, test, there (default: 0)
+#   GROUP          a regular expression; files whose first group in it is equal go to one split
+#                  (default: (.+)\.rf\., copies that Roboflow augmented)
 #   SEED           draws images, split and order (default: 0)
 #   STATS_ONLY     1: print counts a class and the bytes to download; fetch no image (default: 0)
 #

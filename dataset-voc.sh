@@ -9,13 +9,17 @@
 #
 # Which classes
 #   NAME           the dataset's name (default: DIR's)
+#   REPLACE        1: replace a dataset of this name that was made from another folder (default: 0)
 #   CATEGORIES     only these: "helmet vest", with commas, or @FILE, one a line (default: all)
 #   RENAME         other names for classes: "license plate=plate, Auto=car" (default: none)
 #   LABEL_MAP      a label map (.pbtxt) with your own ids (default: ids 1..N, alphabetical)
 #   KEEP_EMPTY     1: keep images without a box, or without XML, as negatives (default: 0)
 #
 # Which split
-#   VAL            share of every class's images for validation, if DIR has no split (default: 0.2)
+#   VAL            share of the images for validation, if DIR has no split (default: 0.2)
+#   TEST           share of the images for a third split, test (default: 0)
+#   GROUP          a regular expression; files whose first group in it is equal go to one split: the
+#                  frames of a video (default: (.+)\.rf\., copies that Roboflow augmented)
 #   SEED           draws the split and the order (default: 0)
 #
 # Images

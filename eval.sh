@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Usage: ./eval.sh [EVAL OPTIONS]
 #
-# COCO average precision of a checkpoint on the val records of its dataset. Options: those of python
-# -m eval.
+# COCO average precision of a checkpoint on the val records of its dataset, or with --split test on
+# its test records. Options: those of python -m eval.
 #
 #   MODEL_DIR          the model's folder (default: choose from a list; the only one)
 #   CHECKPOINT_PREFIX  model.ckpt-N, latest, best, or pretrained: the slice, which is the checkpoint

@@ -7,7 +7,7 @@
 #   MODEL_DIR          the model's folder (default: choose from a list; the only one)
 #   CHECKPOINT_PREFIX  model.ckpt-N, latest, best, or pretrained: the slice
 #                      (default: latest; before any training, pretrained)
-#   MAX_DETECTIONS     detections an image (default: 100)
+#   MAX_DETECTIONS     detections an image (default: pipeline.config's; without one 100)
 #   TFLITE_NMS         regular: each class separately, as the zoo evaluates; fast: one pass over all
 #                      classes, for devices (default: regular)
 #   SCORE_THRESHOLD    detections below it are left out (default: pipeline.config's)

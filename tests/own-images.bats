@@ -5,7 +5,7 @@ load helper
 
 setup() {
 	sandbox
-	unset RENAME LABEL_MAP KEEP_EMPTY VAL SEED EXIF MAX_DROPPED DATA_DIR SPLITS OPENIMAGES_URL
+	unset TEST GROUP REPLACE RENAME LABEL_MAP KEEP_EMPTY VAL SEED EXIF MAX_DROPPED DATA_DIR SPLITS OPENIMAGES_URL
 	export JOBS=1
 	mine="$BATS_TEST_TMPDIR/my pictures/Räccoon & co"
 }
@@ -65,6 +65,31 @@ next_command() {
 	[ "$status" -eq 0 ]
 	next_command csv/back
 	cmp {voc/rac,csv/back}/train_labels.csv
+}
+
+@test "a dataset keeps its splits, and another folder replaces it only with REPLACE=1" {
+	draw voc
+	NAME=rac run "$REPO/dataset-voc.sh" "$mine"
+	rm "$mine/i00.jpg" "$mine/i00.xml"
+	NAME=rac run "$REPO/dataset-voc.sh" "$mine"
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"images that changed splits: 0"* ]]
+	cp -R "$mine" "$mine 2"
+	rm "$mine 2/i01.jpg" "$mine 2/i01.xml"
+	NAME=rac run "$REPO/dataset-voc.sh" "$mine 2"
+	[ "$status" -eq 2 ]
+	one_line
+	[[ "$output" == *"is made from $mine, not from $mine 2; set another NAME, or REPLACE=1"* ]]
+	REPLACE=1 NAME=rac run "$REPO/dataset-voc.sh" "$mine 2"
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"images that changed splits: 0"* ]]
+}
+
+@test "a GROUP that is not a regular expression is one line, and exits with 2" {
+	draw voc
+	GROUP="(" run "$REPO/dataset-voc.sh" "$mine"
+	[ "$status" -eq 2 ]
+	[ "$output" = "dataset-voc: GROUP=(: give a regular expression such as (.+)_frame" ]
 }
 
 @test "dataset-cloud.sh reads DATA_DIR" {

@@ -93,14 +93,19 @@ def shared(folder: files.PathLike, who: str, refusal: str) -> Iterator[None]:
         _release(handle, path)
 
 
-def holder(folder: files.PathLike) -> Optional[Holder]:
-    """A process that holds the lock of `folder`, exclusively or shared; None if it is free."""
+def holder(folder: files.PathLike, exclusive: bool = False) -> Optional[Holder]:
+    """A process that holds the lock of `folder`, exclusively or shared; None if it is free.
+
+    flock(2) cannot be asked: this takes the lock for a moment, with `exclusive` as a shared one. A
+    process that asks or shares it is then no holder, and several can ask at once.
+    """
+    kind = fcntl.LOCK_SH if exclusive else fcntl.LOCK_EX
     try:
         handle = _open(path_of(folder), os.O_RDONLY)
     except OSError:
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except OSError as error:
         return _read(handle) if error.errno in _BUSY else None
     finally:

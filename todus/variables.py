@@ -6,6 +6,7 @@ script headers explain each; tests/commands/test_interface.py compares them with
 
 import os
 import re
+import warnings
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from todus import forms, sources
@@ -79,6 +80,21 @@ class Like(Text):
 
     def read(self, text: str) -> str:
         if not re.fullmatch(self.pattern, text):
+            raise ValueError
+        return text
+
+
+class Pattern(Text):
+    """A regular expression; the value is its text."""
+
+    range = r"a regular expression such as (.+)_frame"
+
+    def read(self, text: str) -> str:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                re.compile(text)
+        except (re.error, OverflowError, RecursionError):
             raise ValueError
         return text
 
@@ -228,6 +244,8 @@ _STEPS_ALIASES = ("NUM_STEPS", "STEPS", "TRAIN_STEPS")
 _CLASS_ALIASES = ("CATEGORY", "CLASSES", "CLASS")
 _DEFAULT_CLASSES = "person bicycle car motorcycle airplane bus train truck boat"
 _SPLITS = ("train", "val", "testdev")
+# The name of the image that a file exported by Roboflow is a copy of: NAME.rf.DIGEST.jpg
+AUGMENTED = r"(.+)\.rf\."
 _OPENIMAGES_FLAGS = ("occluded", "truncated", "group", "depiction", "inside")
 _OPENIMAGES_SPLITS = Some(("train", "validation", "test"), {"val": "validation"})
 _ZOO_URL = Like(r"(https?|file)://\S+", "a web address")
@@ -255,6 +273,9 @@ TABLE = (
     Variable("LABEL_MAP", ExistingFile(), "", _OWN + ("dataset-merge",)),
     Variable("KEEP_EMPTY", Switch(), "0", _FOLDERS),
     Variable("VAL", Decimal(0, 1, above=True, below=True), "0.2", _OWN),
+    Variable("TEST", Decimal(0, 0.9), "0", _OWN),
+    Variable("GROUP", Pattern(), AUGMENTED, _OWN),
+    Variable("REPLACE", Switch(), "0", _OWN),
     Variable("EXIF", OneOf("auto", "upright", "stored"), "auto", _OWN),
     Variable("MAX_DROPPED", Percent(), "1%", _COCO),
     Variable("MAX_DROPPED", Percent(), "5%", _OWN),
@@ -301,7 +322,7 @@ TABLE = (
     Variable("INPUT_SHAPE", _INPUT_SHAPE, "free", ("export",)),
     Variable("BATCH", Whole(1, 65536), "", ("export",)),
     Variable("SCORE_THRESHOLD", Decimal(0, 1), "", ("export", "export-tflite")),
-    Variable("MAX_DETECTIONS", Whole(1, 100000), "100", ("export-tflite",)),
+    Variable("MAX_DETECTIONS", Whole(1, 100000), "", ("export-tflite",)),
     Variable("TFLITE_NMS", OneOf("regular", "fast"), "regular", ("export-tflite",), (), "NMS"),
     Variable("FORMAT", OneOf(*forms.TFLITE_FORMATS), "", ("convert-tflite",)),
     Variable("CALIBRATION", Whole(1, 1000000), "100", ("convert-tflite",)),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,14 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import datasets
 from tests.helpers.places import MODEL, REPO
-from todus import categories, command, files, paths
+from todus import categories, command, files, paths, variables
 from todus.commands import convert, export, export_tflite, preflight, train
 from todus.commands import evaluate as eval_command
-from todus.dataset.records import reader
+from todus.dataset.records import reader, shards
 from todus.errors import TodusError
 from todus.machine import environment, gpus, memory
-from todus.model import checkpoint_files, checkpoints, prepared
+from todus.model import checkpoint_files, checkpoints, pipeline, prepared
 
 NOT_RESET = [HealthCheck.function_scoped_fixture]  # each example overwrites the files
 BASE = settings(deadline=None, suppress_health_check=NOT_RESET)
@@ -365,3 +367,50 @@ def test_partitioned_variables_and_strings_are_read_as_tensorflow_writes_them(tm
     data.write_bytes(data.read_bytes()[:-1])
     with pytest.raises(TodusError, match="has 8[0-9] of "):
         checkpoint_files.check(tmp_path / "m", "x")
+
+
+def test_a_split_that_the_dataset_lacks_is_an_error_with_those_that_it_has(model, capsys):
+    for split in ("test", "tset"):
+        line = error_line(eval_command.main, capsys, "-m", MODEL, "--split", split)
+        text = "x: --split %s: dataset limited has no such records; it has: train, val"
+        assert line == text % split
+
+
+def as_mask_rcnn(model):
+    """Makes the model's pipeline.config one of a Mask R-CNN."""
+    config = prepared.resolved(model)
+    config.model.faster_rcnn.num_classes = 2
+    config.model.faster_rcnn.feature_extractor.type = "faster_rcnn_inception_v2"
+    predictor = config.model.faster_rcnn.second_stage_box_predictor
+    predictor.mask_rcnn_box_predictor.predict_instance_masks = True
+    pipeline.write(model.pipeline, config)
+    return config
+
+
+def test_a_mask_rcnn_on_a_dataset_without_masks_gets_the_command_that_makes_them(
+    model, dataset, capsys, monkeypatch
+):
+    as_mask_rcnn(model)
+    line = error_line(train.main, capsys)
+    assert "learns masks, and dataset limited has none; make it again: " in line
+    command_line = line.split("make it again: ")[1]
+    expected = "INCLUDE_MASKS=1 CATEGORIES='circle,four point star' ./dataset-limited.sh"
+    assert command_line == expected
+    *assignments, script = shlex.split(command_line)
+    given = dict(word.split("=", 1) for word in assignments)
+    assert variables.check(Path(script).stem, given) == []
+    manifest = reader.read_manifest(dataset)
+    files.write_json(dataset.manifest, dict(manifest, source="voc"))
+    assert "only COCO's have masks" in error_line(train.main, capsys)
+
+
+def test_a_mask_rcnn_on_a_dataset_with_masks_passes(model, home):
+    made = datasets.build(home, options=shards.Options(masks=True))
+    preflight.check_masks(as_mask_rcnn(model), made)
+
+
+def test_an_option_of_an_earlier_version_is_left_out_of_the_command_to_type(model):
+    path = model.pretrained / "source.json"
+    source = files.read_json(path)
+    files.write_json(path, dict(source, command=source["command"] + ["--eval-images", "5"]))
+    assert "--eval-images" not in prepared.preparation(model)

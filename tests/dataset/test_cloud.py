@@ -106,8 +106,18 @@ def test_unusable_entries_are_counted(build, folder):
     assert code == 0
     assert own.boxes_of(own.every("cloud/pets")["image2.jpg"]) == [("Dog", 0, 15, 40, 30)]
     for line in (
-        "annotated image that is not in the folder: gone.jpg, ../../secret.jpg",
+        "annotated image that is not in the folder, or is in it twice: gone.jpg, ../../secret.jpg",
         "3 times: box with a coordinate",
         "2 times: box without a label",
     ):
         assert line in out
+
+
+def test_an_image_whose_annotation_may_be_that_of_another_is_no_negative(build, folder):
+    annotations = json.loads((folder / "_annotations.json").read_text())["annotations"]
+    for seed, name in enumerate(("x/two.jpg", "y/two.jpg", "bare.jpg"), 70):
+        own.save(folder / name, seed, 80, 60)
+    change(folder, annotations={**annotations, "two.jpg": annotations["image1.jpg"]})
+    assert build(folder, KEEP_EMPTY="1", MAX_DROPPED="20%")[0] == 0
+    found = own.every("cloud/pets")
+    assert [name for name, each in found.items() if not len(each.boxes)] == ["bare.jpg"]

@@ -141,3 +141,39 @@ def test_a_table_in_each_splits_folder_is_for_the_images_beside_it(build, tmp_pa
     splits = own.examples("csv/folders")
     assert code == 0 and own.boxes_of(splits["train"]["train/a.jpg"]) == [("cat", 0, 6, 25, 26)]
     assert own.boxes_of(splits["val"]["valid/a.jpg"]) == [("cat", 1, 6, 25, 26)]
+
+
+def fractions(corners, size="40,30"):
+    """A CSV file with a row for each of the corners, of one image each."""
+    return "\n".join([HEADER] + ["i%d.jpg,%s,cat,%s" % (n, size, c) for n, c in enumerate(corners)])
+
+
+@pytest.mark.parametrize("size", ["40,30", ","], ids=["size", "no size"])
+def test_corners_of_a_file_that_are_all_fractions_are_read_as_such(build, tmp_path, size):
+    images(tmp_path / "in", 4)
+    corners = ["0.25,0.2,0.75,0.8", "0,0,1,1", "0.5,-0.01,1.002,0.5"]
+    empty = "\ni3.jpg,%s,,,,,\n" % size
+    own.write(tmp_path / "boxes.csv", fractions(corners, size) + empty)
+    code, out, _ = build("boxes.csv", "in", KEEP_EMPTY="1")
+    found = own.every("csv/boxes")
+    assert code == 0 and own.boxes_of(found["i0.jpg"]) == [("cat", 10, 6, 30, 24)]
+    assert own.boxes_of(found["i1.jpg"]) == [("cat", 0, 0, 40, 30)]
+    assert own.boxes_of(found["i2.jpg"]) == [("cat", 20, 0, 40, 15)]
+    assert own.boxes_of(found["i3.jpg"]) == []
+    assert "mended 3 times: box whose corners are fractions of its image" in out
+
+
+def test_a_file_with_one_corner_in_pixels_is_in_pixels(build, tmp_path):
+    images(tmp_path / "in", 2)
+    own.write(tmp_path / "boxes.csv", fractions(["0.25,0.2,0.75,0.8", "5,6,25,26"]))
+    code, out, _ = build("boxes.csv", "in")
+    assert code == 0 and "fractions" not in out
+    assert own.boxes_of(own.every("csv/boxes")["i0.jpg"]) == [("cat", 0.25, 0.2, 0.75, 0.8)]
+
+
+def test_corners_that_may_be_pixels_or_fractions_are_refused(build, tmp_path):
+    images(tmp_path / "in", 2)
+    own.write(tmp_path / "boxes.csv", fractions(["0,0,1,1", "0,0,1,1"]))
+    code, _, err = build("boxes.csv", "in")
+    assert code == 1 and err.count("\n") == 1
+    assert "boxes.csv has only 0 and 1 as corners, pixels or fractions of an image" in err

@@ -5,7 +5,7 @@ import pytest
 from tests.helpers import own_images as own
 from todus import paths
 from todus.commands import verify
-from todus.dataset.annotations import Box
+from todus.dataset.annotations import Box, same_object
 from todus.dataset.sources import merge, voc
 
 
@@ -70,9 +70,9 @@ def test_an_image_of_both_is_there_once_with_the_boxes_of_both(make, merged):
 
 def test_boxes_of_one_class_that_nearly_agree_are_one_object():
     one = Box(1, 10, 10, 50, 50, 1600)
-    assert merge.same_object(one, Box(1, 11, 10, 50, 52, 1600))
-    assert not merge.same_object(one, Box(2, 10, 10, 50, 50, 1600))
-    assert not merge.same_object(one, Box(1, 30, 10, 70, 50, 1600))
+    assert same_object(one, Box(1, 11, 10, 50, 52, 1600))
+    assert not same_object(one, Box(2, 10, 10, 50, 50, 1600))
+    assert not same_object(one, Box(1, 30, 10, 70, 50, 1600))
 
 
 def test_the_second_merge_has_nothing_to_do_until_a_dataset_changes(make, merged):

@@ -153,9 +153,26 @@ def test_exclude_leaves_out_flagged_boxes(build, mini):
     assert len(own.every("openimages/e")) == 4
 
 
+def test_test_beside_validation_is_a_third_split(build, mini):
+    code, out, _ = build(
+        CATEGORIES="Car", NAME="t", SPLITS="train,validation,test", OPENIMAGES_URL=str(mini)
+    )
+    assert (
+        code == 0
+        and "test images" in out
+        and set(counts("openimages/t"))
+        == {
+            "train",
+            "val",
+            "test",
+        }
+    )
+
+
 def test_one_split_alone_is_divided_by_val(build, mini):
     build(CATEGORIES="all", NAME="v", SPLITS="validation", OPENIMAGES_URL=str(mini))
-    assert counts("openimages/v") == {"train": 8, "val": 2}
+    found = counts("openimages/v")
+    assert set(found) == {"train", "val"} and sum(found.values()) == 10 and all(found.values())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """detect: images, folders, videos, lines and JSON."""
 
+import io
 import json
 
 import numpy as np
@@ -9,6 +10,8 @@ from PIL import Image
 from tests.helpers.places import MODEL
 from todus import paths
 from todus.commands import detect
+from todus.dataset import image_conversion
+from todus.detection import media
 from todus.errors import TodusError, UsageError
 from todus.evaluation import average_precision
 
@@ -76,3 +79,36 @@ def test_wrong_input_is_an_error_that_names_it(exported, tmp_path):
             detect.main(["-m", MODEL, "--out", str(tmp_path / "out"), str(tmp_path / name)])
     with pytest.raises(UsageError, match="--threshold"):
         detect.main(["-m", MODEL, "--threshold", "2", str(tmp_path / "text.jpg")])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_read_upright_by_its_exif_orientation_as_a_dataset_reads_it(
+    tmp_path, orientation, kind
+):
+    path, tags = tmp_path / "photo", Image.Exif()
+    tags[0x0112] = orientation
+    smooth = np.linspace(0, 255, 40 * 30 * 3).reshape(30, 40, 3).astype(np.uint8)
+    Image.fromarray(smooth).save(str(path), kind, exif=tags)
+    stored, _ = image_conversion.convert(path, upright=True)
+    expected = np.asarray(Image.open(io.BytesIO(stored)))
+    assert expected.shape == ((40, 30, 3) if orientation >= 5 else (30, 40, 3))
+    difference = np.abs(media.read_image(path).astype(int) - expected)
+    assert difference.max() <= (6 if kind == "JPEG" else 0)
+
+
+def test_a_photo_taken_upright_is_detected_and_drawn_upright(photos, tmp_path, capsys):
+    upright, turned = photos / "photo 0.jpg", photos / "turned.png"
+    tags = Image.Exif()
+    tags[0x0112] = 6  # shown after a quarter turn clockwise
+    image = Image.open(str(upright)).convert("RGB")
+    image.transpose(Image.ROTATE_90).save(str(turned), exif=tags)
+    found = []
+    for path in (upright, turned):
+        arguments = ["-m", MODEL, "--json", "--out", str(tmp_path), "--threshold", "0.1"]
+        assert detect.main(arguments + [str(path)]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0]["detections"] and found[0]["detections"] == found[1]["detections"]
+    assert (found[1]["width"], found[1]["height"]) == image.size
+    drawn = [Image.open(str(tmp_path / name)) for name in ("photo 0.png", "turned.png")]
+    assert np.array_equal(*map(np.asarray, drawn))

@@ -7,14 +7,19 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.helpers import datasets
 from tests.helpers.places import MODEL, QUANTIZED
-from todus import files, paths
+from todus import categories, files, paths
 from todus.commands import evaluate as eval_command
 from todus.dataset import image_files
+from todus.dataset.annotations import Annotations, Image
+from todus.dataset.records import reader
+from todus.dataset.records.writer import Content, write_dataset
 from todus.detection.detector import Detections, Detector
 from todus.errors import UsageError
-from todus.evaluation import average_precision, pascal, score_thresholds
+from todus.evaluation import average_precision, false_alarms, pascal, score_thresholds
 from todus.evaluation.average_precision import Groundtruth, Matches
+from todus.report import page
 
 
 class Oracle(Detector):
@@ -132,9 +137,9 @@ def test_a_threshold_does_not_separate_equal_scores():
     assert picked["precision"] == pytest.approx(1 / 3, abs=1e-4)
 
 
-def evaluated(model):
+def evaluated(model, *more):
     """The entries of eval.json of `eval --all`."""
-    assert eval_command.main(["-m", model.name, "--all"]) == 0
+    assert eval_command.main(["-m", model.name, "--all", *more]) == 0
     return json.loads((model.folder / "eval.json").read_text())
 
 
@@ -179,3 +184,110 @@ def test_wrong_arguments_are_usage_errors(exported, monkeypatch):
     monkeypatch.setenv("METRICS", "lvis")
     with pytest.raises(UsageError, match="METRICS=lvis"):
         eval_command.main(["-m", MODEL])
+
+
+class Alarms(Detector):
+    """Detects one cat of each of these scores in every image, at the corner without a box."""
+
+    form, names = "alarms", {1: "cat", 2: "traffic light"}
+
+    def __init__(self, *scores):
+        self.scores = np.array(sorted(scores, reverse=True), np.float32)
+
+    def detect_prepared(self, images):
+        boxes = np.tile(np.float32([0.9, 0.9, 1, 1]), (len(self.scores), 1))
+        return [Detections(boxes, np.ones(len(boxes), int), self.scores) for _ in images]
+
+
+@pytest.mark.parametrize("kind", ("coco", "pascal"))
+def test_false_alarms_are_the_detections_in_images_without_a_box_at_the_thresholds(home, kind):
+    result = average_precision.evaluate(Alarms(0.9, 0.6, 0.2), datasets.build(home), metrics=kind)
+    assert result.negatives == 2
+    for threshold, found in ((0.1, 300), (0.5, 200), (0.95, 0)):
+        at = false_alarms.Thresholds({"cat": threshold}, 1.0, "these thresholds")
+        measured = false_alarms.measure(result, at)
+        assert measured["per_100_images"] == found and measured["images"] == 2
+    text = "0 false alarms per 100 images without a box (0 in 2), at these thresholds"
+    assert false_alarms.described(measured) == text
+    otherwise = false_alarms.Thresholds({}, 0.7, "score threshold 0.7")
+    assert false_alarms.measure(result, otherwise)["detections"] == 2
+
+
+def test_without_an_image_without_a_box_there_are_no_false_alarms_to_measure(prepared):
+    dataset = paths.dataset("limited")
+    result = average_precision.evaluate(Oracle(dataset), dataset)
+    assert false_alarms.measure(result, false_alarms.Thresholds({}, 0.5, "")) is None
+
+
+def test_a_given_threshold_has_the_precision_and_recall_at_it():
+    found = matches([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 1], 4)
+    assert score_thresholds.at(found, 0.65) == {
+        "threshold": 0.65,
+        "precision": 0.6667,
+        "recall": 0.5,
+        "f1": 0.5714,
+    }
+    assert score_thresholds.at(found, 0.95)["precision"] is None
+    assert score_thresholds.at(matches([], [], 0), 0.5) is None
+
+
+@pytest.fixture
+def with_test_split(own_exported, tmp_path):
+    """The limited dataset, with its val images and six negatives as a third split, test."""
+    dataset = paths.dataset("limited")
+    names = categories.read_label_map(dataset.label_map)
+    images = {
+        split: [each.image for each in reader.read_stored(dataset, split)]
+        for split in ("train", "val")
+    }
+    empty = [datasets.picture(tmp_path / ("%d.jpg" % number), number) for number in range(6)]
+    negatives = [Image(7000 + at, path.name, 64, 48, [], path) for at, path in enumerate(empty)]
+    images["test"] = images["val"] + negatives
+    splits = {split: Annotations(names, listed) for split, listed in images.items()}
+    write_dataset(dataset, Content("coco", splits, names))
+    return dataset
+
+
+def thresholds_in(path):
+    return files.read_json(paths.beside_json(path)).get("thresholds")
+
+
+def test_the_test_split_is_evaluated_at_the_thresholds_that_val_chose(with_test_split, capsys):
+    model = paths.model(QUANTIZED)
+    on_val = {entry["format"]: entry for entry in evaluated(model)}
+    assert on_val["tflite"]["split"] == "val" and on_val["tflite"]["false_alarms"] is None
+    chosen = thresholds_in(model.file_of("tflite"))
+    on_test = {entry["format"]: entry for entry in evaluated(model, "--split", "test")}
+    assert "on test of dataset limited" in capsys.readouterr().err
+    entry = on_test["tflite"]
+    assert (entry["split"], entry["dataset"]) == ("test", "limited")
+    assert entry["images"] == on_val["tflite"]["images"] + 6
+    assert thresholds_in(model.file_of("tflite")) == chosen
+    for name, picked in entry["thresholds"].items():
+        assert picked["threshold"] == chosen["classes"][name]["threshold"]
+    assert entry["false_alarms"]["images"] == 6
+    assert entry["false_alarms"]["at"] == "the score thresholds in %s.tflite.json" % QUANTIZED
+    plain = on_test["frozen_graph"]["false_alarms"]
+    assert plain["at"] == "score threshold 1e-08 of pipeline.config"
+    assert plain["detections"] >= entry["false_alarms"]["detections"]
+    html = page.write(model).read_text(encoding="utf-8")
+    assert "On the test records of limited" in html and entry["false_alarms"]["at"] in html
+    wanted = ["-m", QUANTIZED, "--format", "tflite", "--split", "test", "--json", "ap.json"]
+    wanted[-1] = str(model.folder / "ap.json")
+    assert eval_command.main(wanted) == 0
+    assert "per 100 images without a box" in capsys.readouterr().out
+    alone = files.read_json(model.folder / "ap.json")
+    assert (alone["split"], alone["false_alarms"]) == ("test", entry["false_alarms"])
+
+
+def test_only_all_classes_of_the_own_val_set_the_thresholds(own_exported, tmp_path):
+    model = paths.model(QUANTIZED)
+    other = tmp_path / "other"
+    shutil.copytree(str(paths.dataset("limited").folder), str(other))
+    path = model.file_of("tflite")
+    shutil.rmtree(str(model.inference_graph))  # fewer forms to evaluate
+    for more in (["-c", "circle"], ["-d", str(other)]):
+        evaluated(model, *more)
+        assert thresholds_in(path) is None, more
+    evaluated(model, "-d", "limited")
+    assert set(thresholds_in(path)["classes"]) == {"circle", "four point star"}

@@ -11,12 +11,12 @@ from tests.helpers.places import MODEL, QUANTIZED
 from todus import categories, files, paths
 from todus.commands.export import input_shape
 from todus.dataset import image_files
-from todus.detection import catalogue
+from todus.detection import catalogue, checkpoint
 from todus.detection.frozen_graph import read_graph
 from todus.errors import TodusError, UsageError
 from todus.evaluation import average_precision
 from todus.export import inference_graph, tflite_graph
-from todus.model import checkpoints, pipeline
+from todus.model import checkpoint_values, checkpoints, pipeline
 
 
 def test_an_export_has_all_its_files(exported):
@@ -122,3 +122,38 @@ def test_a_quantized_export_records_its_quantization_and_nms(exported):
     origin = files.read_json(paths.model(QUANTIZED).inference_graph / "export.json")["tflite_graph"]
     recorded = [origin[key] for key in ("quantized", "not_quantized_because", "nms")]
     assert recorded == [True, None, "regular"]
+
+
+def values_of(constant):
+    from todus.tf import tf
+
+    return tf.make_ndarray(constant.attr["value"].tensor)
+
+
+def test_moving_averages_are_evaluated_and_exported_where_the_config_uses_them(unexported):
+    dataset = paths.dataset("limited")
+    prefix = checkpoints.choose(unexported, "pretrained")
+    config = pipeline.read(unexported.pipeline)
+    names = categories.read_label_map(unexported.limited_label_map)
+    expected = average_precision.evaluate(checkpoint.Checkpoint(prefix, config, names), dataset)
+    weights = checkpoint_values.read_checkpoint(prefix)
+    kept = {name for name in weights if name.endswith("weights") and "Class" not in name}
+    spoilt = {name: 0 * value if name in kept else value for name, value in weights.items()}
+    spoilt.update({name + "/ExponentialMovingAverage": weights[name] for name in kept})
+    for path in prefix.parent.glob("model.ckpt.*"):
+        path.unlink()  # a hard link
+    checkpoint_values.write_checkpoint(prefix, spoilt)
+    raw = average_precision.evaluate(checkpoint.Checkpoint(prefix, config, names), dataset)
+    assert raw.ap < 0.05 < expected.ap
+    config.eval_config.use_moving_averages = True
+    pipeline.write(unexported.pipeline, config)
+    found = average_precision.evaluate(checkpoint.Checkpoint(prefix, config, names), dataset)
+    assert found.ap == pytest.approx(expected.ap, abs=1e-6)
+    inference_graph.export(unexported, prefix)
+    graph = average_precision.evaluate(frozen_graph_of(unexported), dataset)
+    assert graph.ap == pytest.approx(expected.ap, abs=0.002)
+    tflite_graph.export(unexported, prefix)
+    kernels = [node for node in read_graph(unexported.tflite_graph).node if node.name in kept]
+    assert kernels and all(np.any(values_of(node)) for node in kernels)
+    assert not pipeline.read(unexported.exported_pipeline).eval_config.use_moving_averages
+    assert not list(unexported.folder.glob(".weights*"))

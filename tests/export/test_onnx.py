@@ -1,5 +1,6 @@
 """ONNX files: their description, their last operators, and the box decoding for TensorRT."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from todus.detection import catalogue
 from todus.detection.resizer import Resizer
 from todus.errors import TodusError, UsageError
 from todus.evaluation import average_precision
+from todus.export import inference_graph
 from todus.export.onnx import convert
-from todus.model import pipeline
+from todus.model import checkpoints, pipeline
 from todus.paths import beside_json
 
 
@@ -92,3 +94,22 @@ def test_a_model_without_an_export_gets_the_command_for_it(prepared, tmp_path, m
     shutil.copytree(str(prepared / folder), str(tmp_path / folder))
     with pytest.raises(TodusError, match="export.sh"):
         convert(paths.model(MODEL))
+
+
+@pytest.mark.parametrize("shape", [[2, 96, 160, 3], [2, None, None, 3]])
+def test_a_file_of_a_fixed_batch_or_size_is_evaluated_as_its_graph(
+    exported, tmp_path, monkeypatch, shape
+):
+    for folder in ("dataset", "model/%s/pretrained" % MODEL):
+        shutil.copytree(str(exported / folder), str(tmp_path / folder), copy_function=os.link)
+    monkeypatch.setenv("TODUS_HOME", str(tmp_path))
+    model, dataset = paths.model(MODEL), paths.dataset("limited")
+    inference_graph.export(model, checkpoints.choose(model, "pretrained"), input_shape=shape)
+    convert(model)
+    results = {}
+    for name in ("frozen_graph", "onnx"):
+        detector = catalogue.open_form(model, catalogue.find(model, name))
+        results[name] = average_precision.evaluate(detector, dataset, first=5)
+    assert detector.size == (None if None in shape else (96, 160))
+    assert results["onnx"].images == 5 and results["onnx"].ap > 0.1
+    assert results["onnx"].ap == pytest.approx(results["frozen_graph"].ap, abs=0.005)

@@ -6,14 +6,18 @@ import shutil
 from todus.tf import tf
 
 import flatbuffers
+import numpy as np
 import pytest
+from object_detection import export_tflite_ssd_graph_lib as library
 
 from tests.helpers.places import MODEL, QUANTIZED
 from todus import files, paths
+from todus.commands import export_tflite
 from todus.detection import catalogue
+from todus.detection.frozen_graph import read_graph
 from todus.errors import TodusError, UsageError
 from todus.export import checkpoint_graph, tflite, tflite_graph, tflite_metadata, tflite_operators
-from todus.model import checkpoints, pipeline
+from todus.model import artefacts, checkpoints, pipeline
 from todus.paths import beside_json
 
 LOG = """Edge TPU Compiler version 16.0.384591198
@@ -178,3 +182,82 @@ def test_max_detections_and_fast_nms_are_in_the_file(own):
     path, described = tflite.convert(model)
     assert path.name == QUANTIZED + "-fast.tflite"
     assert described["outputs"][0]["shape"] == [1, 7, 4]
+
+
+def test_the_models_own_maximum_of_detections_is_the_default(own, monkeypatch):
+    model = paths.model(QUANTIZED)
+    config = pipeline.read(model.pipeline)
+    pipeline.non_max_suppression(config).max_total_detections = 9
+    pipeline.non_max_suppression(config).max_detections_per_class = 4
+    pipeline.write(model.pipeline, config)
+    monkeypatch.setenv("MODEL_DIR", str(model.folder))
+    monkeypatch.setenv("CHECKPOINT_PREFIX", "pretrained")
+    for given, expected in (("", (9, 4)), ("12", (12, 12))):
+        monkeypatch.setenv("MAX_DETECTIONS", given)
+        assert export_tflite.main() == 0
+        last = read_graph(model.tflite_graph).node[-1]
+        limits = [last.attr[name].i for name in ("max_detections", "detections_per_class")]
+        assert tuple(limits) == expected
+        assert artefacts.tflite_graph(model)["max_detections"] == expected[0]
+
+
+def class_by_channel(model, quantized):
+    """Replaces the TFLite graph: the classes' logits are 0.02 of a ResNet's red and blue."""
+    config = pipeline.read(model.exported_pipeline)
+    config.model.ssd.feature_extractor.type = "ssd_resnet50_v1_fpn"
+    pipeline.write(model.exported_pipeline, config)
+    height, width = pipeline.input_size(config)
+
+    def ranged(value, most):
+        if not quantized:
+            return value
+        return tf.quantization.fake_quant_with_min_max_args(value, -most, most)
+
+    with tf.Graph().as_default() as graph:
+        pixels = tf.placeholder(tf.float32, [1, height, width, 3], name=tflite.INPUT)
+        # Background, red, blue for each of 2 x 2 places.
+        kernel = np.zeros((1, 1, 3, 3), np.float32)
+        kernel[0, 0, 0, 1] = kernel[0, 0, 2, 2] = 0.02
+        strides = [1, height // 2, width // 2, 1]
+
+        def convolved(values, name, outputs):
+            weights = ranged(tf.constant(values), 0.02)
+            result = tf.nn.conv2d(pixels, weights, strides, "VALID")
+            result = ranged(tf.nn.bias_add(result, tf.zeros(outputs)), 4.0)
+            return tf.reshape(result, [1, 4, outputs], name=name)
+
+        convolved(np.full((1, 1, 3, 4), 1e-6, np.float32), "raw_outputs/box_encodings", 4)
+        tf.sigmoid(convolved(kernel, "logits", 3), name="raw_outputs/class_predictions")
+        centres = [[y, x, 0.4, 0.4] for y in (0.25, 0.75) for x in (0.25, 0.75)]
+        tf.constant(np.float32(centres), name="anchors")
+        scales = {key: {value} for key, value in zip(SCALES, (10.0, 10.0, 5.0, 5.0))}
+        made = library.append_postprocessing_op(
+            graph.as_graph_def(), 100, 1, {0.0}, {0.6}, 2, scales, 100, True
+        )
+    model.tflite_graph.unlink()  # a hard link
+    model.tflite_graph.write_bytes(made.SerializeToString())
+    path = model.inference_graph / "export.json"
+    origins = files.read_json(path)
+    origins["tflite_graph"]["quantized"] = quantized
+    files.write_json(path, origins)
+
+
+SCALES = ("y_scale", "x_scale", "h_scale", "w_scale")
+
+
+@pytest.mark.parametrize("wanted, quantized", [("uint8", True), ("float", True), ("int8", False)])
+def test_each_channel_of_a_resnet_has_its_own_mean(own, wanted, quantized):
+    model = paths.model(QUANTIZED if quantized else MODEL)
+    class_by_channel(model, quantized)
+    path, described = tflite.convert(model, wanted, calibration=8)
+    assert described["input"]["mean"] == [123.68, 116.779, 103.939]
+    detector = catalogue.open_form(model, catalogue.find(model, form_of(path, model)))
+    found = detector.detect([np.full(detector.size + (3,), 127, np.uint8)])[0]
+    for identity, mean in ((1, 123.68), (2, 103.939)):
+        expected = 1 / (1 + np.exp(-0.02 * (127 - mean)))
+        scores = found.scores[found.classes == identity]
+        assert len(scores) == 4 and scores == pytest.approx(expected, abs=0.015)
+
+
+def form_of(path, model):
+    return path.stem.replace(model.name, "tflite", 1)

@@ -131,3 +131,29 @@ def test_a_damaged_checkpoint_is_refused_with_its_name(tmp_path):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:7])
         with pytest.raises(TodusError, match="model.ckpt cannot be read"):
             checkpoint_values.read_checkpoint(tmp_path / "model.ckpt")
+
+
+def with_averages(variables):
+    """The variables with moving averages of the weights, which are twice their values."""
+    weights = [name for name in variables if name.endswith(("weights", "biases"))]
+    more = {name + "/ExponentialMovingAverage": 2 * variables[name] for name in weights}
+    return {**variables, **more}
+
+
+def test_moving_averages_are_sliced_as_their_weights_where_evaluation_uses_them():
+    averaged = config()
+    averaged.eval_config.use_moving_averages = True
+    variables, names = with_averages(checkpoint()), {1: "horse", 2: "zebra"}
+    result = class_slice.slice_variables(variables, averaged, ZOO_NAMES, names)
+    plain = class_slice.slice_variables(variables, config(), ZOO_NAMES, names)
+    assert not [name for name in plain.variables if "Average" in name]
+    assert result.parameters == plain.parameters
+    assert result.parameters_before == plain.parameters_before
+    for name, value in plain.variables.items():
+        assert np.array_equal(value, result.variables[name])
+    known = result.variables["BoxPredictor_0/ClassPredictor/weights"].reshape(5, 3, 3)
+    average = "BoxPredictor_0/ClassPredictor/weights/ExponentialMovingAverage"
+    mean = result.variables[average].reshape(5, 3, 3)
+    assert np.array_equal(mean[..., :2], 2 * known[..., :2])  # background and horse
+    assert np.array_equal(mean[..., 2], known[..., 2])  # a new class: the same random values
+    assert "FeatureExtractor/Conv2d_0/weights/ExponentialMovingAverage" in result.copied

@@ -2,7 +2,7 @@ import pytest
 
 from tests.helpers.places import REAL
 from todus.errors import TodusError
-from todus.model import pipeline
+from todus.model import normalization, pipeline
 
 SSD = """model { ssd { num_classes: 90
   image_resizer { fixed_shape_resizer { height: 300 width: 300 } }
@@ -111,3 +111,18 @@ def test_every_real_config_is_read_and_written_back_the_same():
     for path in configs:
         config = pipeline.read(path)
         assert pipeline.parse(pipeline.to_text(config), path.name) == config
+
+
+@pytest.mark.parametrize(
+    "extractor, mean",
+    [
+        ("ssd_mobilenet_v2", 127.5),
+        ("faster_rcnn_inception_resnet_v2", 127.5),
+        ("ssd_resnet50_v1_fpn", 123.68),
+        ("faster_rcnn_resnet101", 123.68),
+    ],
+)
+def test_resnets_have_the_means_of_imagenet_and_inception_resnets_have_not(extractor, mean):
+    kind = extractor.split("_")[0].replace("faster", "faster_rcnn")
+    text = "model { %s { num_classes: 1 feature_extractor { type: '%s' } } }" % (kind, extractor)
+    assert normalization.normalization(pipeline.parse(text, "x"))[0][0] == mean

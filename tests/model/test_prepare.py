@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.helpers.datasets import build
+from tests.helpers.datasets import annotated, build
 from tests.helpers.families import SSD_FAMILIES, archive
 from tests.helpers.own_images import tree
 from todus import categories, command, files, paths
@@ -196,6 +196,17 @@ def test_a_batch_size_too_large_for_memory_is_warned_of_or_reduced_by_auto(
     assert "--batch-size" in warning
     made = make(packed, options=options, batch_auto=True)
     assert 1 <= made.config.train_config.batch_size < 512
+    given = Options(batch_size=512, learning_rate=0.02)
+    made = make(packed, options=given, batch_auto=True)
+    rate = pipeline.optimizer(made.config).learning_rate.constant_learning_rate.learning_rate
+    assert rate == pytest.approx(0.02) and made.config.train_config.batch_size < 512
+
+
+def test_an_image_size_that_the_network_cannot_have_is_refused_in_one_line(home, packed, capsys):
+    line = "-m m --archive %s -d %s --image-size 16x16" % (packed, build(home).name)
+    assert command.run("model", command_line.main, line.split()) == 2
+    error = capsys.readouterr().err
+    assert "cannot be built for 16x16 pixels" in error and error.count("\n") == 1
 
 
 def test_the_archive_is_not_unpacked_again_for_other_classes(home, packed, monkeypatch):
@@ -228,3 +239,56 @@ def test_a_copied_model_uses_its_own_files_and_keeps_paths_that_the_user_set(
     config.train_config.fine_tune_checkpoint = "/my/own/model.ckpt"
     pipeline.write(model.pipeline, config)
     assert prepared.resolved(model).train_config.fine_tune_checkpoint == "/my/own/model.ckpt"
+
+
+MINER = (
+    "hard_example_miner { num_hard_examples: 3000 iou_threshold: 0.99 loss_type: CLASSIFICATION "
+    "max_negatives_per_positive: 3 min_negatives_per_image: %d }"
+)
+MINED = TEXT.replace("\n  loss { ", "\n  loss { " + MINER % 0 + " ")
+
+
+def classification_loss_of_an_empty_image(config):
+    """The OD API's loss of a batch of one image without a box."""
+    from todus.tf import tf
+
+    import numpy as np
+    from object_detection.builders import model_builder
+
+    height, width = pipeline.input_size(config)
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(0)
+        model = model_builder.build(config.model, is_training=True)
+        image = np.random.RandomState(0).uniform(-1, 1, (1, height, width, 3))
+        predicted = model.predict(tf.constant(image, tf.float32), tf.constant([[height, width, 3]]))
+        classes = tf.zeros([0, config.model.ssd.num_classes])
+        model.provide_groundtruth([tf.zeros([0, 4])], [classes])
+        losses = model.loss(predicted, tf.constant([[height, width, 3]]))
+        session.run(tf.global_variables_initializer())
+        return session.run(losses["Loss/classification_loss"])
+
+
+def test_images_without_boxes_have_a_loss_once_the_model_is_prepared_for_them(
+    home, tmp_path, capsys
+):
+    packed, dataset = archive(MINED, tmp_path / "mined.tar.gz"), build(home)
+    line = "-m m --archive %s -d %s" % (packed, dataset.name)
+    assert command.run("model", command_line.main, line.split()) == 0
+    change = "model.ssd.loss.hard_example_miner.min_negatives_per_image: 0 -> 20"
+    assert change in capsys.readouterr().out
+    config = pipeline.read(paths.model("m").pipeline)
+    assert classification_loss_of_an_empty_image(config) > 0
+    config.model.ssd.loss.hard_example_miner.min_negatives_per_image = 0
+    assert classification_loss_of_an_empty_image(config) == 0
+
+
+def test_the_miner_keeps_its_own_minimum_and_that_of_a_dataset_whose_images_all_have_boxes(
+    home, tmp_path
+):
+    own = archive(MINED.replace(MINER % 0, MINER % 3), tmp_path / "own.tar.gz")
+    packed, every = archive(MINED, tmp_path / "mined.tar.gz"), annotated(home / "images")
+    every.images[:] = [image for image in every.images if image.boxes]
+    boxes = build(home, "boxes", splits={"train": every, "val": every})
+    for archived, dataset, number in ((own, build(home), 3), (packed, boxes, 0)):
+        made = make(archived, categories=None, dataset=dataset)
+        assert made.config.model.ssd.loss.hard_example_miner.min_negatives_per_image == number

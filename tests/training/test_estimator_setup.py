@@ -10,12 +10,12 @@ from todus.tf import tf
 import numpy as np
 import pytest
 
-from tests.helpers.families import FAMILIES
+from tests.helpers.families import FAMILIES, NARROW, OVERRIDE, PLAIN, SSD_FAMILIES, archive, ssd
 from tests.helpers.places import MODEL, QUANTIZED
 from todus import paths
-from todus.model import pipeline, pipeline_options
+from todus.model import pipeline, pipeline_options, prepare
 from todus.model.prepared import resolved
-from todus.training.estimator_setup import without_autograph
+from todus.training.estimator_setup import estimator, without_autograph
 
 slow = pytest.mark.skipif(
     not os.environ.get("TODUS_SLOW"), reason="AutoGraph takes half a minute each; set TODUS_SLOW=1"
@@ -128,3 +128,67 @@ def test_each_family_has_the_same_graph_and_losses_without_autograph(prepared, f
     theirs, expected = losses_of(config, converted, monkeypatch)
     assert ours == theirs
     assert np.isfinite(losses).all() and losses == expected
+
+
+def training_of(config, folder):
+    """The EstimatorSpec of a training on one random image, in the default graph."""
+    pipeline.eval_reader(config)
+    pipeline.write(folder / "pipeline.config", config)
+    made = estimator(paths.Model(folder), folder / "pipeline.config")["estimator"]
+    height, width = pipeline.input_size(config)
+    image = np.random.RandomState(0).uniform(-1, 1, (1, height, width, 3)).astype(np.float32)
+    features = {"image": image, "true_image_shape": [[height, width, 3]], "hash": [1]}
+    classes = np.eye(pipeline.meta(config).num_classes, dtype=np.float32)[None, :1]
+    labels = {"groundtruth_boxes": np.array([[[0.1, 0.1, 0.6, 0.6]]], np.float32)}
+    labels.update(groundtruth_classes=classes, groundtruth_weights=np.ones((1, 1), np.float32))
+    labels["num_groundtruth_boxes"] = np.array([1], np.int32)
+    tensors = [
+        {name: tf.constant(value) for name, value in each.items()} for each in (features, labels)
+    ]
+    return made.model_fn(*tensors, tf.estimator.ModeKeys.TRAIN, made.config)
+
+
+@pytest.mark.parametrize("augmentation", ["jpeg", "grey", "crop"])
+def test_an_augmentation_leaves_an_image_of_three_channels(prepared, augmentation, tmp_path):
+    path = tmp_path / "pipeline.config"
+    pipeline.write(path, config_of(MODEL, augmentation))
+    input_fn = estimator(paths.Model(tmp_path), path)["train_input_fn"]
+    with tf.Graph().as_default():
+        features, _ = tf.data.get_output_shapes(input_fn())
+    assert features["image"].as_list() == [1, 128, 128, 3]
+
+
+@pytest.mark.parametrize("family", ["mobilenet_v1", "inception_v2", "mobiledet", "spaghettinet"])
+def test_a_prepared_slice_trains_no_batch_norm_with_or_without_the_override(home, family, tmp_path):
+    packed = archive(SSD_FAMILIES[family], tmp_path / "m.tar.gz")
+    request = prepare.Request(zoo_name="m", archive=str(packed), categories="bear horse")
+    config = prepare.prepare(paths.model("m"), request).config
+    with tf.Graph().as_default() as graph:
+        training_of(config, tmp_path)
+        norms = [op for op in graph.get_operations() if op.type.startswith("FusedBatchNorm")]
+        assert len(norms) > 30 and not any(op.get_attr("is_training") for op in norms)
+        assert tf.get_collection(tf.GraphKeys.UPDATE_OPS) == []
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("override", ["", OVERRIDE])
+def test_a_frozen_backbone_keeps_its_weights_and_statistics(override, quantized, tmp_path):
+    text = ssd("mobilenet_v1", NARROW + override, PLAIN, quantized=quantized)
+    config = pipeline.parse(text, "test")
+    options = pipeline_options.Options(
+        freeze="backbone", quantization_delay=0 if quantized else None
+    )
+    pipeline_options.apply(config, options)
+    with tf.Graph().as_default(), tf.Session() as session:
+        spec = training_of(config, tmp_path)
+        variables = [each for each in tf.global_variables() if "quant" not in each.op.name]
+        session.run(tf.global_variables_initializer())
+        before = session.run(variables)
+        for _ in range(3):
+            session.run(spec.train_op)
+        after = session.run(variables)
+    same = {each.op.name: np.array_equal(*pair) for each, *pair in zip(variables, before, after)}
+    backbone = [name for name in same if name.startswith("FeatureExtractor/")]
+    assert sum("moving_variance" in name for name in backbone) > 30
+    assert all(same[name] for name in backbone)
+    assert not any(same[name] for name in same if name.endswith("ClassPredictor/weights"))

@@ -13,6 +13,7 @@ from tests.helpers.places import MODEL, QUANTIZED, REPO, ZOO
 from todus import files, paths
 from todus.dataset.records import reader
 from todus.errors import TodusError
+from todus.export import checkpoint_graph
 from todus.model import checkpoints, pipeline, prepare, prepared
 from todus.model.checkpoint_values import read_checkpoint
 from todus.paths import Model
@@ -106,6 +107,32 @@ def test_a_quantized_training_starts_with_the_ranges_of_the_slice(limited_home, 
     compared, start = assert_starts_from_the_slice(model)
     ranges = [name for name in compared if name.endswith(("quant/min", "quant/max"))]
     assert len(ranges) > 100 and any(start[name] not in (0.0, 6.0, -6.0) for name in ranges)
+    first = read_checkpoint(model.training / "model.ckpt-1")
+    averaged = [name for name in ranges if name.endswith(("act_quant/min", "act_quant/max"))]
+    widest = max(abs(start[name]) for name in averaged)
+    assert len(averaged) > 50 and any(first[name] != start[name] for name in averaged)
+    for name in averaged:  # one value has a weight of 1 in 1000
+        assert abs(first[name] - start[name]) < 0.005 * widest, name
+
+
+def test_a_short_quantized_run_is_exported_with_the_delay_of_its_own_config(limited_home, tmp_path):
+    model = copy_of(Model(limited_home / "model" / QUANTIZED), tmp_path)
+    config = pipeline.read(model.pipeline)
+    pipeline.set_quantization(config, 20000)
+    pipeline.write(model.pipeline, config)
+    pipeline.set_quantization(config, 10)
+    model.training.mkdir()
+    pipeline.write(model.training / "pipeline.config", config)
+    prefix = model.training / "model.ckpt-40"
+    for path in model.limited_checkpoint.parent.glob("model.ckpt.*"):
+        shutil.copy(str(path), str(prefix) + path.name[len("model.ckpt") :])
+    exported = checkpoint_graph.config_for(model, prefix, None)
+    assert pipeline.is_quantized(exported) and exported.graph_rewriter.quantization.delay == 10
+    assert checkpoint_graph.origin_of(model, prefix, exported)["not_quantized_because"] is None
+    other = model.folder / "model.ckpt-40"
+    for path in model.limited_checkpoint.parent.glob("model.ckpt.*"):
+        shutil.copy(str(path), str(other) + path.name[len("model.ckpt") :])
+    assert not pipeline.is_quantized(checkpoint_graph.config_for(model, other, None))
 
 
 def test_each_evaluation_is_one_row_and_the_best_checkpoint_is_kept(trained):
@@ -173,6 +200,23 @@ def test_an_evaluation_missing_after_a_kill_is_made_at_the_next_start(model):
     assert metrics.steps(model) == [0, 2, 4]
 
 
+def test_after_a_change_of_the_sample_the_best_checkpoint_is_the_best_of_the_new_sample(model):
+    best = checkpoints.step_of(checkpoints.best(model))
+    rows = {row["step"]: row for row in metrics.read(model)}
+    metrics.add(model, dict(rows[best], ap=0.99))
+    train(model, 5, scoring=Scoring(1, 1))
+    rows = [row for row in metrics.read(model) if row["sample"] == 1]
+    assert {row["step"] for row in rows} == {best, 5} and all(row["val"] for row in rows)
+    assert checkpoints.step_of(checkpoints.best(model)) == metrics.best(rows)["step"]
+    line = "best AP   %.4f at step %d" % (metrics.best(rows)["ap"], metrics.best(rows)["step"])
+    assert line in background.status(model)
+
+
+def test_a_target_in_a_run_shorter_than_the_evaluations_scores_the_last_step(model):
+    step, lines = train(model, 5, scoring=Scoring(1000, 2), target_ap="0.99")
+    assert step == 5 and metrics.steps(model) == [0, 2, 4, 5]
+
+
 def test_a_start_without_a_stop_is_recorded_as_killed(model):
     run = run_record.read(model)
     run["events"].pop()
@@ -232,6 +276,19 @@ def test_too_little_memory_names_the_next_batch_size(model, monkeypatch):
     monkeypatch.setattr(estimator_setup, "estimator", full)
     with pytest.raises(TodusError, match="out of memory at BATCH_SIZE=2; .*: try BATCH_SIZE=1"):
         train(model, 8)
+
+
+def test_a_graph_that_cannot_be_built_is_one_line_with_the_command_that_prepares_it(tmp_path):
+    archive, dataset = str(ZOO / (MODEL + ".tar.gz")), paths.dataset("limited")
+    model = Model(tmp_path / "model" / MODEL)
+    typed = ["-m", MODEL, "-d", "limited", "--archive", archive]
+    prepare.prepare(model, prepare.Request(MODEL, dataset, archive=archive, command=typed))
+    config = pipeline.read(model.pipeline)
+    config.model.ssd.feature_extractor.type = "ssd_mobilenet_v9"
+    pipeline.write(model.pipeline, config)
+    with pytest.raises(TodusError, match="cannot be built .*mobilenet_v9.*-d limited") as error:
+        train(model, 1)
+    assert "\n" not in str(error.value)
 
 
 def test_a_second_trainer_is_refused_with_the_pid_of_the_first(model):

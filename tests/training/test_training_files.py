@@ -1,6 +1,7 @@
 """The files and functions of a training that work without one: metrics, hosts files, history."""
 
 import csv
+import fcntl
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from todus import files, text
+from todus import files, locks, text
 from todus.errors import TodusError, UsageError
 from todus.machine import memory
 from todus.model import pipeline
@@ -24,6 +25,7 @@ from todus.training import (
     run_record,
     schedule,
 )
+from todus.training import settings as training_settings
 
 
 def row(step, ap, **more):
@@ -71,6 +73,36 @@ def test_patience_counts_evaluations_since_the_best():
     rows = [row(0, 0.3), row(10, 0.4), row(20, 0.35), row(30, 0.4)]
     assert metrics.enough(rows, None, 3) == "" and metrics.enough(rows, None, 0) == ""
     assert "no better AP than 0.400 at step 10" in metrics.enough(rows, None, 2)
+
+
+def test_only_rows_of_the_same_sample_and_val_records_are_compared(model):
+    old, new = {"sample": 4}, {"sample": 1, "val": "b"}
+    rows = [row(1, 0.9, val="b"), row(2, 0.8, val="a"), row(3, 0.2, val="b"), row(4, 0.3)]
+    rows[0].update(old)
+    assert [each["step"] for each in metrics.comparable(rows, new)] == [3, 4]
+    for each in rows:
+        metrics.add(model, each)
+    assert metrics.kept(model)["step"] == 2  # a row without a digest compares with any
+    (model.training / "best").mkdir()
+    (model.training / "best" / "model.ckpt-3.index").touch()
+    assert metrics.kept(model)["step"] == 3
+    assert "best AP   0.2000 at step 3" in background.status(model)
+
+
+def test_rows_of_an_earlier_version_are_read(model):
+    metrics.path_of(model).write_text("step,time,sample,ap,train_ap\n2,now,1,0.5,\n")
+    (old,) = metrics.read(model)
+    assert (old["ap"], old["val"]) == (0.5, "")
+    assert metrics.comparable([old], {"sample": 1, "val": "b"}) == [old]
+
+
+@pytest.mark.parametrize(
+    "more, every", [({}, 0), ({"target_ap": "0.5"}, 100), ({"patience": 2}, 100)]
+)
+def test_a_run_shorter_than_the_evaluations_is_scored_where_a_stop_depends_on_it(more, every):
+    chosen = training_settings.Settings(**more)
+    assert training_settings.scoring_for(chosen, 100).every == every
+    assert training_settings.scoring_for(chosen, 5000).every == 1000
 
 
 def test_ap_that_rises_on_train_and_falls_on_val_is_overfitting():
@@ -193,6 +225,41 @@ def test_config_changes_have_the_names_of_their_fields():
     assert pipeline.changes(run_record.comparable(before), run_record.comparable(after)) == []
 
 
+def delay_at(model, num_steps):
+    """The quantization delay of a start with NUM_TRAIN_STEPS."""
+    config = pipeline.read(model.pipeline)
+    training_settings.apply(model, config, training_settings.Settings(num_steps=num_steps))
+    return config.graph_rewriter.quantization.delay
+
+
+def quantized(steps, delay):
+    config = pipeline.parse(CONFIG % 8, "x")
+    config.train_config.num_steps = steps
+    pipeline.set_quantization(config, delay)
+    return config
+
+
+def test_the_default_quantization_delay_follows_the_steps_until_a_run_has_passed_it(model):
+    model.pretrained.mkdir()
+    pipeline.write(model.pipeline, quantized(200000, 20000))
+    assert (delay_at(model, 100), delay_at(model, None)) == (10, 20000)
+    pipeline.write(model.training / "pipeline.config", quantized(100, 10))
+    for name in ("model.ckpt-9.index", "model.ckpt-9.data-00000-of-00001"):
+        (model.training / name).touch()
+    assert delay_at(model, 1000) == 100
+    for name in ("model.ckpt-10.index", "model.ckpt-10.data-00000-of-00001"):
+        (model.training / name).touch()
+    assert (delay_at(model, 1000), delay_at(model, None)) == (10, 10)
+
+
+@pytest.mark.parametrize("delay, command", [(20000, ["--quantization-delay", "20000"]), (500, [])])
+def test_a_given_quantization_delay_stays(model, delay, command):
+    model.pretrained.mkdir()
+    files.write_json(model.pretrained / "source.json", {"command": ["-m", "m", *command]})
+    pipeline.write(model.pipeline, quantized(200000, delay))
+    assert delay_at(model, 100) == delay
+
+
 def test_output_continues_in_a_new_log_after_a_rotation(model, monkeypatch, tmp_path):
     log = background.log_path(model)
     log.write_text("x" * 100)
@@ -216,6 +283,16 @@ def test_the_status_of_an_idle_model_is_never_trained_or_killed(model):
     start = {"started": "now", "pid": 7, "host": "far"}
     files.write_json(model.training / "run.json", {"events": [start]})
     assert background.status(model)[0] == "idle      m: the last trainer (PID 7 on far) was killed"
+
+
+def test_a_model_that_another_process_asks_about_is_not_running(model):
+    path = locks.path_of(model.training)
+    path.write_text("PID 7 on far")  # left by a trainer that was killed
+    with path.open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        assert background.running(model) is None
+    with locks.exclusive(model.training, "x"):
+        assert background.running(model).pid == os.getpid()
 
 
 def test_stop_without_a_training_reports_that_none_is_running(model):

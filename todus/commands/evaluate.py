@@ -1,4 +1,4 @@
-"""COCO average precision of a model on the val records of its dataset.
+"""COCO average precision of a model on the val records of its dataset, or on its test records.
 
   python -m eval -m MODEL                      the zoo's frozen graph
   python -m eval -m MODEL -i                   the exported inference graph
@@ -6,14 +6,18 @@
   python -m eval -m MODEL --format tflite      a converted model: tflite, tflite-float16, onnx ...
   python -m eval -m MODEL --all                every format; writes eval.json and eval.png
   python -m eval -m MODEL -c person dog        only these classes
+  python -m eval -m MODEL --all --split test   on images that no choice was made on
 
 MODEL is a folder under model/, such as ssd_mobilenet_v1_coco_2018_01_28. METRICS=coco, pascal or
-openimages chooses the definition of AP (default: coco). --all picks a score threshold for each
-class and writes it to FILE.json of each converted model: the threshold with the best F1 or, with
-PRECISION=0.9, the one with that precision. Classes are matched by name, not by id.
+openimages chooses the definition of AP (default: coco). --all on val picks a score threshold for
+each class: the threshold with the best F1 or, with PRECISION=0.9, the one with that precision. For
+all classes and images of the model's own dataset it writes them to FILE.json of each converted
+model. False alarms are detections in images without a box, at these thresholds; without them at
+--score-threshold or that of pipeline.config. Classes are matched by name, not by id.
 Exit codes: 0, 1 for an error, 2 for wrong usage.
 """
 
+import math
 import textwrap
 import time
 
@@ -23,7 +27,7 @@ from todus.commands.arguments import add_form, add_inference_graph, add_model, c
 from todus.detection import catalogue
 from todus.errors import UsageError
 from todus.model import artefacts, prepared
-from todus.text import one_line, table
+from todus.text import one_line, shortened, table
 
 
 def parser() -> command.Parser:
@@ -36,9 +40,8 @@ def parser() -> command.Parser:
     result.add_argument("-c", "--categories", metavar="NAME", nargs="+", help="only these classes")
     text = "another dataset than the model was prepared for"
     result.add_argument("-d", "--dataset", metavar="NAME", help=text)
-    result.add_argument(
-        "--split", default="val", choices=("val", "train"), help="which records (default: val)"
-    )
+    text = "which records: val, test or train (default: val)"
+    result.add_argument("--split", metavar="NAME", default="val", help=text)
     result.add_argument(
         "--limit",
         type=command.typed(variables.Whole(1)),
@@ -52,7 +55,7 @@ def parser() -> command.Parser:
         metavar="T",
         help="leave out detections below it",
     )
-    text = "also write ap, ap50, ap75, per_class, images there"
+    text = "also write ap, ap50, ap75, per_class, false_alarms, images there"
     result.add_argument("--json", metavar="FILE", help=text)
     return result
 
@@ -67,7 +70,7 @@ def main(argv=None) -> int:
         if arguments.dataset
         else prepared.dataset_of(model)
     )
-    from todus.evaluation import average_precision
+    from todus.evaluation import average_precision, false_alarms
 
     preflight.evaluate(dataset, arguments.split)
     arguments.metrics = variables.value("METRICS", "eval")
@@ -82,10 +85,39 @@ def main(argv=None) -> int:
     where = "%s of dataset %s" % (arguments.split, dataset.name)
     command.say("eval: %s, score threshold %g, on %s" % (form.path, threshold, where))
     result = evaluate(model, form, dataset, arguments, arguments.score_threshold)
-    print_result(result)
+    alarms = false_alarms.measure(result, thresholds_of(model, form, result, arguments))
+    print_result(result, alarms)
     if arguments.json:
-        files.write_json(arguments.json, result.as_dict())
+        content = dict(result.as_dict(), dataset=dataset.name, false_alarms=alarms)
+        files.write_json(arguments.json, content)
     return 0
+
+
+def thresholds_of(model: paths.Model, form, result, arguments, picked=None):
+    """The false_alarms.Thresholds of a form for its evaluation.
+
+    They are those in `picked`, else those in FILE.json. Classes without one have the score
+    threshold of the evaluation, or that of pipeline.config where it is higher.
+    """
+    from todus.evaluation import false_alarms, score_thresholds
+
+    if picked is None:
+        by_class, source = score_thresholds.stored(form.path), paths.beside_json(form.path).name
+        source = "the score thresholds in %s" % source
+    else:
+        by_class = {name: each["threshold"] for name, each in picked.items() if each}
+        source = "the score thresholds picked on val"
+    configured = catalogue.configured_threshold(model, form)
+    otherwise = max(result.score_threshold, configured)
+    where = "of --score-threshold" if arguments.score_threshold == otherwise else "of the formats"
+    where = "of pipeline.config" if math.isclose(configured, otherwise, rel_tol=1e-6) else where
+    plain = "score threshold %g %s" % (otherwise, where)
+    missing = [name for name in result.per_class if name not in by_class]
+    if len(missing) == len(result.per_class):
+        source = plain
+    elif missing:
+        source += ", and %s for %s" % (plain, one_line(shortened(missing, 6)))
+    return false_alarms.Thresholds(by_class, otherwise, source)
 
 
 def evaluate(model: paths.Model, form, dataset, arguments, score_threshold: float):
@@ -109,7 +141,7 @@ def evaluate_all(model: paths.Model, dataset, arguments) -> int:
 
     That threshold is the highest of --score-threshold and those inside the formats.
     """
-    from todus.evaluation import precision_recall, score_thresholds
+    from todus.evaluation import false_alarms, precision_recall, score_thresholds
 
     precision = variables.value("PRECISION", "eval")
     checkpoint = arguments.checkpoint
@@ -124,15 +156,24 @@ def evaluate_all(model: paths.Model, dataset, arguments) -> int:
         % (len(forms), model.name, threshold, where)
     )
     results, entries = {}, []
+    selects, writes = arguments.split == "val", is_own_val(model, dataset, arguments)
     for form in forms:
         command.say("eval: %s" % form.path)
         result = results[form.title] = evaluate(model, form, dataset, arguments, threshold)
         first = next(iter(results.values()))
-        picked = score_thresholds.pick_all(result.matches, precision)
-        if arguments.split == "val" and not arguments.limit:
+        if selects:
+            picked = score_thresholds.pick_all(result.matches, precision)
+        else:
+            picked = score_thresholds.at_stored(form.path, result.matches)
+        if writes:
             score_thresholds.store(form.path, picked, precision, result.images)
+        at = thresholds_of(model, form, result, arguments, picked if writes else None)
         entries.append(entry_of(form, result, picked, threshold, first))
-        entries[-1]["classes"] = list(artefacts.of_model(model).classes)
+        entries[-1].update(
+            classes=list(artefacts.of_model(model).classes),
+            dataset=dataset.name,
+            false_alarms=false_alarms.measure(result, at),
+        )
     print_table(entries, first)
     written = [model.folder / name for name in ("eval.json", "eval.png")]
     files.write_json(written[0], entries)
@@ -141,6 +182,21 @@ def evaluate_all(model: paths.Model, dataset, arguments) -> int:
         files.write_json(arguments.json, entries)
     print("written: %s, %s" % tuple(written))
     return 0
+
+
+def is_own_val(model: paths.Model, dataset, arguments) -> bool:
+    """Whether all classes are evaluated, on all val images of the model's own dataset."""
+    from todus.evaluation import average_precision
+
+    own = (prepared.prepared_from(model) or {}).get("dataset")
+    every = average_precision.wanted_classes(dataset, None)
+    return (
+        arguments.split == "val"
+        and not arguments.limit
+        and bool(own)
+        and paths.dataset(own).folder.resolve() == dataset.folder.resolve()
+        and average_precision.wanted_classes(dataset, arguments.categories) == every
+    )
 
 
 def entry_of(form, result, picked, threshold, first) -> dict:
@@ -160,6 +216,8 @@ def entry_of(form, result, picked, threshold, first) -> dict:
 
 
 def print_table(entries, first) -> None:
+    from todus.evaluation import false_alarms
+
     print(protocol(first))
     columns = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop")
     rows = [["format"] + [name.replace("ap_", "") for name in columns] + ["images/s", "MB"]]
@@ -177,6 +235,10 @@ def print_table(entries, first) -> None:
         if picked:
             line += "; %s: keep scores from %.2f on" % (last["title"], picked["threshold"])
         print(line)
+    for entry in entries:
+        if entry["false_alarms"]:
+            line = (entry["title"], false_alarms.described(entry["false_alarms"]))
+            print("  %s: %s" % line)
 
 
 class Ticker:
@@ -195,12 +257,16 @@ def protocol(result) -> str:
     return textwrap.fill("protocol: %s" % result.protocol, 80, subsequent_indent="          ")
 
 
-def print_result(result) -> None:
+def print_result(result, alarms=None) -> None:
+    from todus.evaluation import false_alarms
+
     print(protocol(result))
     print(result.summary)
     width = max(len(name) for name in result.per_class)
     for name, value in result.per_class.items():
         print(" AP of %-*s %s" % (width, one_line(name), "-" if value != value else "%.3f" % value))
+    if alarms:
+        print(" " + false_alarms.described(alarms))
     for name in result.unknown:
         command.say("eval: the model does not know %s; it counts with AP 0" % one_line(name))
     command.say(

@@ -64,7 +64,7 @@ def add_patches(group) -> None:
         "--batch-size",
         type=command.typed(variables.Either("auto", variables.Whole(1, 65536))),
         metavar="N|auto",
-        help="images a step; the learning rate scales with it",
+        help="images a step; the learning rate scales with it, without --learning-rate",
     )
     group.add_argument("--steps", type=COUNT, metavar="N", help="training steps")
     group.add_argument("--learning-rate", type=RATE, metavar="R")
@@ -99,7 +99,6 @@ def add_patches(group) -> None:
         metavar="T",
         help="exported graphs leave out detections below it",
     )
-    group.add_argument("--eval-images", type=COUNT, metavar="N")
 
 
 class Size(variables.Like):

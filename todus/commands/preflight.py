@@ -3,11 +3,13 @@
 import glob
 import importlib.util
 import itertools
+import re
+import shlex
 import shutil
 from pathlib import Path
-from typing import Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator
 
-from todus import categories, files
+from todus import categories, files, variables
 from todus.dataset import box_sizes
 from todus.dataset.records import reader, verify
 from todus.errors import TodusError
@@ -26,6 +28,7 @@ SLOTS = {"momentum_optimizer": 1, "rms_prop_optimizer": 2, "adam_optimizer": 2}
 # An export's size in checkpoints: frozen graph, SavedModel, and a checkpoint with its graph, plus
 # those of the export that is being replaced.
 EXPORTED = 5
+NO_BOXES = "testdev"  # COCO's split without annotations
 
 
 def train(model: Model, config: pipeline.Config, keep: int, evaluates: bool, say: Say) -> None:
@@ -48,6 +51,7 @@ def train(model: Model, config: pipeline.Config, keep: int, evaluates: bool, say
     verify.check_shard_sizes(dataset)
     _check_input_paths(model, config)
     check_classes(model, config, dataset)
+    check_masks(config, dataset)
     newest = checkpoints.latest(model)
     if newest:
         remedy = "remove %s.*: the one before it is taken then" % newest[1]
@@ -64,9 +68,21 @@ def train(model: Model, config: pipeline.Config, keep: int, evaluates: bool, say
 
 def evaluate(dataset: Dataset, split: str) -> None:
     """Checks what an evaluation needs. Raises TodusError."""
+    _check_split(dataset, split)
     environment.check()
     self_check.coco_toy()
     verify.check_shard_sizes(dataset, [split])
+
+
+def _check_split(dataset: Dataset, split: str) -> None:
+    """Raises TodusError for a split that the dataset lacks, and for COCO's, which has no boxes."""
+    splits = list(reader.read_manifest(dataset)["splits"])
+    if split in splits and split != NO_BOXES:
+        return
+    there = ", ".join(name for name in splits if name != NO_BOXES) or "none"
+    kind = "boxes in its" if split in splits else "such"
+    text = "--split %s: dataset %s has no %s records; it has: %s"
+    raise TodusError(text % (one_line(split), dataset.name, kind, there))
 
 
 def export(model: Model, prefix: Path) -> None:
@@ -122,6 +138,44 @@ def check_classes(model: Model, config: pipeline.Config, dataset: Dataset) -> No
             % (model.name, before, now, prepared.preparation(model))
         )
     _check_ids(path, names, config, gaps_allowed=names == classes)
+
+
+def check_masks(config: pipeline.Config, dataset: Dataset) -> None:
+    """Raises TodusError where the model learns masks and the train records have none."""
+    if not pipeline.predicts_masks(config):
+        return
+    with_boxes = (each for each in reader.read_examples(dataset, "train") if len(each.boxes))
+    first = next(with_boxes, None)
+    if first is None or first.masks:
+        return
+    manifest = reader.read_manifest(dataset)
+    text = "%s learns masks, and dataset %s has none; %s"
+    remedy = "only COCO's have masks: take a faster_rcnn model, or a dataset of dataset-limited.sh"
+    if manifest.get("source") == "coco":
+        remedy = "make it again: INCLUDE_MASKS=1 %s" % _coco_command(dataset, manifest)
+    raise TodusError(text % (pipeline.extractor(config), dataset.name, remedy))
+
+
+def _coco_command(dataset: Dataset, manifest: Dict[str, Any]) -> str:
+    """The command, with its variables, that makes a dataset of COCO again."""
+    settings = manifest.get("settings") or {}
+    kind = settings.get("kind", "limited")
+    splits = settings.get("splits") or ["train", "val"]
+    given = {"NAME": dataset.folder.name, "SPLITS": " ".join(splits)}
+    if kind == "limited":
+        given["CATEGORIES"] = ",".join(each["name"] for each in manifest["categories"])
+    for key in ("max_images", "negatives") if kind == "limited" else ("max_images",):
+        numbers = settings.get(key) or {}
+        given[key.upper()] = " ".join("%s=%s" % (each, numbers.get(each, 0)) for each in splits)
+    for key in ("seed", "shards", "verify"):
+        given[key.upper()] = str(settings.get(key, ""))
+    usual = dict(variables.defaults("dataset-" + kind), MAX_IMAGES="", NEGATIVES="")
+    words = [
+        "%s=%s" % (name, shlex.quote(value))
+        for name, value in given.items()
+        if value not in ("", usual.get(name)) and not re.fullmatch(r"(\w+=0 ?)+", value)
+    ]
+    return " ".join(words + ["./dataset-%s.sh" % kind])
 
 
 def _check_ids(

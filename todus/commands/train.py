@@ -72,7 +72,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     chosen = settings()
     if arguments.evaluator:  # the process that a training with EVAL=separate starts
         config = prepared.resolved(model)
-        apply(config, chosen)
+        apply(model, config, chosen)
         score_until_ended(model, config, prepared.dataset_of(model), chosen, command.say)
         return 0
     hosts = cluster.read_hosts(arguments.hosts) if arguments.hosts else None
@@ -96,7 +96,7 @@ def main(argv: Optional[List[str]] = None) -> int:
 def check(model, chosen: Settings) -> None:
     """Runs the checks that need no TensorFlow. Raises TodusError for a training that would fail."""
     config = prepared.resolved(model)
-    apply(config, chosen)
+    apply(model, config, chosen)
     evaluates = bool(scoring_for(chosen, config.train_config.num_steps).every)
 
     def say(line: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 NOT_A_NUMBER = "box with a coordinate that is not a number"
 OUTSIDE = "box outside the image"
 EMPTY = "box without area"
+SAME_OBJECT = 0.8  # least intersection over union of two boxes of one object
 
 
 class Box(NamedTuple):
@@ -67,6 +68,21 @@ class Annotations:
     categories: Dict[int, str]  # id -> name, in the order of ids
     images: List[Image]
     dropped: Counter = field(default_factory=Counter)  # reason -> boxes or images left out
+
+
+def same_object(one: Box, other: Box, least: float = SAME_OBJECT) -> bool:
+    """Whether two boxes have one class and an intersection over union of `least` or more."""
+    height = min(one.ymax, other.ymax) - max(one.ymin, other.ymin)
+    width = min(one.xmax, other.xmax) - max(one.xmin, other.xmin)
+    if one.category_id != other.category_id or height <= 0 or width <= 0:
+        return False
+    areas = sum((box.ymax - box.ymin) * (box.xmax - box.xmin) for box in (one, other))
+    return height * width >= least * (areas - height * width)
+
+
+def join_boxes(boxes: List[Box], others: List[Box], least: float = SAME_OBJECT) -> None:
+    """Adds to `boxes`, those of one copy of an image, the objects that only `others` have."""
+    boxes += [box for box in others if not any(same_object(box, own, least) for own in boxes)]
 
 
 def tally(images: List[Image]) -> Dict[int, Tuple[int, int]]:

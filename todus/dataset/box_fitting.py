@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from todus.dataset.annotations import EMPTY, NOT_A_NUMBER, OUTSIDE, Box
 from todus.dataset.image_conversion import ImageInfo
@@ -15,6 +15,7 @@ LEAST_SIDE = 0.01  # pixels; a narrower box has no area
 SAME_SHAPE = 0.02  # largest relative difference of the width/height ratios of one picture
 SWAPPED = "box with swapped corners"
 CLIPPED = "box clipped to its image"
+TWICE = "box that occurs twice in its image, counted once"
 
 
 class NamedBox(NamedTuple):
@@ -97,6 +98,7 @@ def _same_shape(frame: Tuple[float, float], size: Tuple[int, int]) -> bool:
 def fit_boxes(boxes: List[NamedBox], ids: Dict[str, int], to: Fit) -> FittedBoxes:
     """The boxes in pixels of the stored image, clipped to it. `ids` is class name -> id."""
     fitted = FittedBoxes([], Counter(), Counter())
+    seen: Set[tuple] = set()  # class, corners, area and is_crowd of the boxes so far
     for named in boxes:
         found = _fitted_corners(named, to)
         fitted.mended.update(found.mended)
@@ -106,7 +108,12 @@ def fit_boxes(boxes: List[NamedBox], ids: Dict[str, int], to: Fit) -> FittedBoxe
             xmin, ymin, xmax, ymax = found.corners
             area = (xmax - xmin) * (ymax - ymin)
             flags = named.is_crowd, named.difficult, named.truncated
-            fitted.boxes.append(Box(ids[named.name], ymin, xmin, ymax, xmax, area, *flags))
+            box = Box(ids[named.name], ymin, xmin, ymax, xmax, area, *flags)
+            if box[:7] in seen:
+                fitted.mended[TWICE] += 1
+            else:
+                fitted.boxes.append(box)
+            seen.add(box[:7])
     return fitted
 
 

@@ -7,10 +7,11 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, Mapping
+from typing import Any, Dict, Iterable, Iterator, Mapping, Optional
 
 from todus import files, paths, variables
 from todus.command import say
+from todus.dataset import recorded_splits
 from todus.dataset.box_tables import table_text
 from todus.dataset.labelled_images import LabelledSource
 from todus.dataset.preparation import Prepared, prepare
@@ -23,7 +24,10 @@ from todus.errors import TodusError, UsageError
 from todus.paths import Dataset
 from todus.sources import Source
 
+# The names that other tools expect; with a test split of its own, val is in val_labels.csv.
 TABLES = {"train": "train_labels.csv", "val": "test_labels.csv"}
+TABLES_WITH_TEST = {**TABLES, "val": "val_labels.csv", "test": "test_labels.csv"}
+NOT_RECORDED = ("jobs", "replace")
 
 
 def target(source: Source, default: str) -> Dataset:
@@ -42,6 +46,7 @@ def build(
     inputs: Dict[str, Any],
     tables: bool = False,
     decode: bool = True,
+    folder: Optional[Path] = None,
 ) -> int:
     """Writes the dataset and prints its counts and what was left out. Returns the exit code.
 
@@ -52,15 +57,20 @@ def build(
       inputs: digests of what it is made from; equal digests and settings need no second build.
       tables: also write train_labels.csv and test_labels.csv.
       decode: decode every pixel of each image.
+      folder: the folder that the user named.
 
     Raises:
+      UsageError: the dataset exists and was made from another folder.
       TodusError: see `prepare` and `write_dataset`.
     """
     with _work_folder(dataset) as work:
         if is_up_to_date(dataset, settings, inputs, TABLES.values() if tables else ()):
+            recorded_splits.record_folder(dataset, folder)
             print_up_to_date(dataset)
             return 0
-        prepared = prepare(source, settings, work)
+        recorded_splits.check_folder(dataset, folder, inputs, settings.replace)
+        previous = recorded_splits.read(dataset, settings)
+        prepared = prepare(source, settings, work, previous)
         _check_share(prepared, settings.max_dropped)
         first = next(iter(prepared.splits))  # its entry also gets what was left out and corrected
         not_used = [[gone.file, gone.reason] for gone in prepared.left_out]
@@ -72,14 +82,26 @@ def build(
             settings=recorded(settings),
             inputs=inputs,
             extra={first: {"not_used": not_used, "mended": mended}},
+            files=_more_files(prepared, tables, folder),
         )
         options = Options(settings.seed, jobs=settings.jobs, decode=decode)
         manifest = write_dataset(dataset, content, options, settings.max_dropped)
-        if tables:
-            for split, name in TABLES.items():
-                files.write_text(dataset.folder / name, table_text(prepared.splits[split]))
+    if previous.split_of:
+        reason = " (%s)" % previous.other if previous.other else ""
+        prepared.notes.append("images that changed splits: %d%s" % (prepared.changed, reason))
     print_summary(dataset, manifest, prepared)
     return 0
+
+
+def _more_files(prepared: Prepared, tables: bool, folder: Optional[Path]) -> Dict[str, str]:
+    """Name -> text of the files beside the records."""
+    found = {recorded_splits.FILE: recorded_splits.text_of(prepared.split_of)}
+    if folder:
+        found[recorded_splits.FOLDER_FILE] = recorded_splits.folder_text(folder)
+    names = TABLES_WITH_TEST if "test" in prepared.splits else TABLES
+    for split, name in names.items() if tables else ():
+        found[name] = table_text(prepared.splits[split])
+    return found
 
 
 @contextlib.contextmanager
@@ -97,7 +119,7 @@ def _work_folder(dataset: Dataset) -> Iterator[Path]:
 
 def recorded(settings: Settings) -> Dict[str, Any]:
     """The settings as in dataset.json: the digest of LABEL_MAP instead of its path."""
-    asked = {key: value for key, value in vars(settings).items() if key != "jobs"}
+    asked = {key: value for key, value in vars(settings).items() if key not in NOT_RECORDED}
     if settings.label_map:
         asked["label_map"] = files.sha256(settings.label_map)
     return asked
@@ -129,7 +151,10 @@ def is_up_to_date(
     except (TodusError, KeyError, TypeError):
         return False
     asked = json.loads(json.dumps({"settings": recorded(settings), "inputs": inputs}))
-    is_same = all(manifest.get(key) == value for key, value in asked.items())
+    before = manifest.get("settings")
+    if isinstance(before, dict):  # it lacks the settings that came later
+        before = {**recorded(Settings()), **before}
+    is_same = (before, manifest.get("inputs")) == (asked["settings"], asked["inputs"])
     return is_same and all((dataset.folder / name).exists() for name in [*names, *extra_files])
 
 

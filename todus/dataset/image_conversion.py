@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Iterator, NamedTuple, Tuple
 
+import numpy as np
 from PIL import Image as PIL
 from PIL import ImageOps, UnidentifiedImageError
 
@@ -97,6 +98,14 @@ def convert(path: Path, upright: bool) -> Tuple[bytes, str]:
         else:
             image.save(data, "JPEG", quality=JPEG_QUALITY, subsampling=0, exif=b"")
     return data.getvalue(), kind
+
+
+def decode_upright(data: bytes) -> np.ndarray:
+    """The RGB pixels of an encoded image, uint8 [height, width, 3], turned upright."""
+    with _quietly(), PIL.open(io.BytesIO(data)) as image:
+        if _orientation(image) != 1:
+            image = ImageOps.exif_transpose(image)
+        return np.asarray(image.convert("RGB"))
 
 
 # Raised by Pillow's readers for damaged bytes.

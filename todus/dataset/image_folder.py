@@ -77,12 +77,21 @@ class ImageFolder:
         beside `near`, the annotation's file; None where that leaves several.
         """
         wanted = PurePosixPath(name.replace("\\", "/"))
-        return self._choose(self._by_name.get(wanted.name.casefold(), []), wanted, near)
+        return self._choose(self.named(name), wanted, near)
 
     def find_by_stem(self, annotation: Path) -> Optional[Path]:
         """The image with the file name of the annotation, except for the suffix."""
         candidates = self._by_stem.get(annotation.stem.casefold(), [])
         return self._choose(candidates, PurePosixPath(annotation.name), annotation)
+
+    def named(self, name: str) -> List[Path]:
+        """The images with the file name of a path that an annotation gives, in any case."""
+        return self._by_name.get(PurePosixPath(name.replace("\\", "/")).name.casefold(), [])
+
+    def near(self, path: Path) -> List[Path]:
+        """The images with the stem of a file, in any case: those beside it, else all."""
+        alike = self._by_stem.get(path.stem.casefold(), [])
+        return [each for each in alike if self._place(each) == self._place(path)] or alike
 
     def _choose(
         self, candidates: List[Path], wanted: PurePosixPath, near: Optional[Path]

@@ -4,19 +4,21 @@ Classes get ids, images are converted where needed, boxes are fitted to them, im
 """
 
 import hashlib
+import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Union
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
-from todus import files
-from todus.dataset import class_ids, image_conversion
-from todus.dataset.annotations import Annotations, Image
+from todus import files, variables
+from todus.dataset import class_ids, image_conversion, split_notes
+from todus.dataset.annotations import Annotations, Image, join_boxes
 from todus.dataset.box_fitting import FRACTIONS, UNKNOWN, fit, fit_boxes
 from todus.dataset.image_files import BadImage
 from todus.dataset.labelled_images import LabelledImage, LabelledSource, LeftOut
+from todus.dataset.recorded_splits import Previous
 from todus.dataset.settings import Settings
-from todus.dataset.split import SPLITS, Assignment, Candidate, assign_splits
+from todus.dataset.split import SECOND_COPY, SPLITS, Assignment, Candidate, Shares, assign_splits
 from todus.errors import TodusError
 from todus.text import one_line
 
@@ -24,6 +26,7 @@ NO_BOX = "image without a box (KEEP_EMPTY=1 keeps such images)"
 NO_CHOSEN_BOX = "image without a box of CATEGORIES (KEEP_EMPTY=1 keeps such images)"
 NO_BOX_LEFT = "image of which no box can be used"
 SCALED = "image of another size than its annotation says, boxes scaled"
+LABELLED_TWICE = 0.5  # least intersection over union of two boxes that one person drew of an object
 LEFT_OUT_ORDER = ("",) + SPLITS[::-1]  # order of left-out images in dataset.json
 
 
@@ -35,6 +38,9 @@ class Prepared:
     left_out: List[LeftOut]
     mended: Counter  # what was corrected -> how often
     unused: List[str]  # classes of LABEL_MAP or of the source's list that no box has
+    split_of: Dict[str, str] = field(default_factory=dict)  # SHA-256 of an image's file -> split
+    changed: int = 0  # images that were in another split of the dataset that is replaced
+    notes: List[str] = field(default_factory=list)  # lines about the splits
 
 
 class _Result(NamedTuple):
@@ -46,15 +52,22 @@ class _Result(NamedTuple):
     image: Optional[Image] = None
     left_out: str = ""
     fault: bool = True
+    digest: str = ""  # SHA-256 of the image's file
+    recorded: str = ""  # its split in the dataset that is replaced; "" for none
+
+    @property
+    def classes(self) -> Set[int]:
+        return {box.category_id for box in self.image.boxes}
 
 
-def prepare(source: LabelledSource, settings: Settings, work: Path) -> Prepared:
+def prepare(source: LabelledSource, settings: Settings, work: Path, previous: Previous) -> Prepared:
     """Gives the classes ids, converts images where needed, fits the boxes to them, and splits.
 
     Args:
       source: the result of a reader.
       settings: CATEGORIES and the like.
       work: an existing empty folder for converted images.
+      previous: the splits of the dataset that is replaced.
 
     Raises:
       UsageError: CATEGORIES or LABEL_MAP do not fit the source. TodusError: no image is left.
@@ -70,35 +83,92 @@ def prepare(source: LabelledSource, settings: Settings, work: Path) -> Prepared:
         if result.image:
             is_unique = basenames[labelled.path.name] == 1
             result.image.file_name = labelled.path.name if is_unique else labelled.name
-            ready.append(result)
+            ready.append(_with_digest(result, previous))
         else:
             name = one_line(labelled.name)
             left_out.append(LeftOut(name, result.left_out, labelled.split, result.fault))
     if not any(result.image.boxes for result in ready):
         raise TodusError("no image with a box is left%s" % _most_frequent(left_out))
-    assigned = list(zip(ready, _assign_splits(ready, settings)))
+    candidates = _candidates(ready, settings, keeps=not previous.other)
+    shares = Shares(settings.val, settings.test, settings.seed)
+    assigned = list(zip(ready, assign_splits(candidates, shares)))
+    _join_copies(assigned)
     for result, to in sorted(assigned, key=lambda pair: LEFT_OUT_ORDER.index(pair[1].split)):
         if to.left_out:
             name = one_line(result.labelled.name)
             left_out.append(LeftOut(name, to.left_out, to.split, fault=False))
+    used = [(result, to.split) for result, to in assigned if not to.left_out]
+    images = [
+        split_notes.Split(each, result.classes, to.split)
+        for each, (result, to) in zip(candidates, assigned)
+        if not to.left_out
+    ]
+    return Prepared(
+        _annotations(used, left_out, classes.names),
+        left_out,
+        mended,
+        classes.unused,
+        split_of={result.digest: split for result, split in used},
+        changed=sum(result.recorded not in ("", split) for result, split in used),
+        notes=list(split_notes.notes(images, shares, classes.names)),
+    )
+
+
+def _annotations(
+    used: Sequence[Tuple[_Result, str]], left_out: Sequence[LeftOut], names: Mapping[int, str]
+) -> Dict[str, Annotations]:
+    """split -> its images. Raises TodusError where train or val has none."""
     splits = {}
-    for split in [split for split in SPLITS if any(to.split == split for _, to in assigned)]:
-        members = [result for result, to in assigned if to == Assignment(split)]
+    for split in SPLITS:
+        members = [result for result, own in used if own == split]
         dropped = sum((result.dropped for result in members), Counter())
         faults = [gone for gone in left_out if gone.fault and (gone.split or "train") == split]
         dropped.update(gone.reason for gone in faults)
-        images = [result.image for result in members]
-        splits[split] = Annotations(dict(classes.names), images, dropped)
-    return Prepared(splits, left_out, mended, classes.unused)
+        if members:
+            images = [result.image for result in members]
+            splits[split] = Annotations(dict(names), images, dropped)
+        elif split != "test":
+            raise TodusError("no image is left for %s%s" % (split, _most_frequent(left_out)))
+    return splits
 
 
-def _assign_splits(ready: List[_Result], settings: Settings) -> List[Assignment]:
-    contents = _content_keys([result.image.path for result in ready])
-    candidates = [
-        Candidate(result.labelled.split, content, {box.category_id for box in result.image.boxes})
-        for result, content in zip(ready, contents)
+def _with_digest(result: _Result, previous: Previous) -> _Result:
+    """A dataset without recorded splits has the digest of a converted image, not of its file."""
+    digest, stored = files.sha256(result.labelled.path), result.image.path
+    recorded = previous.find(digest)
+    if not recorded and stored != result.labelled.path:
+        recorded = previous.find(files.sha256(stored))
+    return result._replace(digest=digest, recorded=recorded)
+
+
+def _candidates(ready: List[_Result], settings: Settings, keeps: bool) -> List[Candidate]:
+    """What decides the splits; `keeps`: recorded splits are kept."""
+    return [
+        Candidate(
+            result.labelled.split,
+            result.digest,
+            _group(settings.group, result.labelled.path.name),
+            _group(variables.AUGMENTED, result.labelled.path.name),
+            result.recorded if keeps else "",
+        )
+        for result in ready
     ]
-    return assign_splits(candidates, settings.val, settings.seed)
+
+
+def _group(pattern: str, file_name: str) -> str:
+    """The pattern's first group, else the whole match; "" for no match."""
+    match = re.search(pattern, file_name)
+    return (match.group(min(1, match.re.groups)) or "") if match else ""
+
+
+def _join_copies(assigned: Sequence[Tuple[_Result, Assignment]]) -> None:
+    """Adds to the image that counts the boxes of its copies."""
+    counting = {result.digest: result.image for result, to in assigned if not to.left_out}
+    for result, to in assigned:
+        image = counting.get(result.digest)
+        is_copy = to.left_out == SECOND_COPY
+        if is_copy and (image.width, image.height) == (result.image.width, result.image.height):
+            join_boxes(image.boxes, result.image.boxes, LABELLED_TWICE)
 
 
 def _prepare_image(
@@ -153,13 +223,3 @@ def _most_frequent(left_out: List[LeftOut]) -> str:
     reason, count = Counter(gone.reason for gone in left_out).most_common(1)[0]
     first = next(gone.file for gone in left_out if gone.reason == reason)
     return ": %d times %s, such as %s" % (count, reason, first)
-
-
-def _content_keys(paths: List[Path]) -> List[str]:
-    """A key for each file, equal for equal bytes. Only files of equal size are read."""
-    sizes = [path.stat().st_size for path in paths]
-    shared = Counter(sizes)
-    return [
-        files.sha256(path) if shared[size] > 1 else "only file of %d bytes" % size
-        for path, size in zip(paths, sizes)
-    ]

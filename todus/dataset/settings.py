@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Dict
 
 from todus import categories, variables
+from todus.errors import UsageError
 
 
 @dataclass
@@ -13,16 +14,19 @@ class Settings:
     label_map: str = ""  # path of a label map with the user's ids
     keep_empty: bool = False  # images without a box are kept as negatives
     val: float = 0.2  # share of the images for validation where the source has no split
+    test: float = 0.0  # share of the images for test there
     seed: int = 0
+    group: str = variables.AUGMENTED  # of a file name; the images of a group go to one split
     max_dropped: float = 0.05  # share of images or boxes that may be unusable
     jobs: int = 0  # processes; 0: the cores
     exif: str = "auto"  # upright, stored or auto: see box_fitting.fit
+    replace: bool = False  # a dataset made from another folder may be replaced
 
     @staticmethod
     def from_environment(command: str) -> "Settings":
         """The settings that a script takes from the environment; the others are the defaults.
 
-        Raises UsageError for a value out of its range.
+        Raises UsageError for a value out of its range, and for VAL and TEST that leave no train.
         """
         given = {
             name: variables.value(name.upper(), command)
@@ -31,4 +35,8 @@ class Settings:
         }
         pairs = given.pop("rename", None) or []
         given["rename"] = {categories.canonical(old): new for old, new in pairs}
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        if settings.val + settings.test >= 1:
+            text = "VAL=%g and TEST=%g leave no image for train; give smaller shares"
+            raise UsageError(text % (settings.val, settings.test))
+        return settings

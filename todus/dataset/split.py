@@ -1,13 +1,15 @@
-"""Divides images into splits: the source's own splits, else stratified by class."""
+"""Divides images into splits: the source's own splits, else by a hash of each image or group."""
 
-import random
 from collections import Counter
-from typing import Dict, Hashable, List, NamedTuple, Sequence, Set
+from typing import Dict, List, Mapping, NamedTuple, Sequence, Set
 
+from todus.dataset.seeded_order import sort_key
 from todus.errors import TodusError
 
 SPLITS = ("train", "val", "test")
 COPY = "copy of an image of another split"
+AUGMENTED = "augmented copy of an image of another split"
+SECOND_COPY = "copy of another image, counted once"
 NO_SPLIT = "image in none of the source's splits"
 
 
@@ -15,130 +17,142 @@ class Candidate(NamedTuple):
     """What decides the split of an image."""
 
     given: str  # the source's split, one of SPLITS; "" for none
-    content: str  # equal for files with the same bytes
-    classes: Set[int]
+    content: str  # a digest of the file: equal for files with the same bytes
+    group: str = ""  # name of its group, whose images go to one split; "" for the image alone
+    original: str = ""  # name of the image that it is an augmented copy of; "" for none
+    recorded: str = ""  # its split in the dataset that is rebuilt; "" for none
+
+    @property
+    def key(self) -> str:
+        """What the split is drawn by."""
+        return "group " + self.group if self.group else self.content
 
 
 class Assignment(NamedTuple):
     """The split of an image."""
 
     split: str  # one of SPLITS; "" for none
-    left_out: str = ""  # why the image is not used: COPY or NO_SPLIT
+    left_out: str = ""  # why the image is not used: a constant of this module
 
 
-def assign_splits(candidates: Sequence[Candidate], fraction: float, seed: int) -> List[Assignment]:
-    """A split for each image: the source's own, where it has train and another, else train or val.
+class Shares(NamedTuple):
+    """The shares of the images for val and test, and the seed that draws them."""
 
-    `fraction` of the images go to val; copies of one image go to the same split. In the source's
-    own splits a copy of a test or val image is left out of train, and of a test image out of val.
+    val: float
+    test: float = 0.0
+    seed: int = 0
+
+    @property
+    def splits(self) -> Sequence[str]:
+        return SPLITS if self.test else SPLITS[:2]
+
+    def position(self, key: str) -> float:
+        """A number from 0 to 1 that depends on the seed and the key alone."""
+        return int.from_bytes(sort_key(self.seed, "split", key)[:8], "big") / 2**64
+
+    def split_of(self, key: str) -> str:
+        """val for the lowest positions, test for the highest: another share of one keeps others."""
+        position = self.position(key)
+        return "val" if position < self.val else "test" if position >= 1 - self.test else "train"
+
+
+def is_given(candidates: Sequence[Candidate]) -> bool:
+    """Whether the source has splits of its own: train and another."""
+    given = {each.given for each in candidates}
+    return "train" in given and len(given - {""}) > 1
+
+
+def assign_splits(candidates: Sequence[Candidate], shares: Shares) -> List[Assignment]:
+    """A split for each image: the source's own, where it has train and another, else drawn.
+
+    A drawn split is that of the group's key, and does not depend on the other images, unless a
+    split would be empty. A recorded split is kept; a group recorded in several splits goes to the
+    first of SPLITS, so that no image of train is evaluated later. Of the copies of one image the
+    first counts. In the source's own splits a copy or augmented copy of a test or val image is left
+    out of train, and of a test image out of val.
 
     Raises:
-      TodusError: there is only val or test, or only one image.
+      TodusError: there is only val or test, or there are fewer groups than splits.
     """
-    given = {each.given for each in candidates}
-    if "train" in given and len(given - {""}) > 1:
-        return _as_given(candidates, given)
-    if {"val", "test"} & given:
-        raise TodusError(
-            "there are images for %s but none for train; name the folder above both"
-            % " and ".join(sorted(given - {""}))
-        )
-    return _by_class(candidates, fraction, seed)
+    if is_given(candidates):
+        assigned = _as_given(candidates)
+    else:
+        given = {each.given for each in candidates} - {""}
+        if {"val", "test"} & given:
+            raise TodusError(
+                "there are images for %s but none for train; name the folder above both"
+                % " and ".join(sorted(given))
+            )
+        assigned = _drawn(candidates, shares)
+    return _without_copies(candidates, assigned)
 
 
-def _as_given(candidates: Sequence[Candidate], given: Set[str]) -> List[Assignment]:
-    renamed = {"test": "test" if "val" in given else "val"}
+def _as_given(candidates: Sequence[Candidate]) -> List[Assignment]:
+    renamed = {"test": "test" if any(each.given == "val" for each in candidates) else "val"}
     splits = [renamed.get(each.given, each.given) for each in candidates]
-    owner: Dict[str, str] = {}  # content -> the split that keeps it: test, then val, then train
+    owner: Dict[str, str] = {}  # content or original -> the split that keeps it: the last of SPLITS
     for own in reversed(SPLITS):
         for each, split in zip(candidates, splits):
             if split == own:
                 owner.setdefault(each.content, split)
-    return [
-        Assignment(split, ("" if owner[each.content] == split else COPY) if split else NO_SPLIT)
-        for each, split in zip(candidates, splits)
-    ]
+                owner.setdefault("original " + each.original, split)
+    assigned = []
+    for each, split in zip(candidates, splits):
+        reason = "" if split else NO_SPLIT
+        if split and owner[each.content] != split:
+            reason = COPY
+        elif split and each.original and owner["original " + each.original] != split:
+            reason = AUGMENTED
+        assigned.append(Assignment(split, reason))
+    return assigned
 
 
-def _by_class(candidates: Sequence[Candidate], fraction: float, seed: int) -> List[Assignment]:
-    classes: Dict[str, Set[int]] = {}  # content -> the classes of all its copies
+def _drawn(candidates: Sequence[Candidate], shares: Shares) -> List[Assignment]:
+    keys: Dict[str, str] = {}  # content -> key of its first copy
+    recorded: Dict[str, Set[str]] = {}  # key -> splits
     for each in candidates:
-        classes.setdefault(each.content, set()).update(each.classes)
-    to_val = dict(zip(classes, stratified(list(classes.values()), fraction, seed)))
-    if not any(to_val.values()):
+        key = keys.setdefault(each.content, each.key)
+        recorded.setdefault(key, set()).update(filter(None, [each.recorded]))
+    split_of = {
+        key: min(known, key=SPLITS.index) if known else shares.split_of(key)
+        for key, known in recorded.items()
+    }
+    _fill(split_of, recorded, shares)
+    return [Assignment(split_of[keys[each.content]]) for each in candidates]
+
+
+def _fill(split_of: Dict[str, str], recorded: Mapping[str, Set[str]], shares: Shares) -> None:
+    """Moves a group to each empty split: one that was not recorded, with the nearest position.
+
+    Raises TodusError where there are fewer groups than splits.
+    """
+    if len(split_of) < len(shares.splits):
+        number = "one image" if len(split_of) == 1 else "%d images" % len(split_of)
         raise TodusError(
-            "one image cannot be split into train and val; "
+            "%s cannot be split into %s (a group and its copies count as one); "
             "give more images, or a train/ and a val/ folder"
+            % (number, " and ".join(shares.splits))
         )
-    return [Assignment("val" if to_val[each.content] else "train") for each in candidates]
+    middle = {"val": 0.0, "test": 1.0, "train": (1 + shares.val - shares.test) / 2}
+    for split in shares.splits:
+        sizes = Counter(split_of.values())
+        if not sizes[split]:
+            moved = min(
+                (bool(recorded[key]), abs(shares.position(key) - middle[split]), key)
+                for key in split_of
+                if sizes[split_of[key]] > 1
+            )
+            split_of[moved[-1]] = split
 
 
-def stratified(groups: Sequence[Set[Hashable]], fraction: float, seed: int) -> List[bool]:
-    """Which groups go to validation, so that each class has about `fraction` of its groups there.
-
-    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, "On the Stratification of
-    Multi-Label Data", ECML PKDD 2011): the groups of the rarest class are assigned first, each to
-    the side that lacks most of its share. Groups without a class count as one more class.
-
-    Args:
-      groups: the classes in each group of images (copies of one image are one group).
-      fraction: of the groups, 0 to 1.
-      seed: the same groups and seed give the same split.
-
-    Returns:
-      One bool per group, True for validation; each side has a group where there are two or more.
-    """
-    labels = [sorted(group, key=str) or [None] for group in groups]
-    missing = Counter(label for group in labels for label in group)  # class -> groups to assign
-    wanted = {label: (count * fraction, count * (1 - fraction)) for label, count in missing.items()}
-    room = [len(groups) * fraction, len(groups) * (1 - fraction)]
-    order = list(range(len(groups)))
-    random.Random(seed).shuffle(order)
-    members: Dict[Hashable, List[int]] = {}
-    for index in order:
-        for label in labels[index]:
-            members.setdefault(label, []).append(index)
-    in_val: List[bool] = [False] * len(groups)
-    done = [False] * len(groups)
-    while missing:
-        rarest = min(missing, key=lambda label: (missing[label], str(label)))
-        for index in members[rarest]:
-            if done[index]:
-                continue
-            validation, training = wanted[rarest]
-            to_validation = (validation, room[0]) > (training, room[1])
-            in_val[index], done[index] = to_validation, True
-            room[0 if to_validation else 1] -= 1
-            for label in labels[index]:
-                validation, training = wanted[label]
-                wanted[label] = (validation - to_validation, training - (not to_validation))
-                missing[label] -= 1
-        del missing[rarest]
-    _fill(in_val, labels, order, max(1, round(len(groups) * fraction)))
-    if len(groups) > 1 and len(set(in_val)) == 1:
-        in_val[order[0]] = not in_val[order[0]]
-    return in_val
-
-
-def _fill(
-    in_val: List[bool], labels: Sequence[Sequence[Hashable]], order: Sequence[int], target: int
-) -> None:
-    """Moves groups to validation until it has `target`; shares of rare classes round to none there.
-
-    Groups of classes that validation lacks go first; each class keeps a group in training.
-    """
-    training, validation = Counter(), Counter()
-    for group, is_validation in zip(labels, in_val):
-        (validation if is_validation else training).update(group)
-    lacking = target - sum(in_val)
-    for only_lacking in (True, False):
-        for index in order:
-            if lacking <= 0:
-                return
-            group = labels[index]
-            spare = not in_val[index] and all(training[label] > 1 for label in group)
-            if spare and (not only_lacking or any(not validation[label] for label in group)):
-                in_val[index] = True
-                lacking -= 1
-                training.subtract(group)
-                validation.update(group)
+def _without_copies(
+    candidates: Sequence[Candidate], assigned: Sequence[Assignment]
+) -> List[Assignment]:
+    seen: Set[str] = set()
+    result = []
+    for each, to in zip(candidates, assigned):
+        is_copy = not to.left_out and each.content in seen
+        result.append(to._replace(left_out=SECOND_COPY) if is_copy else to)
+        if not to.left_out:
+            seen.add(each.content)
+    return result

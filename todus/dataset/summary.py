@@ -6,6 +6,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 from todus.command import say
 from todus.dataset.labelled_images import LeftOut
 from todus.dataset.preparation import Prepared
+from todus.dataset.split import SPLITS
 from todus.paths import Dataset
 from todus.text import one_line, table
 
@@ -42,6 +43,8 @@ def _print_prepared(prepared: Prepared) -> None:
     for reason, count in sorted(dropped.items()):
         if reason.startswith("box"):
             print("left out %d times: %s" % (count, reason))
+    for line in prepared.notes:
+        print(line)
     if prepared.unused:
         print("classes without a box: %s" % ", ".join(one_line(name) for name in prepared.unused))
 
@@ -83,7 +86,7 @@ def _warnings(names: List[str], splits: Mapping[str, Any]) -> Iterator[str]:
     for split, entry in splits.items():
         counts = entry["per_category"]
         lacking = [name for name in names if not counts.get(name, {"boxes": 0})["boxes"]]
-        if lacking and split in ("train", "val"):
+        if lacking and split in SPLITS:
             result = "cannot be learnt" if split == "train" else "is not measured by eval"
             yield "warning: no box in %s of %s: %s" % (split, ", ".join(lacking[:12]), result)
 

@@ -6,7 +6,7 @@ from typing import Any, Callable, List, NamedTuple, Optional
 from todus import categories, files, forms
 from todus.detection.detector import LEAST_SCORE
 from todus.errors import TodusError, UsageError
-from todus.model import artefacts, checkpoint_files, checkpoints, pipeline, prepared
+from todus.model import artefacts, checkpoint_files, checkpoints, pipeline
 from todus.paths import Model
 
 
@@ -128,7 +128,8 @@ def open_form(model: Model, form: Present, threads: Optional[int] = None) -> Any
     detector = forms.loaded(row.detector)
     if form.name == "checkpoint":
         names = categories.read_label_map(model.limited_label_map)
-        return detector(form.path, prepared.resolved(model), names, LEAST_SCORE, threads)
+        config = checkpoints.config_of(model, form.path)
+        return detector(form.path, config, names, LEAST_SCORE, threads)
     if form.name == "zoo":
         names = categories.read_label_map(model.zoo_label_map)
         if form.path == model.zoo_frozen_graph:
@@ -154,6 +155,13 @@ def score_threshold(model: Model, form: Present) -> Optional[float]:
     if "score_threshold" not in exported and model.exported_pipeline.exists():
         return _threshold_in(model.exported_pipeline)
     return exported.get("score_threshold")
+
+
+def configured_threshold(model: Model, form: Present) -> float:
+    """The score threshold of the form, of a checkpoint that of the model's pipeline.config."""
+    if form.name == "checkpoint":
+        return _threshold_in(model.pipeline)
+    return score_threshold(model, form) or 0.0
 
 
 def _threshold_in(config: Path) -> float:

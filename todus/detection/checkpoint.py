@@ -14,7 +14,8 @@ from todus.text import first_line
 class Checkpoint(GraphDetector):
     """A checkpoint, in the inference graph that its pipeline config describes.
 
-    Detections that score less than `score_threshold` are dropped, whatever the config says.
+    Detections that score less than `score_threshold` are dropped, whatever the config says. Weights
+    are their moving averages where eval_config uses them and the checkpoint has them.
     """
 
     form = "checkpoint"
@@ -44,12 +45,27 @@ class Checkpoint(GraphDetector):
             exporter.build_detection_graph("image_tensor", model, None, "inference_op", rewriter)
             session = self._session_of(graph)
             try:
-                tf.train.Saver().restore(session, str(prefix))
+                tf.train.Saver(_names_in(prefix, config)).restore(session, str(prefix))
             except (tf.errors.OpError, ValueError) as error:
                 text = "checkpoint %s does not match pipeline.config (%s); "
                 text += "it may be older than the model's last preparation"
                 raise TodusError(text % (prefix, first_line(error)))
             self._open_by_name(session)
+
+
+def _names_in(prefix: Path, config: pipeline.Config) -> Optional[Dict]:
+    """Name in the checkpoint -> variable of the current graph; None where all names are equal."""
+    from todus.tf import tf
+
+    if not config.eval_config.use_moving_averages:
+        return None
+    there = set(checkpoint_values.variable_names(prefix) or ())
+    variables = {variable.op.name: variable for variable in tf.global_variables()}
+    averages = {name: name + checkpoint_values.AVERAGE for name in variables}
+    return {
+        averages[name] if averages[name] in there else name: variable
+        for name, variable in variables.items()
+    }
 
 
 def quantizes(config: pipeline.Config, prefix: Path) -> bool:

@@ -1,7 +1,7 @@
 """The interface of every detector: detect(images) -> boxes, classes, scores."""
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Detector:
       names: id -> name, the model's label map.
       size: (height, width) of its input in pixels, None where it takes any.
       takes_batches: whether one call takes several images, all of one size.
+      batch: their number, where it is fixed.
       workers: how many calls of detect or detect_prepared may run at once.
     """
 
@@ -36,6 +37,7 @@ class Detector:
     names: Dict[int, str]
     size: Optional[Tuple[int, int]] = None
     takes_batches = False
+    batch: Optional[int] = None
     workers = 1
 
     def detect(self, images: Sequence[np.ndarray]) -> List[Detections]:
@@ -49,6 +51,19 @@ class Detector:
     def detect_prepared(self, images: Sequence[np.ndarray]) -> List[Detections]:
         """The detections in each of the images from `prepare`."""
         raise NotImplementedError
+
+
+def in_batches(
+    images: Sequence[np.ndarray], size: Optional[int]
+) -> Iterator[Tuple[np.ndarray, int]]:
+    """(batch, how many of its images count) of images of one shape, in order.
+
+    The last batch is filled up with its first image. `size` None takes all in one batch.
+    """
+    size = size or max(1, len(images))
+    for start in range(0, len(images), size):
+        part = list(images[start : start + size])
+        yield np.stack(part + [part[0]] * (size - len(part))), len(part)
 
 
 def split(

@@ -7,7 +7,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
-from todus.detection.detector import DETECTIONS, Detections, Detector, split
+from todus.detection.detector import DETECTIONS, Detections, Detector, in_batches, split
 from todus.detection.resizer import Resizer
 from todus.machine.cores import cores
 
@@ -60,12 +60,12 @@ class GraphDetector(Detector):
         """
         self.session, self.outputs, self.input = session, list(outputs), inputs
         self._encode = _ENCODERS.get(inputs.op.name)
-        self._resize, self._batch = None, None
+        self._resize, self.batch = None, None
         if self._encode:
             return
         shape = inputs.shape.as_list() if inputs.shape.rank == 4 else [None] * 4
-        self._batch, fixed = shape[0], tuple(shape[1:3])
-        self.takes_batches = self._batch != 1
+        self.batch, fixed = shape[0], tuple(shape[1:3])
+        self.takes_batches = self.batch != 1
         casts = [
             op.outputs[0]
             for op in inputs.consumers()
@@ -92,12 +92,10 @@ class GraphDetector(Detector):
         return self.session.run(tensors, {self.input: self.prepare(image)[np.newaxis]})
 
     def detect_prepared(self, images: Sequence[np.ndarray]) -> List[Detections]:
-        found, size = [], self._batch or max(1, len(images))
-        for start in range(0, len(images), size):
-            part = list(images[start : start + size])
-            batch = np.stack(part + [part[0]] * (size - len(part)))
+        found: List[Detections] = []
+        for batch, count in in_batches(images, self.batch):
             outputs = self.session.run(self.outputs, {self.input: batch}, options=self._options)
-            found += split(*outputs)[: len(part)]
+            found += split(*outputs)[:count]
         return found
 
 

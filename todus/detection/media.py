@@ -72,13 +72,16 @@ def unique_name(path: Path, source: Source) -> str:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """A uint8 [height, width, 3] RGB image. Raises TodusError for a file that is no image."""
+    """A uint8 [height, width, 3] RGB image, upright by its EXIF orientation as in a dataset.
+
+    Raises TodusError for a file that is no image.
+    """
     from PIL import Image
 
-    from todus.dataset.image_files import decode
+    from todus.dataset.image_conversion import decode_upright
 
     try:
-        return decode(path.read_bytes())
+        return decode_upright(path.read_bytes())
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise TodusError("%s is not an image that can be read (%s)" % (path, error))
 

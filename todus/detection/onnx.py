@@ -5,7 +5,8 @@ from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
-from todus.detection.detector import DETECTIONS, Detections, Detector, split
+from todus.detection.detector import DETECTIONS, Detections, Detector, in_batches, split
+from todus.detection.resizer import Resizer
 from todus.errors import TodusError
 from todus.machine.cores import cores
 from todus.text import first_line
@@ -42,7 +43,18 @@ class Onnx(Detector):
             text = "%s lacks an output of %s; run ./convert-onnx.sh without LAYOUT"
             raise TodusError(text % (path, ", ".join(DETECTIONS)))
         self._input = self._session.get_inputs()[0]
-        self.takes_batches = self._input.shape[0] != 1
+        # A free dimension has a name or None instead of a number.
+        batch, *sides = [side if isinstance(side, int) else None for side in self._input.shape[:3]]
+        self.batch, self.takes_batches = batch, batch != 1
+        self.size = None if None in sides else tuple(sides)
+        self._resize = Resizer(self.size) if self.size else None
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        return np.round(self._resize(image)).astype(np.uint8) if self._resize else image
 
     def detect_prepared(self, images: Sequence[np.ndarray]) -> List[Detections]:
-        return split(*self._session.run(self._outputs, {self._input.name: np.stack(images)}))
+        found: List[Detections] = []
+        for batch, count in in_batches(images, self.batch):
+            outputs = self._session.run(self._outputs, {self._input.name: batch})
+            found += split(*outputs)[:count]
+        return found

@@ -57,6 +57,9 @@ class Evaluation:
       matches: name -> detections matched at IoU 0.5.
       protocol: the metrics, and the numbers of images and boxes, as a sentence.
       metrics: coco, pascal or openimages.
+      split: of the dataset.
+      negatives: the number of images without a groundtruth box of these classes.
+      alarms: name -> float64 scores of the detections in those images.
     """
 
     form: str
@@ -71,6 +74,9 @@ class Evaluation:
     matches: Dict[str, Matches] = field(default_factory=dict)
     protocol: str = ""
     metrics: str = "coco"
+    split: str = "val"
+    negatives: int = 0
+    alarms: Dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def ap(self) -> float:
@@ -85,6 +91,7 @@ class Evaluation:
         return {
             "format": self.form,
             "metrics": self.metrics,
+            "split": self.split,
             "images": self.images,
             "images_per_second": round(self.images_per_second, 2),
             **_without_nan(self.stats),
@@ -129,10 +136,15 @@ class Groundtruth:
                 }
                 self.annotations.append(annotation)
 
+    def without_boxes(self) -> List[int]:
+        """The ids of the images without a box of the classes."""
+        others = {each["image_id"] for each in self.annotations}
+        return [image["id"] for image in self.images if image["id"] not in others]
+
     def described(self) -> str:
         """The numbers of images and boxes that count and of those that do not."""
         images, crowds = len(self.images), sum(each["iscrowd"] for each in self.annotations)
-        empty = images - len({each["image_id"] for each in self.annotations})
+        empty = len(self.without_boxes())
         text = "%d images (%d without a box of these classes, where every detection is wrong), "
         text += "%d boxes, %d crowd boxes ignored"
         return text % (images, empty, len(self.annotations) - crowds, crowds)
@@ -162,7 +174,7 @@ def detect_all(detector: Detector, encoded: Iterable[bytes]) -> Iterator[Tuple[i
     one shape together; one with several workers detects in as many batches at once.
     """
     waiting: Dict[Tuple[int, ...], List[Tuple[int, np.ndarray]]] = defaultdict(list)
-    size = BATCH if detector.takes_batches else 1
+    size = (detector.batch or BATCH) if detector.takes_batches else 1
     running: Deque = deque()
 
     def run(group):
@@ -209,7 +221,7 @@ def evaluate(
     Args:
       detector: its classes are matched to the dataset's by name.
       dataset: has records of the split.
-      split: "train" or "val".
+      split: one that the dataset has records of.
       only: names of the classes to evaluate; None is all of the dataset's.
       first: only the first N images.
       score_threshold: detections that score less are left out, as an exported graph does.
@@ -247,6 +259,8 @@ def evaluate(
         from todus.evaluation import pascal
 
         result.update(pascal.score(metrics, truth, table, STATS))
+    empty = truth.without_boxes()
+    alarms = table[np.isin(table[:, 0], empty)]
     return Evaluation(
         form=detector.form,
         images=len(truth.images),
@@ -254,6 +268,9 @@ def evaluate(
         unknown=[name for identity, name in names.items() if identity not in to_dataset.values()],
         score_threshold=score_threshold,
         metrics=metrics,
+        split=split,
+        negatives=len(empty),
+        alarms={name: alarms[alarms[:, 6] == each, 5] for each, name in names.items()},
         **result,
     )
 

@@ -49,6 +49,43 @@ def pick_all(
     return {name: pick(each, precision) for name, each in matches.items()}
 
 
+def at(matches: Matches, threshold: float) -> Optional[Dict]:
+    """What `pick` returns for a given threshold, also without a right detection.
+
+    The precision is None where no detection scores enough. None where there are no boxes.
+    """
+    if not matches.boxes:
+        return None
+    right = matches.right[matches.scores >= threshold]
+    recall = right.sum() / float(matches.boxes)
+    precision = float(right.mean()) if len(right) else None
+    f1 = 2 * (precision or 0) * recall / max((precision or 0) + recall, 1e-12)
+    return {
+        "threshold": threshold,
+        "precision": None if precision is None else round(precision, 4),
+        "recall": round(float(recall), 4),
+        "f1": round(float(f1), 4),
+    }
+
+
+def stored(path) -> Dict[str, float]:
+    """Class name -> the threshold in the FILE.json of a converted model; {} where it has none."""
+    about = artefacts.read(path).get("thresholds")
+    classes = about.get("classes") if isinstance(about, dict) else None
+    found = classes.items() if isinstance(classes, dict) else ()
+    return {
+        name: float(picked["threshold"])
+        for name, picked in found
+        if isinstance(picked, dict) and files.is_number(picked.get("threshold"))
+    }
+
+
+def at_stored(path, matches: Mapping[str, Matches]) -> Dict[str, Optional[Dict]]:
+    """What `at` returns for the stored thresholds of a converted model, for each class by name."""
+    found = stored(path)
+    return {name: at(matches[name], found[name]) for name in matches if name in found}
+
+
 def store(
     path, picked: Mapping[str, Optional[Dict]], precision: Optional[float], images: int
 ) -> None:

@@ -1,12 +1,13 @@
 """What the exports of a checkpoint share: its config, the call of the OD API, the record of it."""
 
+import contextlib
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, Optional
 
 from todus import __version__, categories, files
 from todus.detection.checkpoint import quantizes
 from todus.errors import TodusError
-from todus.model import artefacts, checkpoints, pipeline, prepared
+from todus.model import artefacts, checkpoint_values, checkpoints, pipeline
 from todus.paths import Model
 from todus.text import first_line
 
@@ -19,12 +20,31 @@ def config_for(model: Model, prefix: Path, score_threshold: Optional[float]) -> 
       prefix: the checkpoint.
       score_threshold: of non-max suppression; None keeps the config's.
     """
-    config = prepared.resolved(model)
+    config = checkpoints.config_of(model, prefix)
     if score_threshold is not None:
         pipeline.non_max_suppression(config).score_threshold = score_threshold
     if pipeline.is_quantized(config) and not quantizes(config, prefix):
         config.ClearField("graph_rewriter")
     return config
+
+
+@contextlib.contextmanager
+def weights_of(model: Model, prefix: Path, config: pipeline.Config) -> Iterator[Path]:
+    """Yields the checkpoint to export.
+
+    Where eval_config uses moving averages, it is a copy with them as weights, and the config, which
+    describes the export, no longer asks for them: the OD API's exporters would fail for a weight
+    without an average, such as a frozen one.
+    """
+    if not config.eval_config.use_moving_averages:
+        yield prefix
+        return
+    config.eval_config.use_moving_averages = False
+    with files.scratch(model.folder / "weights") as folder:
+        copy = folder / "model.ckpt"
+        values = checkpoint_values.read_checkpoint(prefix)
+        checkpoint_values.write_checkpoint(copy, checkpoint_values.averaged(values))
+        yield copy
 
 
 def run_exporter(function, *arguments, **options) -> None:
@@ -57,7 +77,9 @@ def origin_of(model: Model, prefix: Path, config: pipeline.Config) -> Dict[str, 
     names = categories.read_label_map(model.limited_label_map)
     return {
         **artefacts.recorded(artefacts.identity(names, config)),
-        "not_quantized_because": not_quantized_because(model, prefix, prepared.resolved(model)),
+        "not_quantized_because": not_quantized_because(
+            model, prefix, checkpoints.config_of(model, prefix)
+        ),
         "checkpoint": checkpoints.name_of(prefix),
         "checkpoint_sha256": files.sha256(str(prefix) + ".index"),
         "step": checkpoints.step_of(prefix),

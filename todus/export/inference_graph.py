@@ -49,8 +49,9 @@ def export(
     with lock, files.replacing_folder(model.inference_graph) as new:
         with tf.Graph().as_default(), quiet():
             tf.keras.backend.set_learning_phase(0)
-            arguments = (input_type, config, str(prefix), str(new), input_shape)
-            with _without_unused_parts(exporter):
+            weights = checkpoint_graph.weights_of(model, prefix, config)
+            with weights as start, _without_unused_parts(exporter):
+                arguments = (input_type, config, str(start), str(new), input_shape)
                 checkpoint_graph.run_exporter(exporter.export_inference_graph, *arguments)
             _write_saved_model(new, input_type)
             _fold(new / "frozen_inference_graph.pb")

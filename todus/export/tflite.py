@@ -17,7 +17,7 @@ from todus.dataset.records import reader
 from todus.detection import frozen_graph
 from todus.detection.detector import DETECTIONS
 from todus.errors import TodusError, UsageError
-from todus.export import reproducible, tflite_metadata, tflite_operators
+from todus.export import pixel_input, reproducible, tflite_metadata, tflite_operators
 from todus.model import artefacts, normalization, pipeline, prepared
 from todus.paths import Model
 
@@ -184,7 +184,11 @@ def _converted(
     try:
         # The converter leaves a temporary file behind.
         with _temporary_files_in(folder):
-            return _converter(graph, config, wanted, images).convert()
+            mean, std = normalization.normalization(config)
+            if wanted in ("uint8", "dummy") and len(set(zip(mean, std))) > 1:
+                graph = pixel_input.write(graph, folder / graph.name, INPUT, mean, std)
+                mean, std = [0.0], [1.0]
+            return _converter(graph, config, wanted, images, (mean[0], std[0])).convert()
     # toco's ConverterError, and other errors of its subprocess.
     except Exception as error:
         lines = [line for line in str(error).strip().split("\n") if line.strip()]
@@ -193,8 +197,13 @@ def _converted(
 
 
 def _converter(
-    graph: Path, config: pipeline.Config, wanted: str, images: Optional[List[np.ndarray]]
+    graph: Path,
+    config: pipeline.Config,
+    wanted: str,
+    images: Optional[List[np.ndarray]],
+    pixels: Tuple[float, float],
 ):
+    """TensorFlow's converter; an 8-bit input is (pixel - mean) / std for `pixels`, the two."""
     from todus.tf import tf
 
     height, width = pipeline.input_size(config)
@@ -202,9 +211,8 @@ def _converter(
     converter = tf.lite.TFLiteConverter.from_frozen_graph(str(graph), [INPUT], OUTPUTS, shapes)
     converter.allow_custom_ops = True
     if wanted in ("uint8", "dummy"):
-        mean, std = normalization.normalization(config)
         converter.inference_type = tf.uint8
-        converter.quantized_input_stats = {INPUT: (mean[0], std[0])}
+        converter.quantized_input_stats = {INPUT: pixels}
     if wanted == "dummy":
         converter.default_ranges_stats = (0, 6)
     if wanted in ("float16", "dynamic", "int8"):

@@ -12,12 +12,13 @@ from todus.model import artefacts, pipeline
 from todus.paths import Model
 
 FILES = ("tflite_graph.pb", "tflite_graph.pbtxt")
+MAX_DETECTIONS = 100
 
 
 def export(
     model: Model,
     prefix: Path,
-    max_detections: int = 100,
+    max_detections: Optional[int] = None,
     regular_nms: bool = True,
     score_threshold: Optional[float] = None,
 ) -> Path:
@@ -26,7 +27,8 @@ def export(
     Args:
       model: a prepared model.
       prefix: the checkpoint.
-      max_detections: of the detection post-process operator.
+      max_detections: of the detection post-process operator; None takes the config's limits of an
+        image and of a class, 100 where it has none.
       regular_nms: suppress within each class; False is the operator's fast mode.
       score_threshold: of non-max suppression; None keeps the config's.
 
@@ -47,21 +49,25 @@ def export(
     if pipeline.input_size(config) is None:
         remedy = "TFLite needs a fixed_shape_resizer in pipeline.config"
         raise TodusError("%s has an input of no fixed size; %s" % (model.name, remedy))
+    suppression = pipeline.non_max_suppression(config)
+    per_class = max_detections or suppression.max_detections_per_class or MAX_DETECTIONS
+    max_detections = max_detections or suppression.max_total_detections or MAX_DETECTIONS
     with locks.exclusive(model.inference_graph, "the export of %s" % model.name):
         files.recover_folder(model.inference_graph)
         model.inference_graph.mkdir(parents=True, exist_ok=True)
         with files.replacing_folder(model.inference_graph / "tflite") as new:
-            with tf.Graph().as_default(), quiet():
+            weights = checkpoint_graph.weights_of(model, prefix, config)
+            with tf.Graph().as_default(), quiet(), weights as start:
                 tf.keras.backend.set_learning_phase(0)
                 checkpoint_graph.run_exporter(
                     export_tflite_ssd_graph_lib.export_tflite_graph,
                     config,
-                    str(prefix),
+                    str(start),
                     str(new),
                     add_postprocessing_op=True,
                     max_detections=max_detections,
                     max_classes_per_detection=1,
-                    detections_per_class=max_detections,
+                    detections_per_class=min(per_class, max_detections),
                     use_regular_nms=regular_nms,
                 )
             reproducible.rewrite_graphs(new)

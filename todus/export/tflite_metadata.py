@@ -52,11 +52,12 @@ def pack(
     path.write_text("\n".join(labels) + "\n", encoding="utf-8")
     description = "Object detector for %d classes. %s." % (len(labels), LABELS_NOTE)
     graph = tflite_operators.model_of(data).subgraphs[0]
+    channels = 1 if len(set(zip(mean, std))) == 1 else len(mean)
     pixels = metadata_info.InputImageTensorMd(
         name="image",
         description="RGB image of the model's size",
-        norm_mean=_channels(mean),
-        norm_std=_channels(std),
+        norm_mean=list(mean)[:channels],
+        norm_std=list(std)[:channels],
         color_space_type=schema.ColorSpaceType.RGB,
         tensor_type=graph.tensors[graph.inputs[0]].type,
     )
@@ -115,7 +116,3 @@ def _library() -> Tuple:
     except ImportError as error:
         raise TodusError("tflite-support cannot be imported (%s); run: make install" % error)
     return metadata_info, object_detector
-
-
-def _channels(values: Sequence[float]) -> List[float]:
-    return [values[0]] if len(set(values)) == 1 else list(values)

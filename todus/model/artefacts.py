@@ -131,14 +131,18 @@ def check(model: Model, what: str, found: Optional[Identity], again: str) -> Non
     raise TodusError("%s; run: %s%s" % (text, again, hint))
 
 
+def run_folder(prefix: Path) -> Path:
+    """The training folder of a trained checkpoint, which may be in its best/ or pending/."""
+    return prefix.parent.parent if prefix.parent.name in ("best", "pending") else prefix.parent
+
+
 def check_run(model: Model, prefix: Path) -> None:
     """Runs `check` on a trained checkpoint."""
-    folder = prefix.parent.parent if prefix.parent.name in ("best", "pending") else prefix.parent
     again = (
         "export CHECKPOINT_PREFIX=pretrained; the same command then takes the slice "
         "(python -m eval, detect: --checkpoint pretrained)"
     )
-    check(model, str(prefix), of_run(folder), again)
+    check(model, str(prefix), of_run(run_folder(prefix)), again)
 
 
 def check_file(model: Model, form: forms.Form) -> None:

@@ -2,11 +2,14 @@
 
 from collections import OrderedDict
 from pathlib import Path
-from typing import List, Mapping, Optional
+from typing import Dict, List, Mapping, Optional
 
 import numpy as np
 
 from todus.errors import TodusError
+
+# The end of the name of a variable's moving average (tf.train.ExponentialMovingAverage).
+AVERAGE = "/ExponentialMovingAverage"
 
 
 def read_checkpoint(prefix: Path) -> "OrderedDict[str, np.ndarray]":
@@ -37,6 +40,15 @@ def write_checkpoint(prefix: Path, variables: Mapping[str, np.ndarray]) -> None:
             tensors=feeds,
         )
         session.run(save, {feed: variables[name] for feed, name in zip(feeds, names)})
+
+
+def averaged(variables: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    """The variables with the values of their moving averages, where they have one."""
+    return {
+        name: variables.get(name + AVERAGE, value)
+        for name, value in variables.items()
+        if not name.endswith(AVERAGE)
+    }
 
 
 def has_ranges(names: List[str]) -> bool:

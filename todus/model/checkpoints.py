@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from todus.errors import TodusError, UsageError
-from todus.model import artefacts, prepared
+from todus.model import artefacts, pipeline, prepared
 from todus.paths import Model
 
 
@@ -88,3 +88,24 @@ def step_of(prefix: Path) -> int:
     """The training step in a checkpoint's name; 0 for the slice."""
     match = re.search(r"-(\d+)$", prefix.name)
     return int(match.group(1)) if match else 0
+
+
+def config_of(model: Model, prefix: Path) -> pipeline.Config:
+    """The model's pipeline config, with the quantization delay of the run of a checkpoint."""
+    config = prepared.resolved(model)
+    path = artefacts.run_folder(prefix) / "pipeline.config"
+    if pipeline.is_quantized(config) and not is_slice(prefix) and path.exists():
+        run = pipeline.read(path)
+        if pipeline.is_quantized(run):
+            pipeline.set_quantization(config, run.graph_rewriter.quantization.delay)
+    return config
+
+
+def passed_delay(model: Model) -> Optional[int]:
+    """The quantization delay of the run in training/, where its newest checkpoint is past it."""
+    newest = latest(model)
+    if not newest or not (model.training / "pipeline.config").exists():
+        return None
+    run = pipeline.read(model.training / "pipeline.config")
+    delay = run.graph_rewriter.quantization.delay
+    return delay if pipeline.is_quantized(run) and newest[0] >= delay else None

@@ -1,8 +1,9 @@
 """Slices a zoo checkpoint to a label map: the class predictor keeps the wanted classes' columns.
 
-Everything else is copied. A zoo SSD scores its classes independently (sigmoid), so the slice
-detects its classes exactly as the zoo model does. A Faster R-CNN's second stage has a softmax:
-without the other classes in its denominator the scores rise, most where two classes compete.
+Everything else is copied; moving averages only where eval_config uses them. A zoo SSD scores its
+classes independently (sigmoid), so the slice detects its classes exactly as the zoo model does. A
+Faster R-CNN's second stage has a softmax: without the other classes in its denominator the scores
+rise, most where two classes compete.
 """
 
 import re
@@ -15,6 +16,7 @@ import numpy as np
 from todus.categories import match_by_name
 from todus.errors import TodusError
 from todus.model import class_columns, pipeline
+from todus.model.checkpoint_values import AVERAGE
 
 _OPTIMIZER_STATE = re.compile(
     r"/(Momentum|RMSProp(_1)?|Adam(_1)?|Adagrad|Ftrl(_1)?|ExponentialMovingAverage|step)$"
@@ -36,7 +38,9 @@ class Slice:
 
     @property
     def parameters(self) -> int:
-        return sum(value.size for value in self.variables.values())
+        """The number of weights, without their moving averages."""
+        weights = [name for name in self.variables if not name.endswith(AVERAGE)]
+        return sum(self.variables[name].size for name in weights)
 
 
 def is_exact(config: pipeline.Config) -> bool:
@@ -77,17 +81,22 @@ def slice_variables(
     wanted = _wanted(names, known, zoo_classes)
     random = np.random.RandomState(seed)
     class_layouts = class_columns.layouts(config, variables)
+    averages, states = config.eval_config.use_moving_averages, {}
     for name in sorted(variables):
         value = variables[name]
-        if _OPTIMIZER_STATE.search(name):
+        is_average = averages and name.endswith(AVERAGE)
+        if _OPTIMIZER_STATE.search(name) and not is_average:
             result.dropped.append(name)
             continue
-        result.parameters_before += value.size
+        weight = name[: -len(AVERAGE)] if is_average else name
+        result.parameters_before += 0 if is_average else value.size
         if name == "global_step":
             result.variables[name] = np.zeros_like(value)
-        elif name in class_layouts:
+        elif weight in class_layouts:
+            # A new class has the same values in a weight and in its average.
+            random.set_state(states.setdefault(weight, random.get_state()))
             result.variables[name] = class_columns.take_classes(
-                name, value, class_layouts[name], zoo_classes, wanted, random
+                weight, value, class_layouts[weight], zoo_classes, wanted, random
             )
             result.sliced.append(name)
         else:

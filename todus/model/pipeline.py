@@ -169,6 +169,19 @@ def box_predictor(config: Config) -> str:
 NEEDS_OVERRIDE = {"ssd_inception_v2", "ssd_inception_v3"}
 
 
+def predicts_masks(config: Config) -> bool:
+    """Whether the model is a Mask R-CNN."""
+    if architecture(config) != "faster_rcnn":
+        return False
+    predictor = config.model.faster_rcnn.second_stage_box_predictor
+    return predictor.mask_rcnn_box_predictor.predict_instance_masks
+
+
+# "A few tens", the maintainers of the OD API advise for images without boxes:
+# https://github.com/tensorflow/models/issues/2544#issuecomment-343331696
+MIN_NEGATIVES = 20
+
+
 def batch_norms(message: Message) -> Iterator[Message]:
     """Every batch_norm message that is set in a message, at any depth."""
     for field, value in message.ListFields():
@@ -178,6 +191,20 @@ def batch_norms(message: Message) -> Iterator[Message]:
             if field.name == "batch_norm":
                 yield each
             yield from batch_norms(each)
+
+
+def freeze_batch_norm(config: Config, part: Message) -> None:
+    """Makes batch normalisation use and keep its moving averages while training.
+
+    `part` is config.model, or the feature extractor. The layers that `part` gives hyperparameters
+    obey their own; freeze_batchnorm reaches a backbone without the override, which has none.
+    """
+    for batch_norm in batch_norms(part):
+        batch_norm.train = False
+    if architecture(config) == "ssd":
+        config.model.ssd.freeze_batchnorm = True
+    else:
+        config.model.faster_rcnn.feature_extractor.ClearField("batch_norm_trainable")
 
 
 def optimizer(config: Config) -> Message:
@@ -239,6 +266,11 @@ def set_num_steps(config: Config, steps: int) -> None:
         cosine.total_steps = max(steps, 1)
 
 
+def default_delay(config: Config) -> int:
+    """The steps before quantization begins, where none are given: a tenth of all."""
+    return max(1, config.train_config.num_steps // 10)
+
+
 def set_quantization(config: Config, delay: int) -> None:
     """Sets quantization-aware training with 8 bits from step `delay` on."""
     quantization = config.graph_rewriter.quantization
@@ -283,6 +315,19 @@ def set_fine_tuning(config: Config, checkpoint: Path, kind: str = "detection") -
     train.ClearField("load_all_detection_checkpoint_vars")
     if kind == "detection":
         train.load_all_detection_checkpoint_vars = True
+
+
+def set_min_negatives(config: Config) -> None:
+    """Sets min_negatives_per_image of a hard example miner that ignores images without boxes.
+
+    It keeps max_negatives_per_positive negative anchors for each positive one, of which these
+    images have none.
+    """
+    if architecture(config) != "ssd" or not config.model.ssd.loss.HasField("hard_example_miner"):
+        return
+    miner = config.model.ssd.loss.hard_example_miner
+    if miner.max_negatives_per_positive > 0 and miner.min_negatives_per_image == 0:
+        miner.min_negatives_per_image = MIN_NEGATIVES
 
 
 def set_mask_depth(config: Config, depth: int) -> None:

@@ -60,7 +60,6 @@ class Options:
     pad_to_multiple: Optional[int] = None
     max_detections: Optional[int] = None
     score_threshold: Optional[float] = None
-    eval_images: Optional[int] = None
 
 
 def apply(
@@ -90,8 +89,6 @@ def apply(
         suppression.max_total_detections = options.max_detections
     if options.score_threshold is not None:
         suppression.score_threshold = options.score_threshold
-    if options.eval_images:
-        config.eval_config.num_examples = options.eval_images
 
 
 def _sizes(config: pipeline.Config, options: Options, warn: Callable[[str], None]) -> None:
@@ -194,8 +191,7 @@ def _learning_rate(config: pipeline.Config, options: Options) -> None:
 def _freeze(config: pipeline.Config, pattern: str) -> None:
     if pattern == "backbone":
         pattern = r".*FeatureExtractor/"
-        if pipeline.architecture(config) == "ssd":
-            config.model.ssd.freeze_batchnorm = True
+        pipeline.freeze_batch_norm(config, pipeline.meta(config).feature_extractor)
     try:
         re.compile(pattern)
     except re.error as error:

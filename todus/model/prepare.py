@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
 from todus import __version__, categories, files, locks
+from todus.dataset.records import reader
 from todus.errors import TodusError
 from todus.machine import memory
 from todus.model import (
@@ -264,6 +265,9 @@ def _patch(made: Prepared, model: Model, request: Request, variables) -> Optiona
     pipeline.drop_step_zero(config)
     if request.dataset:
         prepared.set_dataset(config, request.dataset)
+        train = reader.read_manifest(request.dataset)["splits"].get("train", {})
+        if train.get("negatives"):
+            pipeline.set_min_negatives(config)
     else:
         pipeline.set_inputs(config, model.limited_label_map, {}, 0)
     if request.quantize and not pipeline.is_quantized(config):
@@ -273,10 +277,9 @@ def _patch(made: Prepared, model: Model, request: Request, variables) -> Optiona
     pipeline_options.apply(config, request.options, made.notes.append)
     if pipeline.is_quantized(config) and request.options.quantization_delay is None:
         trained = start == "slice" and checkpoint_values.has_ranges(list(variables))
-        delay = 0 if trained else max(1, config.train_config.num_steps // 10)
-        pipeline.set_quantization(config, delay)
+        pipeline.set_quantization(config, 0 if trained else pipeline.default_delay(config))
     if request.dataset or request.batch_auto:
-        return _fit_batch(config, request.batch_auto, made.notes)
+        return _fit_batch(config, request, made.notes)
     return None
 
 
@@ -292,21 +295,23 @@ def _protect_trained_weights(config: pipeline.Config, request: Request, notes: L
             "the weights are trained already: the learning rate is %g of the zoo's; "
             "--learning-rate sets another" % FINE_TUNING
         )
+    if not pipeline.is_quantized(config):
+        pipeline.freeze_batch_norm(config, config.model)
+        return
     for batch_norm in pipeline.batch_norms(config.model):
-        if pipeline.is_quantized(config):
-            batch_norm.decay = max(batch_norm.decay, SLOW_DECAY)
-        else:
-            batch_norm.train = False
+        batch_norm.decay = max(batch_norm.decay, SLOW_DECAY)
 
 
-def _fit_batch(config: pipeline.Config, auto: bool, notes: List[str]) -> resources.Costs:
+def _fit_batch(config: pipeline.Config, request: Request, notes: List[str]) -> resources.Costs:
     """Chooses the batch size for the free memory, or warns of one that is too large for it."""
     cost = resources.costs(config)
-    if auto:
+    if request.batch_auto:
         name, free = memory.training_device()
         batch = resources.largest_batch(cost, int(resources.SHARE * free), 512)
         batch = min(batch, config.train_config.batch_size)
-        pipeline.set_batch_size(config, batch)
+        if request.options.learning_rate is None:
+            pipeline.set_batch_size(config, batch)
+        config.train_config.batch_size = batch
         notes.append("batch size %d, for %.1f GB free on %s" % (batch, free / 1e9, name))
     batch_size = config.train_config.batch_size
     warning = resources.memory_warning(cost, batch_size, "--batch-size ")

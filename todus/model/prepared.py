@@ -78,6 +78,11 @@ def set_dataset(config: pipeline.Config, dataset: Dataset) -> None:
     pipeline.set_inputs(config, dataset.label_map, shards, images)
 
 
+def is_given(model: Model, option: str) -> bool:
+    """Whether the model was prepared with an option of python -m model."""
+    return option in _typed(model)
+
+
 def preparation(model: Model, *more: str) -> str:
     """The command that prepared a model, with the options and values `more` instead of its own."""
     words = _typed(model)
@@ -115,7 +120,7 @@ def _typed(model: Model) -> List[str]:
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         zoo_name, dataset = source.get("zoo") or model.name, source.get("dataset") or "limited"
         words = ["-m", str(zoo_name), "-d", str(dataset)]
-    words = _without(words, "--as")
+    words = _without(_without(words, "--as"), "--eval-images")  # an option of earlier versions
     is_folder_name = words[words.index("-m") + 1 :][:1] == [model.name]
     return words if is_folder_name else words + ["--as", model.name]
 

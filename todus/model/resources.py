@@ -5,8 +5,10 @@ from typing import List, Optional
 
 import numpy as np
 
+from todus.errors import UsageError
 from todus.machine import memory
 from todus.model import pipeline
+from todus.text import first_line
 
 BYTES = 4  # of a float32
 SHARE = 0.9  # of the free memory that a proposed batch size may take
@@ -34,7 +36,10 @@ class Costs:
 
 
 def costs(config: pipeline.Config) -> Costs:
-    """Builds the network for one image of its input size, 600x1024 where that follows the image."""
+    """Builds the network for one image of its input size, 600x1024 where that follows the image.
+
+    Raises UsageError where the OD API cannot build it.
+    """
     from todus.tf import tf
 
     import tf_slim as slim
@@ -45,9 +50,13 @@ def costs(config: pipeline.Config) -> Costs:
     height, width = pipeline.input_size(config) or (600, 1024)
     with tf.Graph().as_default() as graph, quiet():
         tf.keras.backend.set_learning_phase(0)
-        model = model_builder.build(config.model, is_training=False)
         image = tf.placeholder(tf.float32, [1, height, width, 3])
-        predicted = model.predict(image, tf.constant([[height, width, 3]]))
+        try:
+            model = model_builder.build(config.model, is_training=False)
+            predicted = model.predict(image, tf.constant([[height, width, 3]]))
+        except ValueError as error:
+            text = "the network cannot be built for %dx%d pixels (%s); give other options"
+            raise UsageError(text % (height, width, first_line(error)))
         every = tf.trainable_variables()
         patterns = list(config.train_config.freeze_variables)
         trained = slim.filter_variables(every, exclude_patterns=patterns) if patterns else every

@@ -64,12 +64,19 @@ def _is_entry(entry: Any) -> bool:
         and _are_numbers(entry, AP, or_none=True)
         and _are_numbers(per_class, per_class, or_none=True)
         and all(each is None or _is_threshold(each) for each in picked.values())
+        and all(isinstance(entry.get(key) or "", str) for key in ("split", "dataset"))
+        and (entry.get("false_alarms") is None or _is_alarms(entry["false_alarms"]))
     )
 
 
 def _is_threshold(value: Any) -> bool:
     names = ("threshold", "precision", "recall", "f1")
-    return isinstance(value, dict) and _are_numbers(value, names)
+    return isinstance(value, dict) and _are_numbers(value, names, or_none=True)
+
+
+def _is_alarms(value: Any) -> bool:
+    numbers = ("per_100_images", "images", "detections")
+    return isinstance(value, dict) and _are_numbers(value, numbers) and _are_texts(value, ("at",))
 
 
 def _is_benchmark(value: Any) -> bool:

@@ -108,6 +108,8 @@ def _accuracy(model: Model) -> Optional[Dict[str, Any]]:
     if not entries:
         return None
     return {
+        "split": entries[0].get("split") or "val",
+        "dataset": entries[0].get("dataset"),
         "protocol": entries[0]["protocol"],
         "score_threshold": "%g" % entries[0]["score_threshold"],
         "forms": [entry["title"] for entry in entries],
@@ -116,8 +118,18 @@ def _accuracy(model: Model) -> Optional[Dict[str, Any]]:
             [name] + [_number(entry["per_class"].get(name)) for entry in entries]
             for name in entries[0]["per_class"]
         ],
+        "alarms": [
+            _alarms_row(entry["title"], entry["false_alarms"])
+            for entry in entries
+            if entry.get("false_alarms")
+        ],
         "curves": pictures.of_file(model.folder / "eval.png"),
     }
+
+
+def _alarms_row(title: str, alarms: Dict[str, Any]) -> List[str]:
+    found = "%d in %d images" % (alarms["detections"], alarms["images"])
+    return [title, _number(alarms["per_100_images"], 1), found, alarms["at"]]
 
 
 def _accuracy_row(entry: Dict[str, Any]) -> List[str]:
@@ -158,7 +170,10 @@ def _speed_row(row: Dict[str, Any]) -> List[str]:
 
 
 def _thresholds(model: Model) -> Optional[Dict[str, Any]]:
-    """The score thresholds of the last form that has them, a row for each class; else None."""
+    """The score thresholds of the last form that has them, a row for each class; else None.
+
+    They were picked on val; precision and recall are those of the evaluated split.
+    """
     entries = [each for each in measurements.entries(model) if each.get("thresholds")]
     if not entries:
         return None
@@ -167,7 +182,7 @@ def _thresholds(model: Model) -> Optional[Dict[str, Any]]:
         [name] + [_number((picked or {}).get(key), places) for key, places in _PICKED]
         for name, picked in entry["thresholds"].items()
     ]
-    return {"form": entry["title"], "rows": rows}
+    return {"form": entry["title"], "rows": rows, "split": entry.get("split") or "val"}
 
 
 def _versions(model: Model) -> List[Tuple[str, str]]:

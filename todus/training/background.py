@@ -30,7 +30,7 @@ def log_path(model: Model) -> Path:
 
 def running(model: Model) -> Optional[locks.Holder]:
     """The process that trains this model, None without one."""
-    return locks.holder(model.training)
+    return locks.holder(model.training, exclusive=True)
 
 
 def start(model: Model, arguments: List[str], say: Callable[[str], None]) -> int:
@@ -202,13 +202,15 @@ def _scores(model: Model) -> List[str]:
     rows = metrics.read(model)
     if not rows:
         return []
-    last, top = rows[-1], metrics.best(rows)
+    last, top = rows[-1], metrics.kept(model)
     ap = "-" if last["ap"] is None else "%.4f" % last["ap"]
     train = "   train AP %.4f" % last["train_ap"] if last["train_ap"] is not None else ""
     lines = ["AP        %s at step %d%s" % (ap, last["step"], train)]
     if top:
-        which = "" if top["step"] else ", the slice"
-        lines.append("best AP   %.4f at step %d%s" % (top["ap"], top["step"], which))
+        lines.append("best AP   %.4f at step %d" % (top["ap"], top["step"]))
+    zero = [row for row in metrics.comparable(rows, top or last) if row["step"] == 0]
+    if zero and zero[0]["ap"] is not None:
+        lines.append("the slice %.4f" % zero[0]["ap"])
     warning = metrics.overfitting(rows)
     return lines + (["warning   " + warning] if warning else [])
 

@@ -4,12 +4,14 @@ Each checkpoint in training/pending/ is scored once; the best one is kept in tra
 """
 
 import contextlib
+import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Optional, Tuple
 
 from todus import categories, files
+from todus.dataset.records import reader
 from todus.errors import TodusError
 from todus.model import checkpoints, pipeline
 from todus.paths import Dataset, Model
@@ -80,10 +82,22 @@ class Scorer:
 
     def __post_init__(self) -> None:
         self._names = categories.read_label_map(self.model.limited_label_map)
+        self._images = scored_images(self.dataset, self.scoring)
 
-    def score_slice(self) -> None:
-        """Scores the slice, or a fresh head's first checkpoint, as step 0, if it has no row."""
-        if 0 in metrics.steps(self.model):
+    def _comparable(self) -> List[metrics.Row]:
+        return metrics.comparable(metrics.read(self.model), self._images)
+
+    def score_references(self, slice_too: bool) -> None:
+        """Scores what results are compared with, where it has no row of these images.
+
+        That is the checkpoint in best/ and, with `slice_too`, the slice, or a fresh head's first
+        checkpoint, as step 0.
+        """
+        done = {row["step"] for row in self._comparable()}
+        best = checkpoints.best(self.model)
+        if best and checkpoints.step_of(best) not in done:
+            self._score(checkpoints.step_of(best), best)
+        if not slice_too or 0 in done:
             return
         for prefix in (self.model.limited_checkpoint, self.model.training / "model.ckpt-0"):
             if kept_checkpoints.exists(prefix):
@@ -115,7 +129,7 @@ class Scorer:
             "step": step,
             "time": run_record.now(),
             "seconds": time.perf_counter() - started,
-            "sample": self.scoring.sample,
+            **self._images,
             "images": result.images,
             **{name: result.stats[name] for name in ("ap", "ap50", "ap75", "ar100")},
         }
@@ -143,8 +157,10 @@ class Scorer:
 
     def _keep_best(self, step: int, prefix: Path, ap: float) -> None:
         """Links a checkpoint with a higher AP into training/best/; never the slice, step 0."""
-        top = metrics.best([row for row in metrics.read(self.model) if row["step"] > 0])
-        if step == 0 or ap != ap or (top and top["ap"] >= ap and checkpoints.best(self.model)):
+        kept = checkpoints.best(self.model)
+        top = metrics.best([row for row in self._comparable() if row["step"] > 0])
+        is_better = not top or round(ap, metrics.DIGITS) > top["ap"]
+        if step == 0 or ap != ap or prefix == kept or (kept and not is_better):
             return
         with files.replacing_folder(self.model.training / "best") as folder:
             kept_checkpoints.link(prefix, folder)
@@ -176,14 +192,22 @@ class Scorer:
         writer.close()
 
 
-def target_ap(model: Model, target: str) -> Optional[float]:
+def scored_images(dataset: Dataset, scoring: Scoring) -> metrics.Row:
+    """The columns of a row that tell which images it was scored on."""
+    shards = reader.read_manifest(dataset)["splits"].get("val", {}).get("shards") or []
+    digests = "".join(str(shard.get("sha256")) for shard in shards)
+    digest = hashlib.sha256(digests.encode("utf-8")).hexdigest()[:16] if digests else ""
+    return {"sample": scoring.sample, "val": digest}
+
+
+def target_ap(rows: List[metrics.Row], target: str) -> Optional[float]:
     """TARGET_AP as a number; "pretrained" is the AP of the slice at step 0.
 
     None for "", and for "pretrained" while step 0 has no row.
     """
     if target != "pretrained":
         return float(target) if target else None
-    return next((row["ap"] for row in metrics.read(model) if row["step"] == 0), None)
+    return next((row["ap"] for row in rows if row["step"] == 0), None)
 
 
 def check_can_score(model: Model, dataset: Dataset, scoring: Scoring, target: str) -> None:

@@ -72,7 +72,7 @@ def plot(model: Model) -> Path:
         _draw(top, smoothed(drawn["loss"], window), "#1f4e8c", "mean of %d" % window)
         top.legend(frameon=False)
     _draw(middle, drawn["learning_rate"], "#1f4e8c", "")
-    best = metrics.best(rows)
+    best = metrics.kept(model)
     ap = "AP, best %.3f at step %d" % (best["ap"], best["step"]) if best else "AP"
     lines = {"ap": (ap, "#1f4e8c"), "ap50": ("AP50", "#7a9cc6")}
     lines["train_ap"] = ("AP on train images", "#c25b12")

@@ -1,5 +1,6 @@
 """The OD API's Estimator for a pipeline config, with what OD API 2.8.0 lacks in TensorFlow 1."""
 
+import functools
 from pathlib import Path
 from typing import Callable, Dict, Optional
 
@@ -7,6 +8,10 @@ from todus.model import pipeline
 from todus.paths import Model
 
 HASHES = "todus_image_hashes"  # the graph's int32 [batch] hashes of the images' source ids
+
+# Steps that a restored range counts as: TensorFlow divides its moving average, of decay 0.999, by
+# 1 - 0.999 ** steps, and 0.999 ** 20000 = 2e-9 is less than float32 can tell from 1.
+SETTLED_STEPS = 20000
 
 
 def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int = 10) -> Dict:
@@ -26,6 +31,7 @@ def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int
 
     from object_detection import model_hparams, model_lib
 
+    _keep_channels_of_jpegs()
     run_config = tf.estimator.RunConfig(
         model_dir=str(model.training),
         save_checkpoints_steps=None,
@@ -49,6 +55,28 @@ def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int
     )
     made["train_input_fn"] = without_autograph(made["train_input_fn"])
     return made
+
+
+def _keep_channels_of_jpegs() -> None:
+    """Makes tf.image.adjust_jpeg_quality return the static shape of its image.
+
+    TensorFlow 1.15 loses the number of channels, which convolutions and the OD API's preprocessing
+    need; later versions keep it.
+    """
+    from todus.tf import tf
+
+    inner = tf.image.adjust_jpeg_quality
+    if hasattr(inner, "__wrapped__"):
+        return
+
+    @functools.wraps(inner)
+    def adjust(image, *arguments, **options):
+        result = inner(image, *arguments, **options)
+        result.set_shape(image.shape)
+        return result
+
+    adjust.__wrapped__ = inner
+    tf.image.adjust_jpeg_quality = adjust
 
 
 def _session_config():
@@ -92,8 +120,10 @@ def _model_fn_creator(keep: int, *arguments, **options):
 
     from object_detection import inputs, model_lib
 
-    configs = options["configs"] if "configs" in options else arguments[1]
-    inner = model_lib.create_model_fn(*arguments, **options)
+    build, *arguments = arguments
+    configs = options["configs"] if "configs" in options else arguments[0]
+    build = _with_frozen_batch_norm(build, configs["model"])
+    inner = model_lib.create_model_fn(build, *arguments, **options)
 
     def model_fn(features, labels, mode, params=None):
         if mode == "train" and inputs.HASH_KEY in features:
@@ -102,15 +132,30 @@ def _model_fn_creator(keep: int, *arguments, **options):
         checkpoint = configs["train_config"].fine_tune_checkpoint
         if mode != "train":
             return spec
-        if checkpoint:
-            restore_ranges(checkpoint)
-        return spec._replace(scaffold=_scaffold(keep))
+        settle = restore_ranges(checkpoint) if checkpoint else None
+        return spec._replace(scaffold=_scaffold(keep, settle))
 
     return model_fn
 
 
-def _scaffold(keep: int):
-    """A scaffold whose saver replaces the OD API's.
+def _with_frozen_batch_norm(build: Callable, model_config) -> Callable:
+    """The OD API's function that builds the model, with freeze_batchnorm for every extractor.
+
+    In the OD API 2.8.0 the extractors MobileDet, MnasFPN, PNASNet and SpaghettiNet set is_training
+    of their batch normalisation themselves, which overrides freeze_batchnorm.
+    """
+
+    def built(**options):
+        model = build(**options)
+        if model_config.HasField("ssd") and model_config.ssd.freeze_batchnorm:
+            model.feature_extractor._is_training = False
+        return model
+
+    return built
+
+
+def _scaffold(keep: int, after_init=None):
+    """A scaffold whose saver replaces the OD API's, and which runs `after_init` after its init_op.
 
     The OD API's keeps 5 checkpoints, and in a cluster writes to the parameter servers' disks.
     """
@@ -119,22 +164,43 @@ def _scaffold(keep: int):
     tf.get_default_graph().clear_collection(tf.GraphKeys.SAVERS)
     saver = tf.train.Saver(sharded=False, max_to_keep=keep, save_relative_paths=True)
     tf.add_to_collection(tf.GraphKeys.SAVERS, saver)
-    return tf.train.Scaffold(saver=saver)
+    if after_init is None:
+        return tf.train.Scaffold(saver=saver)
+    return tf.train.Scaffold(saver=saver, init_fn=lambda _, session: session.run(after_init))
 
 
-def restore_ranges(checkpoint: str) -> None:
-    """Initializes the default graph's fake-quantization ranges from a checkpoint that has them."""
+def restore_ranges(checkpoint: str):
+    """Initializes the default graph's fake-quantization ranges from a checkpoint that has them.
+
+    Returns:
+      An operation to run once after the initialization, so that training continues the moving
+      averages of the restored ranges; None where there are none. TensorFlow computes such a range
+      from two variables, which start at 0: RANGE/biased, the moving average, and RANGE/local_step,
+      the number of values in it (tensorflow/python/training/moving_averages.py).
+    """
     from todus.tf import tf
 
     shapes = dict(tf.train.list_variables(checkpoint))
-    ranges = {
-        variable.op.name: variable
-        for variable in tf.global_variables()
-        if variable.op.name.endswith(("quant/min", "quant/max"))
-        and shapes.get(variable.op.name) == variable.shape.as_list()
+    every = {variable.op.name: variable for variable in tf.global_variables()}
+    restored = {
+        name: variable
+        for name, variable in every.items()
+        if shapes.get(name) == variable.shape.as_list()
     }
-    if ranges:
-        tf.train.init_from_checkpoint(checkpoint, ranges)
+    late = {
+        name: variable
+        for name, variable in restored.items()
+        if name.endswith(("quant/min", "quant/max"))
+    }
+    if late:
+        tf.train.init_from_checkpoint(checkpoint, late)
+    assigned = []
+    for name, variable in restored.items():
+        average = "%s/%s" % (name.rpartition("/")[0], name)
+        if average + "/biased" in every:
+            assigned.append(tf.assign(every[average + "/biased"], variable))
+            assigned.append(tf.assign(every[average + "/local_step"], SETTLED_STEPS))
+    return tf.group(*assigned) if assigned else None
 
 
 def hashes_in(graph) -> Optional[object]:

@@ -48,8 +48,8 @@ class Evaluations:
         if self.scoring.every:
             checkpoint_scoring.add_missed(self.model, self.scoring, self._num_steps)
         if self._scorer:
-            if start == 0 or self.settings.target_ap == "pretrained":
-                self._scorer.score_slice()
+            slice_too = start == 0 or self.settings.target_ap == "pretrained"
+            self._scorer.score_references(slice_too)
             self._scorer.score_pending()
 
     def saved(self, step: int, evaluate: bool) -> None:
@@ -77,8 +77,10 @@ class Evaluations:
         """Why the run can stop, by its results; "" where it cannot."""
         if not self.scoring.every:
             return ""
-        target = checkpoint_scoring.target_ap(self.model, self.settings.target_ap)
-        return metrics.enough(metrics.read(self.model), target, self.settings.patience)
+        images = checkpoint_scoring.scored_images(self.dataset, self.scoring)
+        rows = metrics.comparable(metrics.read(self.model), images)
+        target = checkpoint_scoring.target_ap(rows, self.settings.target_ap)
+        return metrics.enough(rows, target, self.settings.patience)
 
     def finish(self) -> None:
         """Scores the checkpoints that are still pending after the last step."""

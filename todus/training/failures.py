@@ -32,6 +32,12 @@ def as_one_line(model: Model, config: pipeline.Config) -> Iterator[None]:
             "training stopped (%s); check the records: python -m todus.commands.verify DIR"
             % first_line(error, 300)
         )
+    except ValueError as error:  # from the functions that build the graph
+        raise TodusError(
+            "the graph of %s cannot be built (%s); correct %s, or prepare the model again, with "
+            "other options if need be: %s"
+            % (model.name, first_line(error, 300), model.pipeline, prepared.preparation(model))
+        )
 
 
 def _bad_loss(model: Model, config: pipeline.Config, error: Exception) -> str:

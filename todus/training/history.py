@@ -51,7 +51,7 @@ def _row(run: Model):
     log = run_record.read(run)
     last = run_record.last_start(log)
     end = log["events"][-1] if log["events"] else {}
-    best = metrics.best([row for row in metrics.read(run) if row["step"] > 0])
+    best = metrics.kept(run)
     name = run.name if run.training.name == "training" else "%s/%s" % (run.name, run.training.name)
     loss = run_record.status(run).get("loss")
     cells = {

@@ -1,4 +1,8 @@
-"""training/metrics.csv, one row for each evaluated step; the best row, and when to stop."""
+"""training/metrics.csv, one row for each evaluated step; the best row, and when to stop.
+
+"val" is the digest of the val records that a row was scored on, "sample" one in how many images.
+Rows that differ in these are not compared. Rows of earlier versions have no digest.
+"""
 
 import csv
 import io
@@ -8,10 +12,13 @@ from typing import Any, Dict, List, Optional
 
 from todus import files
 from todus.errors import TodusError
+from todus.model import checkpoints
 from todus.paths import Model
 
 COLUMNS = ["step", "time", "seconds", "images", "sample", "ap", "ap50", "ap75", "ar100"]
-COLUMNS += ["train_images", "train_ap", "train_ap50"]
+COLUMNS += ["train_images", "train_ap", "train_ap50", "val"]
+_TEXTS = {"time", "val"}
+DIGITS = 6  # of the numbers after the point
 _INTEGERS = {"step", "images", "sample", "train_images"}
 
 Row = Dict[str, Any]
@@ -38,7 +45,7 @@ def _numbers(row: Dict[str, str]) -> Row:
     result: Row = {}
     for name in COLUMNS:
         text = row.get(name) or ""
-        if name == "time":
+        if name in _TEXTS:
             result[name] = text
         else:
             result[name] = None if not text else int(text) if name in _INTEGERS else float(text)
@@ -65,7 +72,29 @@ def add(model: Model, row: Row) -> None:
 def _text(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return "%.6f" % value if isinstance(value, float) else str(value)
+    return "%.*f" % (DIGITS, value) if isinstance(value, float) else str(value)
+
+
+def comparable(rows: List[Row], like: Row) -> List[Row]:
+    """The rows with the sample and the val records of `like`."""
+    return [
+        row
+        for row in rows
+        if row.get("sample") == like.get("sample")
+        and (not row.get("val") or not like.get("val") or row["val"] == like["val"])
+    ]
+
+
+def kept(model: Model) -> Optional[Row]:
+    """The row of the checkpoint in best/; without one, the best that compares with the last row.
+
+    None without an AP of a trained checkpoint.
+    """
+    rows, prefix = [row for row in read(model) if row["step"] > 0], checkpoints.best(model)
+    if prefix:
+        step = checkpoints.step_of(prefix)
+        return next((row for row in rows if row["step"] == step and row["ap"] is not None), None)
+    return best(comparable(rows, rows[-1])) if rows else None
 
 
 def best(rows: List[Row]) -> Optional[Row]:
@@ -95,6 +124,7 @@ def enough(rows: List[Row], target: Optional[float], patience: int) -> str:
 def overfitting(rows: List[Row]) -> str:
     """A warning where AP rises on train images and falls on val, else ""."""
     both = [row for row in rows if row["train_ap"] is not None and row["ap"] is not None]
+    both = comparable(both, both[-1]) if both else []
     if len(both) < 2:
         return ""
     first, last, top = both[0], both[-1], best(both)

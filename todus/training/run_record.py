@@ -202,6 +202,10 @@ def comparable(config: pipeline.Config) -> pipeline.Config:
         copy.ClearField(field)
     for field in ("num_steps", "batch_size", "fine_tune_checkpoint"):
         copy.train_config.ClearField(field)
+    if pipeline.architecture(copy) == "ssd":
+        copy.model.ssd.ClearField("freeze_batchnorm")
+        if copy.model.ssd.loss.HasField("hard_example_miner"):
+            copy.model.ssd.loss.hard_example_miner.ClearField("min_negatives_per_image")
     kind = copy.train_config.optimizer.WhichOneof("optimizer")
     if kind:
         getattr(copy.train_config.optimizer, kind).ClearField("learning_rate")

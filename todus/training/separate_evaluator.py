@@ -70,7 +70,7 @@ def score_until_ended(
         with locks.exclusive(model.training / "evaluation", "the evaluation of %s" % model.name):
             scoring = scoring_for(settings, config.train_config.num_steps)
             scorer = Scorer(model, config, dataset, scoring, say)
-            scorer.score_slice()
+            scorer.score_references(slice_too=True)
             while True:
                 last_round = finish.is_set() or cluster.ended_since(model, began)
                 scorer.score_pending()

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Optional, Tuple
 
-from todus.model import pipeline
+from todus.model import checkpoints, pipeline, prepared
+from todus.paths import Model
 
 
 @dataclass
@@ -44,25 +45,36 @@ class Settings:
     patience: int = 0
 
 
-def apply(config: pipeline.Config, settings: Settings) -> None:
-    """Changes a pipeline config; the delay of quantization is scaled with num_steps."""
-    before = config.train_config.num_steps
+def apply(model: Model, config: pipeline.Config, settings: Settings) -> None:
+    """Changes the model's pipeline config.
+
+    A quantization delay that its run has passed stays, and one that was given to python -m model;
+    the default, a tenth of the steps, follows num_steps.
+    """
+    quantization, has_default = config.graph_rewriter.quantization, False
+    if pipeline.is_quantized(config) and not prepared.is_given(model, "--quantization-delay"):
+        has_default = quantization.delay == pipeline.default_delay(config)
     if settings.batch_size:
         pipeline.set_batch_size(config, settings.batch_size)
     if settings.learning_rate:
         pipeline.set_learning_rate(config, settings.learning_rate)
     if settings.num_steps:
         pipeline.set_num_steps(config, settings.num_steps)
-        delay = config.graph_rewriter.quantization.delay if pipeline.is_quantized(config) else 0
-        if delay and before:
-            scaled = round(delay * settings.num_steps / before)
-            pipeline.set_quantization(config, max(1, scaled))
+    if has_default:
+        passed = checkpoints.passed_delay(model)
+        quantization.delay = pipeline.default_delay(config) if passed is None else passed
 
 
 def scoring_for(settings: Settings, num_steps: int) -> Scoring:
-    """The scoring of a run; a run that ends before the first evaluation is not scored."""
+    """The scoring of a run.
+
+    Of a run that ends before the first evaluation, TARGET_AP and PATIENCE have the last step
+    scored; without them it is not scored.
+    """
     every = settings.scoring.every
-    return replace(settings.scoring, every=every if every <= num_steps else 0)
+    if every > num_steps:
+        every = num_steps if settings.target_ap or settings.patience else 0
+    return replace(settings.scoring, every=every)
 
 
 def to_record(

@@ -46,7 +46,7 @@ def train(model: Model, settings: Settings, say: Say) -> int:
     """
     role = cluster.role()
     config = prepared.resolved(model)
-    apply(config, settings)
+    apply(model, config, settings)
     dataset = prepared.dataset_of(model)
     if not dataset.shards("train"):
         raise TodusError(

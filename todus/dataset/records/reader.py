@@ -31,8 +31,11 @@ def read_examples(dataset: Dataset, split: str) -> Iterator[Example]:
     """
     found = dataset.check().shards(split)
     if not found:
-        text = '%s has no %s records; build it again with SPLITS="train val"'
-        raise TodusError(text % (dataset.folder, split))
+        wanted = 'SPLITS="train val"'
+        if split == "test":
+            wanted = "TEST=0.1, which the scripts for your own images obey"
+        text = "%s has no %s records; build it again with %s"
+        raise TodusError(text % (dataset.folder, split, wanted))
     hint = "see python -m todus.commands.verify %s, and build it again" % dataset.folder
     for path in found:
         for _, decoded in _decoded(path, hint):

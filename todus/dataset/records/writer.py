@@ -35,6 +35,7 @@ class Content:
     inputs: Mapping[str, Any] = field(default_factory=dict)  # digests, for dataset.json
     # split -> more keys for its entry in dataset.json
     extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)  # name -> text of more files
 
     def __post_init__(self) -> None:
         if self.id_map is None:
@@ -46,9 +47,9 @@ def write_dataset(
 ) -> Dict[str, Any]:
     """Writes the dataset to a temporary folder, then renames it; on an error the old one stays.
 
-    The same arguments give the same bytes for any number of processes; no path, time or host name
-    is written. Shards are not synced to the disk, which would take longer than writing them; after
-    a power cut their sizes differ from those in dataset.json.
+    The same arguments give the same bytes for any number of processes; no time or host name is
+    written, and a path only in `Content.files`. Shards are not synced to the disk, which would take
+    longer than writing them; after a power cut their sizes differ from those in dataset.json.
 
     Args:
       dataset: where to write; it is locked for the build.
@@ -78,6 +79,8 @@ def write_dataset(
         for split, more in content.extra.items():
             entries[split].update(more)
         manifest = _manifest(dataset, content, entries)
+        for name, text in content.files.items():
+            files.write_text(folder / name, text)
         categories.write_label_map(folder / dataset.label_map.name, content.names)
         files.write_json(folder / dataset.manifest.name, manifest)
     return manifest

@@ -3,7 +3,7 @@
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from todus import sources, variables
 from todus.command import Parser
@@ -40,17 +40,22 @@ def read(folder: Path) -> LabelledSource:
     images = ImageFolder(folder, files_under(folder))
     source = LabelledSource(class_order=_class_names(value.get("labels")))
     labelled: Dict[Path, LabelledImage] = {}
+    ambiguous: Set[Path] = set()
     for name, entries in annotations.items():
         image = images.find_by_name(name)
         if image is None:
-            source.leave_out(name, "annotated image that is not in the folder")
+            source.leave_out(name, "annotated image that is not in the folder, or is in it twice")
+            ambiguous.update(images.named(name))
         elif image in labelled:
             source.leave_out(name, SECOND_ANNOTATION)
         else:
             labelled[image] = _labelled_image(images.relative(image).as_posix(), image, entries)
     for path in images.paths:
-        unlabelled = LabelledImage(images.relative(path).as_posix(), path)
-        source.images.append(labelled.get(path, unlabelled))
+        name = images.relative(path).as_posix()
+        if path in labelled or path not in ambiguous:
+            source.images.append(labelled.get(path) or LabelledImage(name, path))
+        else:
+            source.leave_out(name, "image whose annotation may be that of another", fault=False)
     return source
 
 
@@ -135,4 +140,5 @@ def main(argv: Optional[List[str]] = None) -> int:
     settings = Settings.from_environment(SOURCE.command)
     source = read(folder)
     inputs = [folder / FILE] + [labelled.path for labelled in source.images]
-    return build(target(SOURCE, folder.name), source, settings, {"files": fingerprint(inputs)})
+    digests = {"files": fingerprint(inputs)}
+    return build(target(SOURCE, folder.name), source, settings, digests, folder=folder)

@@ -4,12 +4,12 @@ import csv
 import io
 import math
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Set, Tuple
 
 from todus import sources
 from todus.command import Parser
 from todus.dataset.annotations import NOT_A_NUMBER
-from todus.dataset.box_fitting import NamedBox, frame_of, number
+from todus.dataset.box_fitting import FRACTIONS, UNKNOWN, NamedBox, frame_of, number
 from todus.dataset.box_tables import COLUMNS
 from todus.dataset.build import build, fingerprint, target
 from todus.dataset.image_folder import ImageFolder, files_under, given_path, split_named, split_of
@@ -25,6 +25,9 @@ ALIASES = {
     **dict.fromkeys(["label", "name"], "class"),
 }
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+FRACTION = "box whose corners are fractions of its image, as in all of its file"
+IS_FRACTION = " fraction"  # a column that no file has: names in a file are stripped
+SLOP = 0.05  # a fraction may be rounded or drawn so far outside its image
 NEEDED = ("filename", "class") + CORNERS
 
 
@@ -46,7 +49,10 @@ def read(tables: List[Path], folder: Path) -> LabelledSource:
     missing: Dict[str, None] = {}
     for table in tables:
         split = split_of_table(table) if len(tables) > 1 else ""
+        are_fractions = _has_fractions(table)
         for line, row in rows(table):
+            if are_fractions:
+                source.mended[FRACTION] += _to_frame(row)
             path = images.find_by_name(row["filename"], table) if row["filename"] else None
             if path is None:
                 missing[row["filename"] or "%s row %d" % (table.name, line)] = None
@@ -115,7 +121,40 @@ def _text(path: Path) -> str:
     return text
 
 
+def _has_fractions(table: Path) -> bool:
+    """Whether the corners in a file are fractions of the images, which are never that small.
+
+    Raises TodusError where all are 0 or 1, which may be both.
+    """
+    values: Set[float] = set()
+    for _, row in rows(table):
+        corners = list(filter(math.isfinite, (number(row[corner]) for corner in CORNERS)))
+        if any(not -SLOP <= value <= 1 + SLOP for value in corners):
+            return False
+        values.update(corners)
+    if values and values <= {0, 1}:
+        raise TodusError(
+            "%s has only 0 and 1 as corners, pixels or fractions of an image; write them in pixels"
+            % table
+        )
+    return bool(values)
+
+
+def _to_frame(row: Dict[str, str]) -> bool:
+    """Makes the fractions in a row pixels, or marks them as such; returns whether it has a box."""
+    corners = [number(row[corner]) for corner in CORNERS]
+    is_box = all(map(math.isfinite, corners))
+    if _frame(row) == UNKNOWN:
+        row[IS_FRACTION] = "1"
+    elif is_box:
+        pixels = [str(value * side) for value, side in zip(corners, 2 * _frame(row))]
+        row.update(zip(CORNERS, pixels))
+    return is_box
+
+
 def _frame(row: Dict[str, str]) -> Tuple[float, float]:
+    if row.get(IS_FRACTION):
+        return FRACTIONS
     return frame_of(number(row.get("width", "")), number(row.get("height", "")))
 
 
@@ -147,6 +186,6 @@ def main(argv: Optional[List[str]] = None) -> int:
     settings = Settings.from_environment(SOURCE.command)
     inputs = tables + [labelled.path for labelled in source.images]
     default = tables[0].stem if len(tables) == 1 else folder.name
-    return build(
-        target(SOURCE, default), source, settings, {"files": fingerprint(inputs)}, tables=True
-    )
+    digests = {"files": fingerprint(inputs)}
+    dataset = target(SOURCE, default)
+    return build(dataset, source, settings, digests, tables=True, folder=folder)

@@ -7,7 +7,7 @@ from typing import Dict, Iterator, List, Optional, Tuple
 from todus import paths, sources
 from todus.command import Parser, say
 from todus.dataset import class_ids
-from todus.dataset.annotations import Annotations, Box, Image
+from todus.dataset.annotations import Annotations, Image, join_boxes
 from todus.dataset.build import is_up_to_date, recorded, target
 from todus.dataset.class_ids import Classes
 from todus.dataset.records import access, reader
@@ -23,7 +23,6 @@ from todus.text import one_line
 SOURCE = sources.find("merge")
 
 SPLIT_NAMES = {"testdev": "test"}  # COCO's name -> ours
-SAME_OBJECT = 0.8  # least intersection over union of two boxes of one object
 
 
 class Joined:
@@ -68,10 +67,7 @@ class Joined:
             self.side[key] = max(self.side[key], side, key=SPLITS.index)
         if copy < len(known):
             self.mended["image in several datasets, boxes joined"] += 1
-            boxes = known[copy].boxes
-            boxes += [
-                box for box in image.boxes if not any(same_object(box, other) for other in boxes)
-            ]
+            join_boxes(known[copy].boxes, image.boxes)
         else:
             known.append(image)
 
@@ -84,16 +80,6 @@ class Joined:
             for image in images
             for box in image.boxes
         )
-
-
-def same_object(one: Box, other: Box) -> bool:
-    """Whether two boxes have one class and an intersection over union of SAME_OBJECT or more."""
-    height = min(one.ymax, other.ymax) - max(one.ymin, other.ymin)
-    width = min(one.xmax, other.xmax) - max(one.xmin, other.xmin)
-    if one.category_id != other.category_id or height <= 0 or width <= 0:
-        return False
-    areas = sum((box.ymax - box.ymin) * (box.xmax - box.xmin) for box in (one, other))
-    return height * width >= SAME_OBJECT * (areas - height * width)
 
 
 def join(

@@ -202,7 +202,8 @@ def build_tree(root: Path, settings: Settings) -> int:
     boxes = repr([(labelled.name, labelled.boxes) for labelled in source.images])
     files = fingerprint([labelled.path for labelled in source.images], boxes)
     settings = dataclasses.replace(settings, categories="")  # the reader has applied it
-    return build(target(SOURCE, root.name), source, settings, {"files": files, "exclude": exclude})
+    inputs = {"files": files, "exclude": exclude}
+    return build(target(SOURCE, root.name), source, settings, inputs, folder=root)
 
 
 def main(argv: Optional[List[str]] = None) -> int:

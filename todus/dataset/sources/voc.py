@@ -27,6 +27,7 @@ SOURCE = sources.find("voc")
 
 LARGEST_XML = 16 << 20  # bytes; an annotation of one image is a few thousand
 NO_ANNOTATION = "image without XML (KEEP_EMPTY=1 keeps such images)"
+NO_NEGATIVE = "image whose XML is unusable, or of another image of the same name"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -42,6 +43,7 @@ class _Match(NamedTuple):
     image: Optional[Path] = None
     by_filename: bool = False  # the image has another name than the annotation
     fault: str = ""
+    named: str = ""  # in <filename>, where no image could be found
 
 
 def read(root: Path, keep_empty: bool = False) -> LabelledSource:
@@ -66,7 +68,12 @@ def read(root: Path, keep_empty: bool = False) -> LabelledSource:
     sets = read_image_sets(root, paths)
     source = LabelledSource()
     taken: Set[Path] = set()
+    withheld: Set[Path] = set()  # images that an annotation may describe
     for match in _matches(annotations, images):
+        withheld.update(
+            images.near(match.annotation) + images.near(match.image or match.annotation)
+        )
+        withheld.update(images.named(match.named))
         if match.by_filename:
             source.mended["XML whose image was found only by its <filename>"] += 1
         fault = match.fault or (SECOND_ANNOTATION if match.image in taken else "")
@@ -77,7 +84,9 @@ def read(root: Path, keep_empty: bool = False) -> LabelledSource:
             source.images.append(_labelled_image(match, images, sets))
     for image in images.paths:
         name = images.relative(image).as_posix()
-        if image not in taken and keep_empty:
+        if image not in taken and image in withheld:
+            source.leave_out(name, NO_NEGATIVE, fault=False)
+        elif image not in taken and keep_empty:
             split = _split(image, images, image, sets)
             source.images.append(LabelledImage(name, image, split=split))
         elif image not in taken:
@@ -104,7 +113,7 @@ def _matches(annotations: List[Path], images: ImageFolder) -> Iterator[_Match]:
         elif other:
             later.append(_Match(path, element, other, by_filename=True))
         else:
-            yield _Match(path, fault="XML without image")
+            yield _Match(path, fault="XML without image", named=_text(element, "filename"))
     yield from later
 
 
@@ -236,4 +245,4 @@ def main(argv: Optional[List[str]] = None) -> int:
     files = files_under(root)
     used = [path for path in files if path.suffix.lower() in (".xml", ".txt") or is_image(path)]
     inputs = {"files": fingerprint(used)}
-    return build(target(SOURCE, root.name), source, settings, inputs, tables=True)
+    return build(target(SOURCE, root.name), source, settings, inputs, tables=True, folder=root)
