@@ -183,7 +183,7 @@ succeeds() {
 	cd "$CHECKOUT"
 	"$PYTHON" -m model -m "$MODEL" -d limited
 	./export.sh
-	"$PYTHON" -m detect -m "$MODEL" -i photo.jpg
+	"$PYTHON" -m detect -m "$MODEL" photo.jpg
 	cd "$TODUS_HOME/model/$MODEL"
 	[ -s detections/photo.png ]
 	[ "$(cat inference-graph/labels.txt)" = $'person\ngiraffe' ]
