@@ -72,6 +72,7 @@ class Fault:
       stall: wait this many seconds after `cut` bytes (default 0), then close the connection.
       length: send this Content-Length, and at most so many bytes of the file.
       ignore_range: answer 200 with the whole file to a Range request.
+      ignore_if_range: answer 206 to a Range request, although If-Range has another ETag.
       seen: how many requests of `path` were made.
     """
 
@@ -85,6 +86,7 @@ class Fault:
     stall: float = 0.0
     length: Optional[int] = None
     ignore_range: bool = False
+    ignore_if_range: bool = False
     seen: int = field(default=0, init=False)
 
     def applies_to(self, path: str) -> bool:
@@ -254,7 +256,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         }
         if changed:
             headers["Last-Modified"] = changed
-        use_range = not fault.ignore_range and self.headers.get("If-Range", tag) in (tag, changed)
+        is_same = self.headers.get("If-Range", tag) in (tag, changed) or fault.ignore_if_range
+        use_range = is_same and not fault.ignore_range
         span = byte_range(self.headers.get("Range"), size) if use_range else None
         start, stop = span or (0, size)
         if span and start >= stop:

@@ -17,6 +17,16 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     assert path.read_text() == "old" and os.listdir(str(tmp_path)) == ["a.txt"]
 
 
+def test_the_bytes_of_a_file_are_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    calls = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append(os.fstat(fd).st_ino), sync(fd)))
+    monkeypatch.setattr(os, "replace", lambda old, new: (calls.append(new), replace(old, new)))
+    path = tmp_path / "a.txt"
+    files.write_text(path, "new")
+    assert calls == [path.stat().st_ino, str(path)]
+
+
 def test_a_failed_write_keeps_the_old_folder(tmp_path):
     path = tmp_path / "data"
     for content in ("old", "new"):

@@ -89,6 +89,13 @@ def test_a_download_restarts_if_the_file_changed_on_the_server(site, tmp_path):
     assert get(site, tmp_path) == other
 
 
+def test_a_part_is_not_joined_with_another_version_of_the_file(site, tmp_path):
+    other = CONTENT[::-1]
+    changed = Fault(PATH, content=other, ignore_if_range=True)
+    site.faults += [Fault(PATH, cut=5000, times=1), changed]
+    assert get(site, tmp_path) == other
+
+
 def test_a_request_is_retried_after_a_web_page(site, tmp_path):
     site.faults.append(Fault(PATH, page=True, times=1))
     assert get(site, tmp_path) == CONTENT
