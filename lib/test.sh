@@ -9,18 +9,18 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# with_bats K: K is "" or a part. Fails if a test fails.
+# with_bats K: runs all, or the part K. Fails if a test fails.
 with_bats() {
-	[[ -n "$1" ]] || bats tests || return
-	[[ -z "$1" ]] || bats -f "${1//_/ }" tests || return
-	[[ -z "$1" || ! -f "tests/$1.bats" ]] || bats "tests/$1.bats"
-}
-
-# with_pytest K: a K that selects no test is no failure, since it may select tests of bats.
-with_pytest() {
-	local code=0
-	python -m pytest -q -n "$(nproc)" --dist loadfile -k "$1" tests || code=$?
-	[[ $code -eq 0 || ($code -eq 5 && -n "$1") ]]
+	local file others=()
+	if [[ -z "$1" ]]; then
+		bats tests
+		return
+	fi
+	for file in tests/*.bats; do
+		[[ "$file" == "tests/$1.bats" ]] || others+=("$file")
+	done
+	bats --allow-empty-suite -f "${1//_/ }" "${others[@]}" || return
+	[[ ! -f "tests/$1.bats" ]] || bats "tests/$1.bats"
 }
 
 # measure FOLDER: writes the coverage of every Python process below to FOLDER.
@@ -31,7 +31,7 @@ measure() {
 main() {
 	todus_help_if_asked "$0" "$@"
 	todus_no_arguments "$@"
-	local python part="${K:-}" failed=0 bats
+	local python part="${K:-}" code=0 failed=0 bats
 	python="$(todus_find_python)" || exit 1
 	cd "$TODUS_REPO"
 	PATH="$(dirname "$python"):$PATH"
@@ -42,9 +42,14 @@ main() {
 	[[ "${COVERAGE:-0}" == 0 ]] || measure "$scratch"
 	with_bats "$part" >"$scratch/bats.log" 2>&1 &
 	bats=$!
-	with_pytest "$part" || failed=1
+	python -m pytest -q -n "$(nproc)" --dist loadfile -k "$part" tests || code=$?
 	wait "$bats" || failed=1
 	cat "$scratch/bats.log"
+	if [[ $code -eq 5 ]]; then # pytest selected no test
+		grep -qE '^(not )?ok ' "$scratch/bats.log" || todus_die "no test matches K=$part"
+	elif [[ $code -ne 0 ]]; then
+		failed=1
+	fi
 	if [[ -n "${COVERAGE_FILE:-}" ]]; then
 		python -m coverage combine -q
 		python -m coverage report
