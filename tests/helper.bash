@@ -37,3 +37,27 @@ one_line() {
 		return 1
 	}
 }
+
+# wait_for COMMAND...: repeats it until it succeeds, at most four minutes.
+wait_for() {
+	local tries
+	for ((tries = 0; tries < 1200; tries++)); do
+		"$@" && return
+		sleep 0.2
+	done
+	echo "did not succeed in four minutes: $*" >&2
+	return 1
+}
+
+# serve FOLDER: starts a loopback server of a COCO and a zoo. Sets COCO_URL, ZOO_URL, and SERVER, its
+# process id.
+serve() {
+	local urls
+	urls="$(mktemp "$BATS_FILE_TMPDIR/urls.XXXXXX")"
+	"$PYTHON" -m demo.server "$1" >"$urls" 2>/dev/null 3>&- &
+	SERVER=$!
+	wait_for grep -q '^ZOO_URL=' "$urls"
+	COCO_URL="$(sed -n 's/^COCO_URL=//p' "$urls")"
+	ZOO_URL="$(sed -n 's/^ZOO_URL=//p' "$urls")"
+	export COCO_URL ZOO_URL SERVER
+}

@@ -16,11 +16,11 @@ setup_file() {
 	"$PYTHON" "$BATS_TEST_DIRNAME/helpers/readme_world.py" environment "$CHECKOUT/.venv"
 	photos=("$BATS_FILE_TMPDIR"/served/val2017/*.jpg)
 	cp "${photos[0]}" "$CHECKOUT/photo.jpg"
-	serve
+	serve "$BATS_FILE_TMPDIR/served"
 	(type_commands)
 }
 
-teardown_file() { kill "$(cat "$BATS_FILE_TMPDIR/server.pid")"; }
+teardown_file() { kill "$SERVER"; }
 
 # own_files: the files that git tracks or would add; without git, all but installed and made ones.
 own_files() {
@@ -33,16 +33,6 @@ clean_checkout() {
 	mkdir -p "$CHECKOUT"
 	(cd "$REPO" && own_files | xargs -0 -r ls -d 2>/dev/null | tar -c -T -) | tar -x -C "$CHECKOUT"
 	(cd "$CHECKOUT" && find . -type f -print0 | sort -z | xargs -0 cksum) >"$BATS_FILE_TMPDIR/before"
-}
-
-serve() {
-	local urls="$BATS_FILE_TMPDIR/urls"
-	"$PYTHON" -m demo.server "$BATS_FILE_TMPDIR/served" >"$urls" 2>/dev/null 3>&- &
-	echo $! >"$BATS_FILE_TMPDIR/server.pid"
-	for _ in {1..100}; do grep -q ZOO_URL "$urls" && break || sleep 0.1; done
-	COCO_URL="$(sed -n 's/^COCO_URL=//p' "$urls")"
-	ZOO_URL="$(sed -n 's/^ZOO_URL=//p' "$urls")"
-	export COCO_URL ZOO_URL
 }
 
 # type_commands: runs the session in an ASCII locale, with two training steps.

@@ -14,7 +14,7 @@ setup_file() {
 }
 
 setup() {
-	unset CATEGORIES COCO_URL
+	unset CATEGORIES COCO_URL ZOO_URL
 	PYTHON="$(bash -c 'source "$0/lib/common.sh"; todus_find_python' "$REPO")"
 	export PYTHON TODUS_HOME="$PREPARED_HOME" BATCH_SIZE=2 EVAL_STEPS=0 SAVE_STEPS=5 LOG_STEPS=5
 	cd "$REPO"

@@ -3,28 +3,15 @@
 
 # prepare_miniature HOME: makes a TODUS_HOME with a drawn dataset and a miniature model for it.
 prepare_miniature() {
-	local served="$BATS_FILE_TMPDIR/served" name=ssd_mobilenet_v1_shapes server
+	local served="$BATS_FILE_TMPDIR/served" name=ssd_mobilenet_v1_shapes
 	PYTHON="$(bash -c 'source "$0/lib/common.sh"; todus_find_python' "$REPO")"
 	export PYTHON TODUS_HOME="$1" CATEGORIES="circle, four point star"
 	cd "$REPO" || return 1
 	"$PYTHON" -m demo.shapes "$served" --train 40 --val 24 >/dev/null
-	"$PYTHON" -m demo.server "$served" 0 >"$BATS_FILE_TMPDIR/urls" 2>/dev/null 3>&- &
-	server=$!
-	wait_for grep -q '^ZOO_URL=' "$BATS_FILE_TMPDIR/urls"
-	COCO_URL="$(sed -n 's/^COCO_URL=//p' "$BATS_FILE_TMPDIR/urls")" ./dataset-limited.sh
-	kill "$server"
+	serve "$served"
+	./dataset-limited.sh
+	kill "$SERVER"
 	"$PYTHON" -m model -m "$name" -d limited --archive "demo/zoo/$name.tar.gz"
-}
-
-# wait_for COMMAND...: repeats it until it succeeds, at most four minutes.
-wait_for() {
-	local tries
-	for ((tries = 0; tries < 1200; tries++)); do
-		"$@" && return
-		sleep 0.2
-	done
-	echo "did not succeed in four minutes: $*" >&2
-	return 1
 }
 
 # model_copy: sets MODEL_DIR to a new copy of the prepared miniature model.

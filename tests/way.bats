@@ -79,13 +79,9 @@ assert eval(sys.argv[2], summary), summary' "$DEMO_HOME/summary.json" "$1"
 }
 
 @test "an unknown model is refused with the nearest name" {
-	urls="$BATS_TEST_TMPDIR/urls"
-	"$PYTHON" -m demo.server "$DEMO_HOME/served" >"$urls" 2>/dev/null 3>&- &
-	for _ in {1..100}; do grep -q ZOO_URL "$urls" && break || sleep 0.1; done
-	ZOO_URL="$(sed -n 's/^ZOO_URL=//p' "$urls")"
-	export ZOO_URL
+	serve "$DEMO_HOME/served"
 	run "$PYTHON" -m model -m ssd_mobilenet_v1_coco -d limited
-	kill $!
+	kill "$SERVER"
 	[ "$status" -eq 1 ]
 	[[ "$output" == *"did you mean ssd_mobilenet_v1_coco_2018_01_28?"* ]]
 	one_line
