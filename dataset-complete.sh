@@ -12,6 +12,8 @@
 #   SPLITS         any of train val testdev; testdev: 6 GB, no boxes (default: train val)
 #   MAX_IMAGES     at most so many images with boxes a split, in proportion over the classes, or
 #                  "train=2000 val=500" (default: 0, all)
+#   NEGATIVES      a folder of pictures that hold none of the classes, as a camera's false alarms;
+#                  a fifth of them go to val (default: none)
 #   SEED           draws images and their order (default: 0)
 #
 # Records

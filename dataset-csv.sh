@@ -12,6 +12,8 @@
 #   RENAME         other names for classes: "license plate=plate, Auto=car" (default: none)
 #   LABEL_MAP      a label map (.pbtxt) with your own ids (default: ids 1..N, alphabetical)
 #   KEEP_EMPTY     1: keep images whose rows have no box of these classes, as negatives (default: 0)
+#   NEGATIVES      a folder of pictures that hold none of the classes, as a camera's false alarms;
+#                  VAL of them go to val (default: none)
 #   VAL            share of the images for validation, if FILE is no split (default: 0.2)
 #   TEST           share of the images for a third split, test (default: 0)
 #   GROUP          a regular expression; files whose first group in it is equal go to one split: the

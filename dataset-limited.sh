@@ -15,7 +15,8 @@
 #   MAX_IMAGES     at most so many images with boxes a split, in proportion over the classes, or
 #                  "train=2000 val=500" (default: 0, all)
 #   NEGATIVES      images without a chosen class: a number or all, for val; for both splits:
-#                  "train=500 val=all" (default: 0); all evaluates as COCO does, on every val image
+#                  "train=500 val=all" (default: 0); all evaluates as COCO does, on every val image.
+#                  Or a folder of your own pictures without these classes; a fifth go to val
 #   SEED           draws images and their order (default: 0)
 #
 # Records

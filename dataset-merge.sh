@@ -4,12 +4,15 @@
 # Joins datasets, named as -d takes them (limited, voc/raccoon, a path), to dataset/merged/NAME with
 # one label map. Classes of one name become one class; the first dataset's classes come first. An
 # image in several datasets is written once, with the boxes of all; an image that is in val or test
-# of one is not in train. Does nothing when nothing has changed.
+# of one is not in train. One DATASET is enough with NEGATIVES. Does nothing when nothing has
+# changed.
 #
 #   NAME           the dataset's name (default: the names joined with -)
 #   CATEGORIES     only these classes, with spaces or commas, or @FILE, one a line (default: all)
 #   RENAME         other names for classes: "racoon=raccoon" (default: none)
 #   LABEL_MAP      a label map (.pbtxt) with your own ids (default: ids 1..N)
+#   NEGATIVES      a folder of pictures that hold none of the classes, as a camera's false alarms;
+#                  a fifth of them go to val (default: none)
 #   SEED           draws the order (default: 0)
 #   JOBS           processes; the bytes do not depend on it (default: 0, the cores)
 #   TODUS_HOME     where dataset/ lies (default: the repository)

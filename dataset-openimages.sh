@@ -25,6 +25,8 @@
 #   MAX_IMAGES     at most so many images a split, in proportion over the classes (default: 0, all)
 #   VAL            share of the images for validation where SPLITS has one split (default: 0.2)
 #   TEST           share of the images for a third split, test, there (default: 0)
+#   NEGATIVES      a folder of pictures that hold none of the classes, as a camera's false alarms;
+#                  VAL of them go to val (default: none)
 #   GROUP          a regular expression; files whose first group in it is equal go to one split
 #                  (default: (.+)\.rf\., copies that Roboflow augmented)
 #   SEED           draws images, split and order (default: 0)

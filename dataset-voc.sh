@@ -14,6 +14,8 @@
 #   RENAME         other names for classes: "license plate=plate, Auto=car" (default: none)
 #   LABEL_MAP      a label map (.pbtxt) with your own ids (default: ids 1..N, alphabetical)
 #   KEEP_EMPTY     1: keep images without a box, or without XML, as negatives (default: 0)
+#   NEGATIVES      a folder of pictures that hold none of the classes, as a camera's false alarms;
+#                  VAL of them go to val (default: none)
 #
 # Which split
 #   VAL            share of the images for validation, if DIR has no split (default: 0.2)

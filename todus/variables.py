@@ -7,7 +7,7 @@ script headers explain each; tests/commands/test_interface.py compares them with
 import os
 import re
 import warnings
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from todus import forms, sources
 from todus.errors import UsageError
@@ -189,6 +189,32 @@ class ExistingFile(Text):
         return text
 
 
+class ExistingFolder(Text):
+    """The path of an existing folder."""
+
+    range = "the path of a folder"
+
+    def read(self, text: str) -> str:
+        path = os.path.expanduser(text)
+        if not os.path.isdir(path):
+            raise ValueError
+        return path
+
+
+class PerSplitOrFolder(PerSplit):
+    """A number per split, as PerSplit, or the path of an existing folder, as a str."""
+
+    def __init__(self, splits: Iterable[str], word: str = ""):
+        super().__init__(splits, word)
+        self.range += ", or the path of a folder"
+
+    def read(self, text: str) -> Union[str, List[Tuple[str, Any]]]:
+        try:
+            return super().read(text)
+        except ValueError:
+            return ExistingFolder().read(text)
+
+
 class Either(Text):
     """A word, or a value of another kind."""
 
@@ -264,7 +290,8 @@ TABLE = (
     Variable("SPLITS", _OPENIMAGES_SPLITS, "train,validation", _OPENIMAGES),
     Variable("MAX_IMAGES", PerSplit(_SPLITS), "0", _COCO),
     Variable("MAX_IMAGES", Whole(0), "0", _OPENIMAGES),
-    Variable("NEGATIVES", PerSplit(_SPLITS, "all"), "0", ("dataset-limited",)),
+    Variable("NEGATIVES", PerSplitOrFolder(_SPLITS, "all"), "0", ("dataset-limited",)),
+    Variable("NEGATIVES", ExistingFolder(), "", ("dataset-complete", "dataset-merge") + _OWN),
     Variable("SEED", Whole(0), "0", _DATASETS + ("torture",)),
     Variable("SHARDS", Whole(0, 99999), "0", _COCO),
     Variable("INCLUDE_MASKS", Switch(), "0", _COCO),

@@ -15,6 +15,7 @@ from todus.dataset.records import reader
 from todus.dataset.sources import merge, voc
 from todus.dataset.split import Candidate, Shares, assign_splits
 from todus.errors import TodusError
+from todus.training import split_changes
 
 RACCOONS = REAL / "voc" / "raccoon"
 
@@ -47,7 +48,7 @@ def drawn(keys, shares=USUAL, **known):
     return {key: to.split for key, to in zip(keys, found)}
 
 
-contents = st.sets(st.text("abcdef0123456789", min_size=8, max_size=8), min_size=40, max_size=90)
+contents = st.sets(st.integers(0, 10**9), min_size=40, max_size=90)
 
 
 @given(st.integers(), st.sampled_from([1, 10, 100]), st.integers(0, 99), st.sampled_from([0, 0.2]))
@@ -60,9 +61,9 @@ def test_images_that_come_or_go_move_no_other(start, number, seed, test):
 
 @given(contents, st.sampled_from(["train", "val", "test"]), st.integers(0, 39))
 def test_a_recorded_split_is_kept(keys, split, place):
-    key = sorted(keys)[place]
-    known = {"k" + key: split}
-    assert drawn(["k" + each for each in sorted(keys)], Shares(0.5), **known)["k" + key] == split
+    names = ["k%d" % each for each in sorted(keys)]
+    known = {names[place]: split}
+    assert drawn(names, Shares(0.5), **known)[names[place]] == split
 
 
 def test_the_shares_and_the_seed_decide_and_a_larger_share_only_adds():
@@ -336,3 +337,22 @@ def test_a_moved_folder_is_the_same_source(build, tmp_path):
     assert code == 0 and "images that changed splits: 0\n" in out
     (tmp_path / "moved").rename(tmp_path / "again")
     assert build(tmp_path / "again", NAME="d", RENAME="cat=lion")[0] == 0
+
+
+def test_a_training_that_goes_on_says_how_many_images_changed_splits(build, tmp_path):
+    own.voc_folder(tmp_path / "in", 20)
+    build()
+    dataset, model = paths.dataset("voc/in"), paths.model("m")
+    model.training.mkdir(parents=True)
+    assert split_changes.record(model, dataset, 0) == []
+    assert split_changes.record(model, dataset, 5) == []
+    own.annotate(own.save(tmp_path / "in" / "more.jpg", 99), [("cat", 5, 6, 25, 26)])
+    build()
+    text = "images that changed splits since the last start: %d"
+    assert split_changes.record(model, dataset, 5) == [text % 0]
+    before = sides("voc/in")
+    build(SEED="3")
+    number = moved(before, sides("voc/in"))
+    first, second = split_changes.record(model, dataset, 5)
+    assert number > 0 and first == text % number
+    assert second.endswith("the AP on val is too high; train from the start")

@@ -169,6 +169,8 @@ def _coco_command(dataset: Dataset, manifest: Dict[str, Any]) -> str:
         given[key.upper()] = " ".join("%s=%s" % (each, numbers.get(each, 0)) for each in splits)
     for key in ("seed", "shards", "verify"):
         given[key.upper()] = str(settings.get(key, ""))
+    if settings.get("negatives_folder"):
+        given["NEGATIVES"] = "DIR"
     usual = dict(variables.defaults("dataset-" + kind), MAX_IMAGES="", NEGATIVES="")
     words = [
         "%s=%s" % (name, shlex.quote(value))

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, Iterator, Mapping, Optional
 
 from todus import files, paths, variables
 from todus.command import say
-from todus.dataset import recorded_splits
+from todus.dataset import negatives, recorded_splits
 from todus.dataset.box_tables import table_text
 from todus.dataset.labelled_images import LabelledSource
 from todus.dataset.preparation import Prepared, prepare
@@ -63,7 +63,7 @@ def build(
       UsageError: the dataset exists and was made from another folder.
       TodusError: see `prepare` and `write_dataset`.
     """
-    with _work_folder(dataset) as work:
+    with work_folder(dataset) as work:
         if is_up_to_date(dataset, settings, inputs, TABLES.values() if tables else ()):
             recorded_splits.record_folder(dataset, folder)
             print_up_to_date(dataset)
@@ -105,7 +105,7 @@ def _more_files(prepared: Prepared, tables: bool, folder: Optional[Path]) -> Dic
 
 
 @contextlib.contextmanager
-def _work_folder(dataset: Dataset) -> Iterator[Path]:
+def work_folder(dataset: Dataset) -> Iterator[Path]:
     """Yields an empty folder for converted images and removes it; locks the dataset meanwhile."""
     folder = files.beside(dataset.folder, "images")
     with access.building(dataset):
@@ -118,8 +118,10 @@ def _work_folder(dataset: Dataset) -> Iterator[Path]:
 
 
 def recorded(settings: Settings) -> Dict[str, Any]:
-    """The settings as in dataset.json: the digest of LABEL_MAP instead of its path."""
+    """The settings as in dataset.json: digests of LABEL_MAP and NEGATIVES instead of paths."""
     asked = {key: value for key, value in vars(settings).items() if key not in NOT_RECORDED}
+    if settings.negatives:
+        asked["negatives"] = fingerprint(negatives.files_of(settings.negatives))
     if settings.label_map:
         asked["label_map"] = files.sha256(settings.label_map)
     return asked

@@ -30,6 +30,20 @@ def text_of(split_of: Mapping[str, str]) -> str:
     return json.dumps(digests, indent=2) + "\n"
 
 
+def read_file(path: Path) -> Dict[str, str]:
+    """Start of an image's SHA-256 -> split, from the text of `text_of`.
+
+    Raises TodusError for a file that is missing or not JSON.
+    """
+    found: Dict[str, str] = {}
+    joined = _mapping(files.read_json(path))
+    for split in SPLITS:
+        text = str(joined.get(split, ""))
+        for start in range(0, len(text), DIGITS):
+            found.setdefault(text[start : start + DIGITS], split)
+    return found
+
+
 class Previous(NamedTuple):
     """The splits of the dataset that a build replaces."""
 
@@ -54,14 +68,9 @@ def read(dataset: Dataset, settings: Settings) -> Previous:
 
 
 def _splits(dataset: Dataset) -> Dict[str, str]:
-    found: Dict[str, str] = {}
     with contextlib.suppress(TodusError):
-        joined = _mapping(files.read_json(dataset.folder / FILE))
-        for split in SPLITS:
-            text = str(joined.get(split, ""))
-            for start in range(0, len(text), DIGITS):
-                found.setdefault(text[start : start + DIGITS], split)
-        return found
+        return read_file(dataset.folder / FILE)
+    found: Dict[str, str] = {}
     try:
         for split in SPLITS:
             for stored in reader.read_stored(dataset, split):

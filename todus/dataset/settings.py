@@ -13,6 +13,7 @@ class Settings:
     rename: Dict[str, str] = field(default_factory=dict)  # canonical old name -> new name
     label_map: str = ""  # path of a label map with the user's ids
     keep_empty: bool = False  # images without a box are kept as negatives
+    negatives: str = ""  # a folder of pictures without any of the classes
     val: float = 0.2  # share of the images for validation where the source has no split
     test: float = 0.0  # share of the images for test there
     seed: int = 0

@@ -20,6 +20,7 @@ from todus.training import (
     kept_checkpoints,
     processes,
     run_record,
+    split_changes,
 )
 from todus.training.estimator_run import run_estimator, run_task
 from todus.training.evaluations import Evaluations
@@ -110,7 +111,8 @@ class Run:
                 )
                 return start
             chosen = to_record(self.settings, self.evaluations.scoring, self.role)
-            for note in run_record.begin(self.model, self.config, self.manifest, start, chosen):
+            notes = run_record.begin(self.model, self.config, self.manifest, start, chosen)
+            for note in notes + split_changes.record(self.model, self.dataset, start):
                 self.say("train: %s" % note)
             with self._stop_recorded():
                 self._begin(start)

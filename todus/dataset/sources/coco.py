@@ -4,17 +4,19 @@ The headers of these scripts list the environment variables.
 """
 
 import contextlib
-from typing import Dict, List, Optional, Tuple
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
 
 from todus import __version__, categories, files, locks, paths, variables
 from todus.command import Parser, say
-from todus.dataset import choose, image_bytes
+from todus.dataset import build, choose, image_bytes, negatives
+from todus.dataset import settings as own_settings
 from todus.dataset.annotations import Annotations, Image, clean, tally
 from todus.dataset.records import access, reader
 from todus.dataset.records.writer import Content, write_dataset
 from todus.dataset.sources import coco_annotations, coco_raw_data
 from todus.dataset.sources.coco_settings import COMPLETE, LIMITED, Settings
-from todus.dataset.summary import NEXT
+from todus.dataset.summary import NEXT, counted, left_out_lines
 from todus.errors import TodusError
 from todus.fetching import transport
 from todus.text import megabytes, table
@@ -71,6 +73,13 @@ class Build:
         annotations = map(self.raw.annotations, self.settings.splits)
         return {path.name: files.sha256(path) for path in annotations}
 
+    def _recorded(self, wanted: Dict[int, str]) -> Dict[str, Any]:
+        """The settings as in dataset.json, with a digest of the pictures of NEGATIVES."""
+        recorded, folder = self.settings.recorded(wanted), self.settings.negatives_folder
+        if folder:
+            recorded["negatives_folder"] = build.fingerprint(negatives.files_of(folder))
+        return recorded
+
     def _is_current(self) -> bool:
         """Whether the dataset on disk is the one that would be made. Cheap checks come first."""
         if self.settings.stats_only or not self.dataset.manifest.exists():
@@ -92,7 +101,7 @@ class Build:
         return (
             bool(known)
             and manifest.get("todus") == __version__
-            and settings == self.settings.recorded(self._wanted_classes(known))
+            and settings == self._recorded(self._wanted_classes(known))
             and all(path.is_file() and path.stat().st_size == size for path, size in shards)
             and self.dataset.label_map.exists()
             and (not all(path.exists() for path in annotations) or inputs == self._inputs())
@@ -141,7 +150,22 @@ class Build:
         on_disk = sum(image_bytes.size(image) for image in images if image.member or image.path)
         self.raw.check_disk(on_disk + 2 * sum(plan.bytes for plan in plans.values()))
         missing = {split: self._fetch(split, chosen[split], plan) for split, plan in plans.items()}
-        self._write(wanted, chosen, missing)
+        with build.work_folder(self.dataset) as work:
+            if settings.negatives_folder:
+                self._add_negatives(chosen, work)
+            self._write(wanted, chosen, missing)
+
+    def _add_negatives(self, chosen: Dict[str, Annotations], work: Path) -> None:
+        """Adds the pictures of NEGATIVES to the splits; `work` is a folder for converted ones."""
+        own = own_settings.Settings(
+            negatives=self.settings.negatives_folder, seed=self.settings.options.seed
+        )
+        added = negatives.read(own, work, list(chosen))
+        for line in left_out_lines(added.left_out):
+            say(line)
+        for split, more in added.images.items():
+            chosen[split].images += more
+            say("%s: %s of NEGATIVES" % (split, counted(len(more), "image")))
 
     def _fetch(self, split: str, chosen: Annotations, plan: coco_raw_data.FetchPlan) -> Missing:
         """Fetches the images of a plan; removes the missing ones from `chosen` and returns them."""
@@ -165,7 +189,7 @@ class Build:
             splits=chosen,
             names=names,
             id_map=dict(zip(sorted(wanted), sorted(names))),
-            settings=self.settings.recorded(wanted),
+            settings=self._recorded(wanted),
             inputs=self._inputs(),
             extra={
                 split: {"missing": sorted(image.file_name for image, _ in each)}

@@ -22,6 +22,7 @@ class Settings:
     splits: List[str]  # in the order train, val, testdev
     most_images: Dict[str, int]  # split -> images with a wanted class, 0: all
     negatives: Dict[str, Union[int, str]]  # split -> images without one, or "all"
+    negatives_folder: str  # pictures of the user's own; "" for none
     options: Options
     keep_raw: bool
     stats_only: bool
@@ -39,9 +40,11 @@ class Settings:
             raise UsageError(
                 "SPLITS has testdev, which has no boxes to choose by; use ./dataset-complete.sh"
             )
+        given = value("NEGATIVES") or []
+        folder = given if isinstance(given, str) else ""
         negatives = dict.fromkeys(splits, choose.ALL)
         if limited:
-            negatives = per_split(value("NEGATIVES"), splits, ["val"])
+            negatives = per_split([] if folder else given, splits, ["val"])
         options = Options(
             seed=value("SEED"),
             shards=value("SHARDS"),
@@ -57,6 +60,7 @@ class Settings:
             splits=splits,
             most_images=per_split(value("MAX_IMAGES"), splits, splits),
             negatives=negatives,
+            negatives_folder=folder,
             options=options,
             keep_raw=value("KEEP_RAW"),
             stats_only=value("STATS_ONLY"),

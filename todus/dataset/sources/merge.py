@@ -6,16 +6,17 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 from todus import paths, sources
 from todus.command import Parser, say
-from todus.dataset import class_ids
+from todus.dataset import class_ids, negatives
 from todus.dataset.annotations import Annotations, Image, join_boxes
-from todus.dataset.build import is_up_to_date, recorded, target
+from todus.dataset.build import is_up_to_date, recorded, target, work_folder
 from todus.dataset.class_ids import Classes
+from todus.dataset.labelled_images import LeftOut
 from todus.dataset.records import access, reader
 from todus.dataset.records.shards import Options
 from todus.dataset.records.writer import Content, write_dataset
 from todus.dataset.settings import Settings
 from todus.dataset.split import SPLITS
-from todus.dataset.summary import counted, print_summary, print_up_to_date
+from todus.dataset.summary import counted, left_out_lines, print_summary, print_up_to_date
 from todus.errors import TodusError, UsageError
 from todus.paths import Dataset
 from todus.text import one_line
@@ -82,13 +83,8 @@ class Joined:
         )
 
 
-def join(
-    datasets: List[Dataset], settings: Settings
-) -> Tuple[Dict[str, Annotations], Classes, Counter]:
+def join(joined: Joined, settings: Settings) -> Tuple[Dict[str, Annotations], Classes, Counter]:
     """The joined splits, their classes (the first dataset's come first), and the corrections."""
-    joined = Joined()
-    for dataset in datasets:
-        joined.add(dataset)
     known = class_ids.assign(joined.boxes_of(), list(joined.names), settings)
     new = {identity: known.ids.get(name) for name, identity in joined.names.items()}
     splits: Dict[str, Annotations] = {}
@@ -129,7 +125,7 @@ def partly_labelled(datasets: List[Dataset]) -> Iterator[str]:
 def merge(names: List[str], settings: Settings) -> int:
     """Merges the datasets with these names. Returns the exit code."""
     datasets = [paths.dataset(name).check() for name in names]
-    if len({dataset.folder for dataset in datasets}) < 2:
+    if len({dataset.folder for dataset in datasets}) < (1 if settings.negatives else 2):
         raise UsageError(
             "name two datasets or more, such as: NAME=both ./dataset-merge.sh limited voc/raccoon"
         )
@@ -139,7 +135,7 @@ def merge(names: List[str], settings: Settings) -> int:
             "NAME=%s is one of the datasets to merge; set another NAME" % merged.folder.name
         )
     with contextlib.ExitStack() as held:
-        held.enter_context(access.building(merged))
+        work = held.enter_context(work_folder(merged))
         for dataset in datasets:
             held.enter_context(access.reading(dataset, "merging into %s" % merged.name))
         digests = {each.name: reader.read_manifest(each).get("digest") for each in datasets}
@@ -147,15 +143,27 @@ def merge(names: List[str], settings: Settings) -> int:
         if is_up_to_date(merged, settings, inputs):
             print_up_to_date(merged)
             return 0
-        splits, known, mended = join(datasets, settings)
+        joined = Joined()
+        for dataset in datasets:
+            joined.add(dataset)
+        splits, known, mended = join(joined, settings)
         if not splits.get("train") or not splits.get("val"):
             lacking = "val" if splits.get("train") else "train"
             raise TodusError("none of these datasets has %s images" % lacking)
+        left_out: List[LeftOut] = []
+        if settings.negatives:
+            added = negatives.read(settings, work, list(splits), joined.side)
+            left_out = added.left_out
+            mended += added.mended
+            for split, more in added.images.items():
+                splits[split].images += more
         content = Content("merged", splits, known.names, settings=recorded(settings), inputs=inputs)
         options = Options(settings.seed, jobs=settings.jobs)
         manifest = write_dataset(merged, content, options, settings.max_dropped)
     for what, count in sorted(mended.items()):
         print("%s: %s" % (what, counted(count, "time")))
+    for line in left_out_lines(left_out):
+        print(line)
     for line in partly_labelled(datasets):
         say(line)
     print_summary(merged, manifest)
