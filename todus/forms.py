@@ -101,7 +101,7 @@ FORMS = [
         "UFF",
         "{model}.uff",
         "./export.sh && python -m convert_uff -m {model} -i",
-        "TensorRT 5 to 8, Jetson Nano",
+        "TensorRT 5 to 8.6, Jetson Nano",
         "frozen_graph",
     ),
 ]

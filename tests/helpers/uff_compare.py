@@ -33,12 +33,16 @@ class Frozen:
         return boxes, scores, np.column_stack([label, score, box])[: int(count)]
 
 
-def assert_equal(uff_path, graph_def, images):
-    """Compares both on uint8 images of the network's size; returns the number of detections."""
+def assert_equal(uff_path, graph_def, images, bgr=False):
+    """Compares both on uint8 RGB images of the network's size; returns the number of detections.
+
+    `bgr`: the UFF file is given the images in BGR.
+    """
     frozen, interpreter, found = Frozen(graph_def), Interpreter(uff_path), 0
     for image in images:
         boxes, scores, detections = frozen.run(image)
         normalised = image.astype(np.float32) * np.float32(2 / 255.0) - 1
+        normalised = normalised[..., ::-1] if bgr else normalised
         ours = interpreter.run(normalised, ["concat_box_loc", "concat_box_conf"])
         assert np.abs(ours[0].ravel() - boxes.ravel()).max() <= TOLERANCE
         assert np.abs(ours[1].ravel() - scores.ravel()).max() <= TOLERANCE

@@ -301,8 +301,11 @@ class Interpreter:
 
 
 def decoded(loc: np.ndarray, priors: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """Boxes (xmin, ymin, xmax, ymax) of encodings (y, x, height, width); all [anchors, 4]."""
-    loc = loc * variances
+    """Boxes (xmin, ymin, xmax, ymax) of encodings (y, x, height, width); all [anchors, 4].
+
+    The plugin's kernel applies the variances as (x, y, width, height) to any encoding.
+    """
+    loc = loc * variances[:, [1, 0, 3, 2]]
     width, height = priors[:, 2] - priors[:, 0], priors[:, 3] - priors[:, 1]
     x = (priors[:, 0] + priors[:, 2]) / 2 + loc[:, 1] * width
     y = (priors[:, 1] + priors[:, 3]) / 2 + loc[:, 0] * height

@@ -63,6 +63,14 @@ def test_option_i_takes_the_exported_graph_with_its_classes(home, capsys):
     assert described["made_from"]["graph"].startswith("inference-graph/")
 
 
+def test_option_bgr_is_written_beside_the_file(home, capsys):
+    model = uff_models.lay_out(NAME, text(), uff_models.frozen(text()), uff_models.classes(3))
+    for option, color in (([], "RGB"), (["--bgr"], "BGR")):
+        assert run(capsys, "-m", NAME, *option)[0] == 0
+        described = files.read_json(paths.beside_json(model.file_of("uff")))
+        assert described["input"]["color"] == color
+
+
 def test_a_model_under_another_name_takes_the_config_of_its_zoo_model(home, capsys):
     model = uff_models.lay_out("animals", text(), uff_models.frozen(text()), uff_models.classes(3))
     code, _, err = run(capsys, "-m", "animals")

@@ -19,6 +19,7 @@ from google.protobuf import text_format
 from tests.helpers import uff_models
 from tests.helpers.places import REPO
 from todus import files, paths
+from todus.errors import TodusError
 from todus.uff import convert, nvidia, probe, schema_pb2, scopes, settings, surgery, writer
 from todus.uff import graphs as graphs_of
 
@@ -122,7 +123,7 @@ def test_plugins_have_the_numbers_of_the_pipeline(models):
         "shareLocation_u_int": 1,
         "varianceEncodedInTarget_u_int": 0,
         "backgroundLabelId_u_int": 0,
-        "topK_u_int": 19 * 19 * 3 + (100 + 25 + 9 + 4 + 1) * 6,
+        "topK_u_int": 512,
         "keepTopK_u_int": 100,
         "numClasses_u_int": 4,
         "confSigmoid_u_int": 1,
@@ -259,6 +260,15 @@ def test_labels_with_gaps_keep_their_places():
     labels = convert.describe(numbers, names, 2 / 255.0, -1.0, [1, 1], 9)["labels"]
     assert len(labels) == 15
     assert (labels[1], *labels[11:14]) == ("person", "fire hydrant", None, "sign")
+
+
+def test_colors_are_swapped_in_a_convolution_only():
+    config = uff_models.pipeline_text(NAME, 3, 300)
+    network = surgery.cut(graphs_of.Graph(uff_models.frozen(config), "here"), scopes.load(NAME))
+    relu = next(node for node in network.graph.nodes.values() if node.op == "Relu6")
+    first = type(relu)(name="first", op=relu.op, input=[surgery.INPUT])
+    with pytest.raises(TodusError, match="Input goes to Relu6.*without --bgr"):
+        surgery.swap_colors(network, [first])
 
 
 # Netron.

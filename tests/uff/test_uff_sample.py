@@ -119,11 +119,11 @@ def fake_tensorrt(monkeypatch, version):
     return log
 
 
-@pytest.mark.parametrize("version", [7, 8])
-def test_the_sample_builds_an_engine_and_prints_detections(home, monkeypatch, capsys, version):
+@pytest.mark.parametrize("version, bgr", [(7, False), (8, False), (8, True)])
+def test_the_sample_builds_an_engine_and_prints_detections(home, monkeypatch, capsys, version, bgr):
     text = uff_models.pipeline_text(NAME, 3, 128)
     model = uff_models.lay_out(NAME, text, uff_models.frozen(text), uff_models.classes(3))
-    path = convert.run(model, False, False, lambda line: None)
+    path = convert.run(model, False, False, lambda line: None, bgr)
     pixels = uff_models.images(128, 1)[0]
     Image.fromarray(pixels).save(str(home / "image.png"))
     log = fake_tensorrt(monkeypatch, version)
@@ -132,7 +132,8 @@ def test_the_sample_builds_an_engine_and_prints_detections(home, monkeypatch, ca
     (sample,) = [code for code in samples if "UffParser" in code]
     exec(compile(sample, str(DOCS), "exec"), {})
     lines = capsys.readouterr().out.splitlines()
-    rows = Interpreter(path).detections(pixels.astype(np.float32) / np.float32(127.5) - 1)
+    given = pixels[..., ::-1] if bgr else pixels
+    rows = Interpreter(path).detections(given.astype(np.float32) / np.float32(127.5) - 1)
     assert len(lines) == len(rows) > 0
     names = ["background", "bear", "horse", "giraffe"]
     assert [line.split()[0] for line in lines] == [names[int(row[1])] for row in rows]

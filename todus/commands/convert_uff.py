@@ -1,4 +1,4 @@
-"""Converts an SSD to UFF, the graph file of TensorRT 5 to 9 (JetPack 4 on a Jetson).
+"""Converts an SSD to UFF, the graph file of TensorRT 5 to 8.6 (JetPack 4 on a Jetson).
 
 Writes model/MODEL/MODEL.uff and MODEL.uff.json.
 
@@ -6,8 +6,8 @@ Writes model/MODEL/MODEL.uff and MODEL.uff.json.
   python -m convert_uff -m ssd_mobilenet_v1_coco_2018_01_28 -i  the graph that ./export.sh wrote
 
 A model converts if its name begins with a name in config/. NVIDIA's uff package writes the file
-if it is installed, else Todus does. docs/tensorrt.md shows how to use the file; TensorRT 10 reads
-ONNX only (./convert-onnx.sh).
+if it is installed, else Todus does. docs/tensorrt.md shows how to use the file. Later TensorRT
+reads ONNX only (./convert-onnx.sh).
 """
 
 from typing import List, Optional
@@ -21,6 +21,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     arguments.add_model(parser, required=True)
     arguments.add_inference_graph(parser)
     parser.add_argument("-t", "--text", action="store_true", help="also write MODEL.pbtxt")
+    text = "take BGR instead of RGB, as jetson-inference gives it to UFF models"
+    parser.add_argument("--bgr", action="store_true", help=text)
     given = parser.parse_args(argv)
 
     preflight.convert()
@@ -31,6 +33,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         given.inference_graph,
         given.text,
         lambda line: command.say("convert_uff: " + line),
+        given.bgr,
     )
     print(target)
     command.say(

@@ -51,7 +51,9 @@ def zoo_name(model: paths.Model) -> str:
         return model.name
 
 
-def run(model: paths.Model, trained: bool, text: bool, say: Callable[[str], None]) -> Path:
+def run(
+    model: paths.Model, trained: bool, text: bool, say: Callable[[str], None], bgr: bool = False
+) -> Path:
     """Converts a model and returns the path of the .uff.
 
     Args:
@@ -59,6 +61,7 @@ def run(model: paths.Model, trained: bool, text: bool, say: Callable[[str], None
       trained: the exported inference-graph instead of the zoo's frozen graph.
       text: also writes the readable .pbtxt.
       say: called with lines for the user.
+      bgr: the input takes blue, green, red instead of red, green, blue.
 
     Raises:
       UsageError: config/ has no file for this model.
@@ -83,7 +86,7 @@ def run(model: paths.Model, trained: bool, text: bool, say: Callable[[str], None
     with locks.exclusive(model.file_of("uff"), "the UFF conversion of %s" % model.name):
         from todus.uff import nvidia, surgery, writer
 
-        graph_def, about = _with_plugins(given.graph, settings, scopes, names)
+        graph_def, about = _with_plugins(given.graph, settings, scopes, names, bgr)
         # Todus's own writer runs in any case: it checks every node.
         meta = writer.meta_graph(graph_def, surgery.NMS, str(given.graph))
         theirs, wrote = nvidia.meta_graph(graph_def, surgery.NMS)
@@ -129,7 +132,7 @@ def notes(settings: Settings) -> List[str]:
 
 
 def _with_plugins(
-    path: Path, settings: Settings, scopes: scopes_of.Scopes, names: Dict[int, str]
+    path: Path, settings: Settings, scopes: scopes_of.Scopes, names: Dict[int, str], bgr: bool
 ) -> Tuple[Any, Dict]:
     """The GraphDef that is written as UFF, and its description."""
     from todus.uff import graphs, probe, surgery
@@ -139,8 +142,10 @@ def _with_plugins(
     sides = _sides(network, body.maps, settings)
     scale, offset, anchors = probe.image_and_anchors(network, settings.height, settings.width)
     _check_anchors(network, anchors, sides, settings)
+    if bgr:
+        surgery.swap_colors(network, body.nodes)
     graph_def = surgery.with_plugins(network, body.nodes, settings, sides, len(anchors))
-    return graph_def, describe(settings, names, scale, offset, sides, len(anchors))
+    return graph_def, describe(settings, names, scale, offset, sides, len(anchors), bgr)
 
 
 def _sides(network, maps, settings: Settings) -> List[int]:
@@ -183,6 +188,7 @@ def describe(
     offset: float,
     sides: List[int],
     num_anchors: int,
+    bgr: bool = False,
 ) -> Dict[str, Any]:
     """What is needed to build and run an engine, for MODEL.uff.json.
 
@@ -192,6 +198,7 @@ def describe(
       scale, offset: the network's input is pixel * scale + offset.
       sides: of the feature maps.
       num_anchors: of all feature maps.
+      bgr: the order of the input's colors.
     """
     from todus.uff import surgery
 
@@ -207,7 +214,7 @@ def describe(
             "shape": [1, *shape],
             "dtype": "float32",
             "layout": "NCHW",
-            "color": "RGB",
+            "color": "BGR" if bgr else "RGB",
             "mean": [round(-offset / scale, 4)] * 3,
             "std": [round(1 / scale, 4)] * 3,
             "note": "feed (pixel - mean) / std",
@@ -244,7 +251,7 @@ def describe(
             "variance": list(settings.variances),
             "confidence_threshold": settings.score_threshold,
             "nms_threshold": settings.iou_threshold,
-            "top_k": surgery.top_k(num_anchors),
+            "top_k": surgery.top_k(settings, num_anchors),
             "keep_top_k": keep,
         },
     }

@@ -23,7 +23,8 @@ class Settings:
       num_layers: feature maps.
       min_scale, max_scale: of the anchors, relative to the image.
       aspect_ratios: of the anchors, in the generator's order.
-      variances: (y, x, height, width), the inverse of the box coder's scales.
+      variances: (x, y, width, height), the inverse of the box coder's scales. NMS_TRT multiplies
+        in this order, although the encodings of a TensorFlow model are (y, x, height, width).
       sigmoid: whether NMS_TRT turns logits into scores.
       score_threshold, iou_threshold: of non-maximum suppression.
       max_per_class, max_total: detections that it keeps.
@@ -66,6 +67,7 @@ def read(config: pipeline.Config, where: str) -> Settings:
     anchors = ssd.anchor_generator.ssd_anchor_generator
     scales = anchors.scales or (anchors.min_scale, anchors.max_scale)
     nms = ssd.post_processing.batch_non_max_suppression
+    y_scale, x_scale, height_scale, width_scale = _box_scales(config)
     return Settings(
         height=height,
         width=width,
@@ -74,7 +76,7 @@ def read(config: pipeline.Config, where: str) -> Settings:
         min_scale=scales[0],
         max_scale=scales[-1],
         aspect_ratios=tuple(anchors.aspect_ratios),
-        variances=tuple(1.0 / scale for scale in _box_scales(config)),
+        variances=tuple(1.0 / scale for scale in (x_scale, y_scale, width_scale, height_scale)),
         sigmoid=_score_converter(config) == "SIGMOID",
         score_threshold=nms.score_threshold,
         iou_threshold=nms.iou_threshold,

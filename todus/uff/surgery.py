@@ -15,8 +15,9 @@ from todus.uff.settings import ELSEWHERE, QUANTIZED_ELSEWHERE, Settings
 INPUT = "Input"
 NMS = "NMS"
 
-# NMS_TRT sorts at most eight blocks of 512 boxes a class.
-MOST_TOP_K = 4096
+# NMS_TRT suppresses in blocks of 512 boxes a class, of which it has at most eight.
+BLOCK = 512
+MOST_BLOCKS = 8
 
 # Newer op -> the older op that computes the same at inference.
 RENAMED = {
@@ -24,6 +25,8 @@ RENAMED = {
     "FusedBatchNormV2": "FusedBatchNorm",
     "FusedBatchNormV3": "FusedBatchNorm",
 }
+
+CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 
 _QUANTIZING = ("FakeQuant", "Quantize", "Dequantize")
 _VARIABLES = ("Variable", "VariableV2", "VarHandleOp", "ReadVariableOp")
@@ -172,6 +175,38 @@ def body(network: Network) -> List["tf.NodeDef"]:
     return result
 
 
+def swap_colors(network: Network, nodes: List["tf.NodeDef"]) -> None:
+    """Makes the body take BGR instead of RGB, by the weights of its first convolution.
+
+    Args:
+      network: for messages.
+      nodes: its body, constants folded; new weights are added to it.
+
+    Raises:
+      TodusError: the image does not go straight to a convolution.
+    """
+    by_name = {node.name: node for node in nodes}
+    order, edge = np.arange(3)[::-1], INPUT
+    while True:
+        users = [node for node in nodes if edge in node.input and node.op != "Shape"]
+        kinds = ", ".join(sorted(node.op for node in users)) or "nothing"
+        if kinds == "Pad":
+            edge = users[0].name
+            continue
+        weights = by_name.get(users[0].input[1]) if kinds in CONVOLUTIONS else None
+        if weights is None or weights.op != "Const":
+            what = "%s goes to %s and not to one convolution; its colors cannot be swapped"
+            raise network.graph.error(what % (edge, kinds), "convert it without --bgr")
+        value = graphs.value_of(network.graph, weights)[:, :, order]
+        nodes.append(graphs.constant(weights.name + "/swapped", value))
+        users[0].input[1] = nodes[-1].name
+        if kinds == "Conv2D":
+            return
+        # The outputs of a depthwise convolution are in the order of its inputs.
+        order = np.arange(value.shape[2] * value.shape[3]).reshape(value.shape[2:])[order].ravel()
+        edge = users[0].name
+
+
 def placeholder(shape: List[int]) -> "tf.NodeDef":
     """The input: float32 of `shape`."""
     node = tf.NodeDef(name=INPUT, op="Placeholder")
@@ -225,7 +260,7 @@ def with_plugins(
         backgroundLabelId=0,
         confidenceThreshold=settings.score_threshold,
         nmsThreshold=settings.iou_threshold,
-        topK=top_k(num_anchors),
+        topK=top_k(settings, num_anchors),
         keepTopK=keep_top_k(settings, num_anchors),
         numClasses=settings.num_classes,
         inputOrder=[network.order.index(each) for each in ("boxes", "classes", "anchors")],
@@ -240,18 +275,20 @@ def with_plugins(
     return result
 
 
-def top_k(num_anchors: int) -> int:
-    """How many boxes a class NMS_TRT considers: all, as far as it can.
+def top_k(settings: Settings, num_anchors: int) -> int:
+    """How many boxes a class NMS_TRT suppresses: the best of them, in whole blocks.
 
-    TensorFlow considers every box above the threshold and limits their number after suppression,
-    NMS_TRT before it. Never fewer than keepTopK: the plugin then returns nothing.
+    TensorFlow suppresses among all boxes above the threshold and limits their number afterwards,
+    NMS_TRT before. One block has enough for an image; a further one takes as long again. Never
+    fewer than keepTopK: the plugin then returns nothing.
     """
-    return max(min(num_anchors, MOST_TOP_K), 1)
+    blocks = min(-(-settings.max_total // BLOCK), MOST_BLOCKS)
+    return max(min(num_anchors, blocks * BLOCK), 1)
 
 
 def keep_top_k(settings: Settings, num_anchors: int) -> int:
     """How many detections NMS_TRT returns."""
-    return min(settings.max_total, top_k(num_anchors))
+    return min(settings.max_total, top_k(settings, num_anchors))
 
 
 def _plugin(name: str, op: str, inputs: List[str], **fields) -> "tf.NodeDef":
