@@ -3,8 +3,9 @@
 #
 # Converts the graph of ./export.sh to model/NAME/NAME.onnx for ONNX Runtime. LAYOUT=tensorrt
 # converts the graph of ./export-tflite.sh to model/NAME/NAME-tensorrt.onnx, which ends with
-# TensorRT's EfficientNMS instead of loops. FILE.json describes the file's input, outputs and
-# labels.
+# TensorRT's EfficientNMS instead of loops. A quantization-aware model becomes a file of float
+# operators: rounded as in the graph for ONNX Runtime, only limited to the trained ranges for
+# TensorRT. FILE.json describes the file's input, outputs and labels.
 #
 #   MODEL_DIR  the model's folder (default: choose from a list; the only one)
 #   LAYOUT     todus, or tensorrt (default: todus)

@@ -11,6 +11,7 @@ from todus import files, variables
 from todus.detection.detector import DETECTIONS
 from todus.detection.frozen_graph import read_graph
 from todus.errors import TodusError, UsageError
+from todus.export import fake_quantization
 from todus.model import artefacts, normalization, pipeline
 from todus.paths import Model
 from todus.text import first_line
@@ -92,22 +93,36 @@ def _library():
     return onnx, tf2onnx
 
 
-def _converted(graph_def, inputs: List[str], outputs: List[str], opset: int, name: str):
-    """The ONNX ModelProto of a frozen graph between inputs and outputs."""
+def _converted(
+    graph_def, inputs: List[str], outputs: List[str], opset: int, name: str, rounds: bool
+):
+    """The ONNX ModelProto of a frozen graph between inputs and outputs.
+
+    `rounds`: whether values are rounded where the graph has fake quantization; else they are only
+    limited to its ranges.
+    """
     from todus.tf import tf
 
-    _, tf2onnx = _library()
+    onnx, tf2onnx = _library()
 
     def convert_graph(catch_errors: bool):
+        limits = fake_quantization.Limits()
         folded = tf2onnx.tf_loader.tf_optimize(inputs, outputs, graph_def)
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(folded, name="")
             with tf.Session(graph=graph):
                 converted = tf2onnx.tfonnx.process_tf_graph(
-                    graph, opset=opset, input_names=inputs, output_names=outputs
+                    graph,
+                    opset=opset,
+                    input_names=inputs,
+                    output_names=outputs,
+                    custom_op_handlers=limits.handlers,
                 )
         optimized = tf2onnx.optimizer.optimize_graph(converted, catch_errors)
-        return optimized.make_model("Todus: %s" % name)
+        made = optimized.make_model("Todus: %s" % name)
+        if rounds:
+            limits.add_rounding(made, onnx.helper.make_node, onnx.numpy_helper.from_array)
+        return made
 
     # tf2onnx raises ValueError, RuntimeError, KeyError and more for operators that it lacks.
     try:
@@ -128,7 +143,7 @@ def _graph(model: Model, opset: int) -> Tuple:
         what = "%s takes encoded images, which ONNX cannot decode; %s"
         raise TodusError(what % (model.frozen_graph, remedy))
     outputs = [name + ":0" for name in DETECTIONS]
-    converted = _converted(graph_def, ["image_tensor:0"], outputs, opset, model.name)
+    converted = _converted(graph_def, ["image_tensor:0"], outputs, opset, model.name, True)
     return converted, {
         "format": "onnx",
         "input": {
@@ -159,7 +174,8 @@ def _tensorrt(model: Model, opset: int) -> Tuple:
     del graph_def.node[:]
     graph_def.node.extend(kept)
     raw_outputs = [name + ":0" for name in RAW_OUTPUTS]
-    converted = _converted(graph_def, [RAW_INPUT + ":0"], raw_outputs, opset, model.name)
+    inputs = [RAW_INPUT + ":0"]
+    converted = _converted(graph_def, inputs, raw_outputs, opset, model.name, False)
     scales = (coder.y_scale, coder.x_scale, coder.height_scale, coder.width_scale)
     exported = artefacts.tflite_graph(model)
     nms = pipeline.non_max_suppression(config)
@@ -204,7 +220,9 @@ def _anchors(graph_def, model: Model) -> np.ndarray:
 
 
 def _end_in_nms(model, anchors: np.ndarray, scales: Sequence[float], attributes: Dict) -> None:
-    """Appends box decoding and the plugin to an ONNX model with the outputs RAW_OUTPUTS.
+    """Appends box decoding, the plugin and a limit of its boxes to the image.
+
+    The ONNX model has the outputs RAW_OUTPUTS.
 
     The Faster R-CNN box coder, for y, x, height, width: centre = encoding / scale * anchor size +
     anchor centre, size = exp(encoding / scale) * anchor size.
@@ -243,9 +261,14 @@ def _end_in_nms(model, anchors: np.ndarray, scales: Sequence[float], attributes:
     node("Concat", ["decode/low", "decode/high"], "decode/boxes", axis=2)
     node("Slice", [scores, "decode/one", "decode/end", "decode/two"], "decode/scores")
     inputs, outputs = ["decode/boxes", "decode/scores"], list(_TENSORRT_TYPES)
+    boxes = outputs[1]
+    outputs[1] = "nms/" + boxes
     plugin = "EfficientNMS_TRT"
     nms = helper.make_node(plugin, inputs, outputs, name=plugin, domain="TRT", **attributes)
     graph.node.append(nms)
+    for name, value in (("low", 0.0), ("high", 1.0)):
+        constant(name + "_limit", value)
+    node("Clip", [outputs[1], "decode/low_limit", "decode/high_limit"], boxes)
     model.opset_import.append(helper.make_opsetid("TRT", 1))
     count = attributes["max_output_boxes"]
     del graph.output[:]
