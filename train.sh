@@ -20,7 +20,7 @@
 #   KEEP             newest checkpoints kept, beside the best (default: 5)
 #   LOG_STEPS        steps between lines of progress (default: 10)
 #   EVAL_STEPS       steps between evaluations on val, rows of training/metrics.csv; 0: none
-#                    (default: 1000)
+#                    (default: a tenth of the run, 100 to 1000)
 #   EVAL             inline, or separate for a separate process (default: inline)
 #   EVAL_SAMPLE      evaluates one of so many images (default: 1)
 #   EVAL_TRAIN       1: also evaluates train images, which shows overfitting (default: 0)

@@ -334,7 +334,7 @@ TABLE = (
     Variable("SAVE_STEPS", _COUNT, "500", ("train",)),
     Variable("KEEP", Whole(1, 100000), "5", ("train",)),
     Variable("LOG_STEPS", _COUNT, "10", ("train",)),
-    Variable("EVAL_STEPS", Whole(0), "1000", ("train",)),
+    Variable("EVAL_STEPS", Whole(0), "", ("train",)),
     Variable("EVAL", OneOf("inline", "separate"), "inline", ("train",)),
     Variable("EVAL_SAMPLE", _COUNT, "1", ("train",)),
     Variable("EVAL_TRAIN", Switch(), "0", ("train",)),

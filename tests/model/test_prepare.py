@@ -10,6 +10,7 @@ from tests.helpers.families import SSD_FAMILIES, archive
 from tests.helpers.own_images import tree
 from todus import categories, command, files, paths
 from todus.commands import model as command_line
+from todus.dataset.records.writer import Content, write_dataset
 from todus.errors import TodusError, UsageError
 from todus.machine import memory
 from todus.model import checkpoints, pipeline, pipeline_options, prepare, prepared, zoo
@@ -224,6 +225,40 @@ def test_a_slice_gets_a_hundredth_of_the_zoo_s_learning_rate_unless_one_is_given
     assert any("--learning-rate" in note for note in made.notes)
     made = make(packed, options=Options(learning_rate=0.02))
     assert rate(made) == pytest.approx(0.02)
+
+
+@pytest.fixture
+def helmets(home):
+    """A dataset of cats and helmets, of which the zoo model knows the cats."""
+    names, id_map = {1: "cat", 2: "helmet"}, {17: 1, 10: 2}
+    splits = {"train": annotated(home / "i"), "val": annotated(home / "i", 5, 100)}
+    write_dataset(paths.mscoco_dataset("h"), Content("coco", splits, names, id_map))
+    return paths.mscoco_dataset("h")
+
+
+def test_trained_weights_beside_new_classes_get_a_sixth_of_the_zoo_s_learning_rate(packed, helmets):
+    made = make(packed, dataset=helmets)
+    train = made.config.train_config
+    cosine = pipeline.optimizer(made.config).learning_rate.cosine_decay_learning_rate
+    zoo_rate = 0.001 * train.batch_size / made.zoo_config.train_config.batch_size
+    assert cosine.learning_rate_base == pytest.approx(zoo_rate * prepare.BESIDE_NEW)
+    assert cosine.total_steps == train.num_steps
+    assert made.config.model.ssd.freeze_batchnorm and not train.freeze_variables
+    given = make(packed, dataset=helmets, options=Options(learning_rate=0.01)).config
+    rate = pipeline.optimizer(given).learning_rate.constant_learning_rate.learning_rate
+    assert rate == pytest.approx(0.01) and given.model.ssd.freeze_batchnorm
+
+
+def test_of_classes_that_are_all_new_only_the_predictor_is_trained(packed, home, tmp_path):
+    zoo_names = tmp_path / "zoo.pbtxt"
+    categories.write_label_map(zoo_names, {identity: "x%d" % identity for identity in range(1, 91)})
+    made = make(packed, dataset=build(home), label_map=str(zoo_names))
+    assert list(made.config.train_config.freeze_variables) == [".*FeatureExtractor/"]
+    assert made.config.model.ssd.freeze_batchnorm
+    assert any("--freeze none trains all" in note for note in made.notes)
+    options = Options(freeze="none")
+    made = make(packed, dataset=build(home), label_map=str(zoo_names), options=options)
+    assert not made.config.train_config.freeze_variables
 
 
 def test_a_copied_model_uses_its_own_files_and_keeps_paths_that_the_user_set(

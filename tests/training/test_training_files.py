@@ -22,8 +22,10 @@ from todus.training import (
     history,
     input_pipeline,
     metrics,
+    progress,
     run_record,
     schedule,
+    stopping,
 )
 from todus.training import settings as training_settings
 
@@ -97,12 +99,19 @@ def test_rows_of_an_earlier_version_are_read(model):
 
 
 @pytest.mark.parametrize(
-    "more, every", [({}, 0), ({"target_ap": "0.5"}, 100), ({"patience": 2}, 100)]
+    "more, every", [({}, 0), ({"target_ap": "0.5"}, 90), ({"patience": 2}, 90)]
 )
 def test_a_run_shorter_than_the_evaluations_is_scored_where_a_stop_depends_on_it(more, every):
     chosen = training_settings.Settings(**more)
-    assert training_settings.scoring_for(chosen, 100).every == every
-    assert training_settings.scoring_for(chosen, 5000).every == 1000
+    assert training_settings.scoring_for(chosen, 90).every == every
+
+
+@pytest.mark.parametrize("steps, every", [(100, 100), (600, 100), (5000, 500), (50000, 1000)])
+def test_a_run_is_evaluated_ten_times_within_100_and_1000_steps(steps, every):
+    chosen = training_settings.Settings()
+    assert training_settings.scoring_for(chosen, steps).every == every
+    given = training_settings.Settings(scoring=training_settings.Scoring(7))
+    assert training_settings.scoring_for(given, steps).every == 7
 
 
 def test_ap_that_rises_on_train_and_falls_on_val_is_overfitting():
@@ -333,3 +342,16 @@ def test_following_the_log_shows_its_last_lines_and_ends_with_the_training(model
     background.log_path(model).write_text("".join("line %d\n" % number for number in range(100)))
     background.follow(model, shown.append, lines=3)
     assert shown == ["line 97", "line 98", "line 99"]
+
+
+def test_after_a_minute_the_length_of_the_run_is_reported_once(model, monkeypatch):
+    clock = iter(range(0, 1000, 25))
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    lines = []
+    shown = progress.Progress(
+        model, schedule.Schedule(400, 0, 10, 0), stopping.Stop(), lines.append, writes_status=False
+    )
+    for step in (1, 11, 21, 31, 41):
+        shown.report(step, 1.0, lambda: None)
+    (line,) = [line for line in lines if "machine" in line]
+    assert line == "399 steps take about 17 min on this machine, apart from evaluations"

@@ -76,7 +76,7 @@ def add_patches(group) -> None:
     group.add_argument("--optimizer", choices=pipeline_options.OPTIMIZERS)
     text = "comma-separated: %s" % ", ".join(pipeline_options.AUGMENTATIONS)
     group.add_argument("--augment", metavar="NAMES", help=text)
-    text = "variables that are not trained; backbone is the feature extractor"
+    text = "variables that are not trained: backbone, the feature extractor, or none"
     group.add_argument("--freeze", metavar="REGEX", help=text)
     text = "of a model with a fixed input size"
     group.add_argument("--image-size", type=command.typed(Size()), metavar="HxW", help=text)

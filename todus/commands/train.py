@@ -38,7 +38,7 @@ def settings() -> Settings:
         target_ap="" if target_ap is None else str(target_ap),
         patience=value("PATIENCE"),
     )
-    if (result.target_ap or result.patience) and not result.scoring.every:
+    if (result.target_ap or result.patience) and result.scoring.every == 0:
         raise UsageError("TARGET_AP and PATIENCE need evaluations; EVAL_STEPS=0 makes none")
     return result
 

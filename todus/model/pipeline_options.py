@@ -46,7 +46,7 @@ class Options:
     image_size: Optional[Tuple[int, int]] = None  # height, width in pixels
     min_size: Optional[int] = None  # of a keep_aspect_ratio_resizer, pixels
     max_size: Optional[int] = None
-    freeze: Optional[str] = None  # a regular expression for variable names, or "backbone"
+    freeze: Optional[str] = None  # a regular expression for variable names, "backbone" or "none"
     learning_rate: Optional[float] = None
     decay: Optional[str] = None  # one of DECAYS
     decay_steps: Optional[int] = None
@@ -189,6 +189,8 @@ def _learning_rate(config: pipeline.Config, options: Options) -> None:
 
 
 def _freeze(config: pipeline.Config, pattern: str) -> None:
+    if pattern == "none":
+        return
     if pattern == "backbone":
         pattern = r".*FeatureExtractor/"
         pipeline.freeze_batch_norm(config, pipeline.meta(config).feature_extractor)

@@ -3,14 +3,13 @@
 import contextlib
 import hashlib
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from todus import __version__, categories, files, locks
 from todus.dataset.records import reader
 from todus.errors import TodusError
-from todus.machine import memory
 from todus.model import (
     checkpoint_values,
     class_columns,
@@ -19,11 +18,15 @@ from todus.model import (
     pipeline_options,
     prepared,
     resources,
+    run_plan,
     zoo,
 )
 from todus.paths import Dataset, Model
 
-FINE_TUNING = 0.01  # factor of the zoo's learning rate, for a slice without new classes
+# Factors of the zoo's learning rate for trained weights: where every class is known, and beside new
+# classes, which learn little at the first. docs/training.md has the measurements.
+FINE_TUNING = 0.01
+BESIDE_NEW = 0.16
 
 # Decay of batch normalisation's moving averages where they cannot be frozen: their half-life is
 # 2,300 steps.
@@ -263,6 +266,7 @@ def _patch(made: Prepared, model: Model, request: Request, variables) -> Optiona
     pipeline.set_override_hyperparams(config)
     pipeline.set_one_replica(config)
     pipeline.drop_step_zero(config)
+    train: Dict[str, Any] = {}
     if request.dataset:
         prepared.set_dataset(config, request.dataset)
         train = reader.read_manifest(request.dataset)["splits"].get("train", {})
@@ -272,48 +276,49 @@ def _patch(made: Prepared, model: Model, request: Request, variables) -> Optiona
         pipeline.set_inputs(config, model.limited_label_map, {}, 0)
     if request.quantize and not pipeline.is_quantized(config):
         pipeline.set_quantization(config, 0)
-    if start == "slice" and not made.sliced.fresh:
-        _protect_trained_weights(config, request, made.notes)
-    pipeline_options.apply(config, request.options, made.notes.append)
+    options, cost = request.options, None
+    if start == "slice" and made.sliced.from_zoo:
+        _protect_trained_weights(config, request, made)
+    elif start == "slice" and options.freeze is None:
+        options = replace(options, freeze="backbone")
+        text = "no class is the zoo model's: its backbone is frozen, and the predictor is trained; "
+        made.notes.append(text + "--freeze none trains all")
+    if request.dataset or request.batch_auto:
+        cost = _cost(config, options)
+        images = train.get("images", 0)
+        options, lines = run_plan.complete(config, options, images, cost, request.batch_auto)
+        made.notes += lines
+    pipeline_options.apply(config, options, made.notes.append)
     if pipeline.is_quantized(config) and request.options.quantization_delay is None:
         trained = start == "slice" and checkpoint_values.has_ranges(list(variables))
         pipeline.set_quantization(config, 0 if trained else pipeline.default_delay(config))
-    if request.dataset or request.batch_auto:
-        return _fit_batch(config, request, made.notes)
-    return None
+    if cost:
+        warning = resources.memory_warning(cost, config.train_config.batch_size, "--batch-size ")
+        made.notes += [warning] if warning else []
+    return cost
 
 
-def _protect_trained_weights(config: pipeline.Config, request: Request, notes: List[str]) -> None:
+def _cost(config: pipeline.Config, options: pipeline_options.Options) -> resources.Costs:
+    """The costs of the network with the input size of `options`."""
+    resized = pipeline.Config()
+    resized.CopyFrom(config)
+    pipeline_options.apply(resized, options)
+    return resources.costs(resized)
+
+
+def _protect_trained_weights(config: pipeline.Config, request: Request, made: Prepared) -> None:
     """Sets a low learning rate and keeps batch normalisation: the weights are trained already.
 
-    The statistics of small batches would soon replace the zoo's of large ones. A quantization-aware
-    graph needs batch normalisation in training form: there the averages change slowly.
+    The statistics of small batches would soon replace the zoo's of large ones. In a
+    quantization-aware graph the averages change slowly instead.
     """
     if request.options.learning_rate is None:
-        pipeline.scale_learning_rates(config, FINE_TUNING)
-        notes.append(
-            "the weights are trained already: the learning rate is %g of the zoo's; "
-            "--learning-rate sets another" % FINE_TUNING
-        )
+        factor = BESIDE_NEW if made.sliced.fresh else FINE_TUNING
+        pipeline.scale_learning_rates(config, factor)
+        text = "the weights are trained already: the learning rate is %g of the zoo's; "
+        made.notes.append(text % factor + "--learning-rate sets another")
     if not pipeline.is_quantized(config):
         pipeline.freeze_batch_norm(config, config.model)
         return
     for batch_norm in pipeline.batch_norms(config.model):
         batch_norm.decay = max(batch_norm.decay, SLOW_DECAY)
-
-
-def _fit_batch(config: pipeline.Config, request: Request, notes: List[str]) -> resources.Costs:
-    """Chooses the batch size for the free memory, or warns of one that is too large for it."""
-    cost = resources.costs(config)
-    if request.batch_auto:
-        name, free = memory.training_device()
-        batch = resources.largest_batch(cost, int(resources.SHARE * free), 512)
-        batch = min(batch, config.train_config.batch_size)
-        if request.options.learning_rate is None:
-            pipeline.set_batch_size(config, batch)
-        config.train_config.batch_size = batch
-        notes.append("batch size %d, for %.1f GB free on %s" % (batch, free / 1e9, name))
-    batch_size = config.train_config.batch_size
-    warning = resources.memory_warning(cost, batch_size, "--batch-size ")
-    notes += [warning] if warning else []
-    return cost

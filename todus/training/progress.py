@@ -3,7 +3,7 @@
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable, Optional, Tuple
 
 from todus import files
 from todus.paths import Model
@@ -11,6 +11,7 @@ from todus.text import duration
 from todus.training.schedule import Schedule
 from todus.training.stopping import Stop
 
+ESTIMATE_AFTER = 60  # seconds of training, then the length of the run is reported once
 STATUS_SECONDS = 1  # least time between two writes of status.json
 
 
@@ -42,6 +43,8 @@ class Progress:
 
     def __post_init__(self) -> None:
         self._reported: Optional[int] = None  # the step of the last report
+        self._first: Optional[Tuple[int, float]] = None  # step and time of the first report
+        self._estimated = False
         self._time = self._status_time = 0.0  # of the last report, of the last status.json
 
     def is_due(self, step: int) -> bool:
@@ -52,6 +55,14 @@ class Progress:
             or step >= self.schedule.steps
         )
 
+    def _say_total(self, step: int, now: float) -> None:
+        first, began = self._first
+        rate = (step - first) / (now - began)
+        if rate:
+            total = duration((self.schedule.steps - first) / rate)
+            text = "%d steps take about %s on this machine, apart from evaluations"
+            self.say(text % (self.schedule.steps - first, total))
+
     def report(self, step: int, loss: float, learning_rate: Callable[[], Optional[float]]) -> None:
         """Reports a step. `learning_rate` is called only when status.json is written."""
         now, steps = time.perf_counter(), self.schedule.steps
@@ -61,6 +72,10 @@ class Progress:
             left = (steps - step) / rate if rate else 0.0
             text += "   %.2f steps/s   %s left" % (rate, duration(left))
         self.say(text)
+        self._first = self._first or (step, now)
+        if not self._estimated and now - self._first[1] >= ESTIMATE_AFTER:
+            self._estimated = True
+            self._say_total(step, now)
         self._reported, self._time = step, now
         due = now - self._status_time > STATUS_SECONDS or step >= steps or self.stop.reason
         if self.writes_status and due:

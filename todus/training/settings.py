@@ -6,18 +6,20 @@ from typing import Any, Dict, Optional, Tuple
 from todus.model import checkpoints, pipeline, prepared
 from todus.paths import Model
 
+EVERY = (100, 1000)  # least and most steps between evaluations, by default
+
 
 @dataclass
 class Scoring:
     """How checkpoints are scored.
 
     Attributes:
-      every: steps between evaluations; 0: never.
+      every: steps between evaluations; 0: never; None: a tenth of the run, within EVERY.
       sample: one in this many images is scored.
       train_too: whether as many train images are scored as well.
     """
 
-    every: int = 1000
+    every: Optional[int] = None
     sample: int = 1
     train_too: bool = False
 
@@ -66,12 +68,14 @@ def apply(model: Model, config: pipeline.Config, settings: Settings) -> None:
 
 
 def scoring_for(settings: Settings, num_steps: int) -> Scoring:
-    """The scoring of a run.
+    """The scoring of a run, with `every` set.
 
     Of a run that ends before the first evaluation, TARGET_AP and PATIENCE have the last step
     scored; without them it is not scored.
     """
     every = settings.scoring.every
+    if every is None:
+        every = max(EVERY[0], min(num_steps // 10, EVERY[1]))
     if every > num_steps:
         every = num_steps if settings.target_ap or settings.patience else 0
     return replace(settings.scoring, every=every)

@@ -147,12 +147,21 @@ class Run:
         pipeline.write(self.config_file, self.config)
         newest = checkpoints.latest(self.model)
         source = newest[1].name if newest else _first_weights(self.model)
-        where = (start, self.steps, self.config.train_config.batch_size, source)
+        batch = self.config.train_config.batch_size
+        where = (start, self.steps, batch, source)
         self.say("train: %s, step %d of %d, batch %d, from %s" % ((self.model.name,) + where))
+        images = self.manifest["splits"]["train"]["images"]
+        if images:
+            passes = "%.3g passes over %d images" % ((self.steps - start) * batch / images, images)
+            self.say("train: %s; evaluations: %s" % (passes, self._evaluations_planned()))
         write_status(self.model, step=start, num_steps=self.steps)
         self.evaluations.begin(start)
         if self.evaluator:
             self.evaluator.start()
+
+    def _evaluations_planned(self) -> str:
+        every = self.evaluations.scoring.every
+        return "every %d steps" % every if every else "none"
 
     def _train(self, start: int) -> str:
         """Trains until num_steps or a stop; returns the reason of the stop."""
