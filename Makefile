@@ -10,12 +10,13 @@ CATEGORIES ?=
 override MODEL := $(value MODEL)
 override CATEGORIES := $(value CATEGORIES)
 override K := $(value K)
-export MODEL CATEGORIES K
+override FILE := $(value FILE)
+export MODEL CATEGORIES K FILE
 
 SHELL_FILES = *.sh lib/*.sh demo/*.sh .ci/run tests/*.bash
 BATS_FILES = tests/*.bats
 
-.PHONY: help install dev demo limited test lint bench report history doctor torture clean
+.PHONY: help install dev demo limited slice test lint runtimes bench report history doctor torture clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +30,9 @@ demo: install ## limit, train and export a detector on a miniature COCO, in minu
 limited: install ## limit a zoo MODEL to CATEGORIES: frozen graph and TFLite, no training
 	@lib/limited.sh
 
+slice: ## limit a finished FILE (.tflite, .pb, .onnx) to CATEGORIES, without TensorFlow
+	@lib/slice.sh
+
 test: dev ## run the tests, pytest and bats; K=EXPRESSION: a part; COVERAGE=1: coverage too
 	@lib/test.sh
 
@@ -39,7 +43,10 @@ lint: dev ## shellcheck, shfmt and ruff
 dev: install
 	@lib/install.sh dev
 
-bench: install ## measure speed as ratios within one run; SECTION=data|train|eval
+runtimes: install ## set up .runtimes: the newest LiteRT, ONNX Runtime and OpenVINO for eval
+	@lib/runtimes.sh
+
+bench: install ## measure speed as ratios within one run; SECTION=data|train|eval|forms
 	@lib/bench.sh
 
 report: install ## write one HTML page about a MODEL: precision, curves, sizes, speed
@@ -54,6 +61,7 @@ doctor: ## check this machine, its Python, dataset/ and model/; DEEP=1: TensorFl
 torture: dev ## disturb every command and compare the outputs; COMMANDS= TRIALS= SEED= WRITE=1
 	@lib/torture.sh
 
-clean: ## remove .venv and the files of the demo and the tests; keep dataset/ and model/
-	rm -rf .venv .venv.lock .python37 demo/out .pytest_cache .hypothesis .ruff_cache
+clean: ## remove .venv, .runtimes and the files of the demo and the tests; keep dataset/ and model/
+	rm -rf .venv .venv.lock .python37 .slice .slice.lock build todus.egg-info .runtimes .runtimes.lock .python311 \
+		demo/out .pytest_cache .hypothesis .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -144,3 +144,38 @@ todus_on_model() {
 	folder="$(todus_choose_model)" || exit 1
 	MODEL_DIR="$folder" todus_python -m "$module" "$@"
 }
+
+# todus_lock FILE: waits until no other install holds the lock. Without flock (util-linux) there is
+# none, and the user must avoid two installs at once.
+todus_lock() {
+	command -v flock >/dev/null || return 0
+	exec 9>"$1"
+	flock -n 9 && return
+	todus_say "$(todus_name): waiting for another install to end"
+	flock 9
+}
+
+# todus_pythons VERSION: prints every path where such a Python (3.7) may be: on PATH, pyenv's, conda's.
+todus_pythons() {
+	local version="$1" root
+	command -v "python$version" python3 python 2>/dev/null || true
+	for root in "${PYENV_ROOT:-}" "$HOME/.pyenv" /opt/pyenv /usr/local/pyenv; do
+		[[ -n "$root" ]] && compgen -G "$root/versions/$version*/bin/python$version" || true
+	done
+	for root in "${CONDA_PREFIX:-}" "$HOME"/{miniconda3,anaconda3,mambaforge,miniforge3} /opt/conda; do
+		[[ -n "$root" ]] && compgen -G "$root/bin/python$version" || true
+		[[ -n "$root" ]] && compgen -G "$root/envs/*/bin/python$version" || true
+	done
+}
+
+# todus_fetch_python VERSION FOLDER: downloads python-build-standalone into FOLDER with a pinned uv.
+todus_fetch_python() {
+	local uv="${UV:-}" pin=0.6.17
+	todus_say "$(todus_name): no Python $1 here; fetching one with uv $pin"
+	if [[ -z "$uv" ]]; then
+		python3 -m venv "$2/uv" 2>/dev/null &&
+			"$2/uv/bin/pip" install -q --disable-pip-version-check "uv==$pin" >&2 || return 1
+		uv="$2/uv/bin/uv"
+	fi
+	"$uv" python install --install-dir "$2" "$1" >&2
+}

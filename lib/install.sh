@@ -7,7 +7,6 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-UV_VERSION=0.6.17
 venv="$TODUS_REPO/.venv"
 
 main() {
@@ -15,19 +14,10 @@ main() {
 	local what="${1:-runtime}"
 	[[ "$what" == runtime || "$what" == dev ]] ||
 		todus_usage_error "installs runtime or dev, not \"$what\""
-	exec 9>"$TODUS_REPO/.venv.lock"
-	take_lock
+	todus_lock "$TODUS_REPO/.venv.lock"
 	make_venv
 	install_once runtime requirements.txt requirements-nodeps.txt
 	[[ "$what" == runtime ]] || install_once dev requirements-dev.txt requirements-dev-nodeps.txt
-}
-
-# Without flock (util-linux) there is no lock, and the user must avoid two installs at once.
-take_lock() {
-	command -v flock >/dev/null || return 0
-	flock -n 9 && return
-	todus_say "install: waiting for another install to end"
-	flock 9
 }
 
 runs_37() {
@@ -37,15 +27,7 @@ runs_37() {
 # candidates: prints every path where a Python 3.7 may be, best first.
 candidates() {
 	[[ -n "${PYTHON37:-}" ]] && echo "$PYTHON37"
-	command -v python3.7 python3 python 2>/dev/null || true
-	local root
-	for root in "${PYENV_ROOT:-}" "$HOME/.pyenv" /opt/pyenv /usr/local/pyenv; do
-		[[ -n "$root" ]] && compgen -G "$root/versions/3.7*/bin/python3.7" || true
-	done
-	for root in "${CONDA_PREFIX:-}" "$HOME"/{miniconda3,anaconda3,mambaforge,miniforge3} /opt/conda; do
-		[[ -n "$root" ]] && compgen -G "$root/bin/python3.7" || true
-		[[ -n "$root" ]] && compgen -G "$root/envs/*/bin/python3.7" || true
-	done
+	todus_pythons 3.7
 	compgen -G "$TODUS_REPO/.python37/*/bin/python3.7" || true
 }
 
@@ -61,18 +43,7 @@ find_python37() {
 	return 1
 }
 
-# fetch_python37: downloads python-build-standalone with a pinned uv into .python37/.
-fetch_python37() {
-	todus_say "install: no Python 3.7 here; fetching one with uv $UV_VERSION"
-	local uv="${UV:-}"
-	if [[ -z "$uv" ]]; then
-		python3 -m venv "$TODUS_REPO/.python37/uv" 2>/dev/null &&
-			"$TODUS_REPO/.python37/uv/bin/pip" install -q --disable-pip-version-check \
-				"uv==$UV_VERSION" >&2 || return 1
-		uv="$TODUS_REPO/.python37/uv/bin/uv"
-	fi
-	"$uv" python install --install-dir "$TODUS_REPO/.python37" 3.7 >&2
-}
+fetch_python37() { todus_fetch_python 3.7 "$TODUS_REPO/.python37"; }
 
 make_venv() {
 	local python

@@ -32,6 +32,7 @@ ARGUMENTS = {
     "eval": ["-m", "m"],
     "detect": ["-m", "m", "a.jpg"],
     "convert_uff": ["-m", "m"],
+    "slice": ["a.tflite", "person"],
 }
 SCRIPTS = sorted(path.name for path in REPO.glob("*.sh"))
 MODULES = sorted(path.stem for path in REPO.glob("*.py")) + ["todus.commands.doctor"]

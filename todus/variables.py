@@ -281,6 +281,7 @@ TABLE = (
     # datasets
     Variable("CATEGORIES", Text(), _DEFAULT_CLASSES, ("dataset-limited",), _CLASS_ALIASES),
     Variable("CATEGORIES", Text(), "", _OWN + ("dataset-merge", "limited", "demo"), _CLASS_ALIASES),
+    Variable("CATEGORIES", Text(), "", ("slice",), _CLASS_ALIASES),
     Variable("NAME", Text(), "complete", ("dataset-complete",)),
     Variable("NAME", Text(), "limited", ("dataset-limited",)),
     Variable("NAME", Text(), "", _OWN + ("dataset-merge",)),
@@ -327,6 +328,7 @@ TABLE = (
     Variable("MODEL", Text(), "ssd_mobilenet_v1_coco_2018_01_28", ("limited",)),
     Variable("MODEL", Text(), "", ("report",)),
     Variable("AS", Text(), "", ("limited",)),
+    Variable("FILE", Text(), "", ("slice",)),
     # training
     Variable("NUM_TRAIN_STEPS", _COUNT, "", ("train", "demo"), _STEPS_ALIASES),
     Variable("BATCH_SIZE", Whole(1, 65536), "", ("train",)),

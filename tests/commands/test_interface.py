@@ -24,6 +24,7 @@ MODULES = {
     name: REPO / "todus" / "commands" / ("evaluate.py" if name == "eval" else name + ".py")
     for name in COMMANDS
 }
+MODULES["slice"] = REPO / "todus" / "slicing" / "command.py"
 WITH_HEADER = [path for path in SCRIPTS if path.parent.name != "docs"]
 
 # Variables that lib/common.sh, called programs or TensorFlow read.

@@ -1,0 +1,1 @@
+"""Finished files (.tflite, frozen graph, SavedModel, .onnx) limited to some of their classes."""
