@@ -11,9 +11,19 @@
 #                float    as trained (the default of every other)
 #                float16  half the size
 #                dynamic  8-bit weights, float in between
-#                int8     8 bits after training, with ranges from images of the train records
+#                int8     8 bits after training, with ranges from images of the train records;
+#                         without a dataset, from val images of COCO with the model's classes
 #                dummy    8 bits with made-up ranges: for measuring speed only
+#   INPUT_DTYPE  of int8: uint8 takes pixels, as Coral, Frigate and MediaPipe give them; int8 takes
+#                pixels minus 128; float32 takes normalised ones (default: uint8)
 #   CALIBRATION  images for int8 (default: 100)
+#
+# Download of COCO's images, for int8 without a dataset
+#   COCO_URL     the server or a mirror of it (default: http://images.cocodataset.org)
+#   CONNECTIONS  images fetched at once (default: 16)
+#   TIMEOUT      seconds without a byte before a connection is closed (default: 60)
+#   RETRIES      tries without a new byte before the download fails (default: 10)
+#   RETRY_WAIT   seconds before the first retry, doubling (default: 1)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 

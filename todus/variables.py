@@ -253,7 +253,8 @@ _OPENIMAGES = ("dataset-openimages",)
 _FOLDERS = sources.commands("folder")
 _OWN = sources.commands("folder", "openimages")
 _DATASETS = _COCO + sources.commands("folder", "openimages", "merge")
-_FETCHING = _COCO + _OPENIMAGES + ("model", "limited")
+_CALIBRATED = ("convert-tflite",)  # fetches images for FORMAT=int8
+_FETCHING = _COCO + _OPENIMAGES + ("model", "limited") + _CALIBRATED
 _OF_MODEL = ("train", "eval", "export", "export-tflite", "benchmark", "sync", "tensorboard")
 _OF_MODEL += forms.converters()
 _PYTHON = ("model", "eval", "detect", "convert_uff")
@@ -311,14 +312,14 @@ TABLE = (
     Variable("EXPAND", OneOf("0", "1", "classes"), "0", _OPENIMAGES),
     Variable("EXCLUDE", Some(_OPENIMAGES_FLAGS), "", _OPENIMAGES),
     # servers
-    Variable("COCO_URL", _URL, "http://images.cocodataset.org", _COCO + ("doctor",)),
+    Variable("COCO_URL", _URL, "http://images.cocodataset.org", _COCO + _CALIBRATED + ("doctor",)),
     Variable("ZOO_URL", _ZOO_URL, _ZOO, ("model", "limited", "doctor")),
     Variable("OPENIMAGES_URL", Text(), "", ("dataset-openimages", "doctor")),
     Variable("OPENIMAGES_VERSION", OneOf("4", "5", "6", "7"), "7", _OPENIMAGES),
     Variable("KEEP_RAW", Switch(), "1", _COCO),
     Variable("MAX_MISSING", Percent(), "0.1%", _COCO),
     Variable("MAX_MISSING", Percent(), "1%", _OPENIMAGES),
-    Variable("CONNECTIONS", Whole(1, 128), "16", _COCO + _OPENIMAGES),
+    Variable("CONNECTIONS", Whole(1, 128), "16", _COCO + _OPENIMAGES + _CALIBRATED),
     Variable("TIMEOUT", Decimal(0.001, 86400), "60", _FETCHING),
     Variable("RETRIES", Whole(1, 999999), "10", _FETCHING),
     Variable("RETRY_WAIT", Decimal(0, 3600), "1", _FETCHING),
@@ -354,6 +355,7 @@ TABLE = (
     Variable("MAX_DETECTIONS", Whole(1, 100000), "", ("export-tflite",)),
     Variable("TFLITE_NMS", OneOf("regular", "fast"), "regular", ("export-tflite",), (), "NMS"),
     Variable("FORMAT", OneOf(*forms.TFLITE_FORMATS), "", ("convert-tflite",)),
+    Variable("INPUT_DTYPE", OneOf("uint8", "int8", "float32"), "", ("convert-tflite",)),
     Variable("CALIBRATION", Whole(1, 1000000), "100", ("convert-tflite",)),
     Variable("LAYOUT", _LAYOUT, "todus", ("convert-onnx",), (), "NMS", {"graph": "todus"}),
     Variable("OPSET", Whole(11, 99), "11", ("convert-onnx",)),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from object_detection import export_tflite_ssd_graph_lib as library
 
+from demo.server import Server
 from tests.helpers.places import MODEL, QUANTIZED
 from todus import files, paths
 from todus.commands import export_tflite
@@ -202,7 +203,7 @@ def test_the_models_own_maximum_of_detections_is_the_default(own, monkeypatch):
 
 
 def class_by_channel(model, quantized):
-    """Replaces the TFLite graph: the classes' logits are 0.02 of a ResNet's red and blue."""
+    """Replaces the TFLite graph: the logits of three classes are 0.02 of red, of blue, and -4."""
     config = pipeline.read(model.exported_pipeline)
     config.model.ssd.feature_extractor.type = "ssd_resnet50_v1_fpn"
     pipeline.write(model.exported_pipeline, config)
@@ -215,24 +216,24 @@ def class_by_channel(model, quantized):
 
     with tf.Graph().as_default() as graph:
         pixels = tf.placeholder(tf.float32, [1, height, width, 3], name=tflite.INPUT)
-        # Background, red, blue for each of 2 x 2 places.
-        kernel = np.zeros((1, 1, 3, 3), np.float32)
+        # Background, red, blue and a class whose weights are 0, for each of 2 x 2 places.
+        kernel = np.zeros((1, 1, 3, 4), np.float32)
         kernel[0, 0, 0, 1] = kernel[0, 0, 2, 2] = 0.02
         strides = [1, height // 2, width // 2, 1]
 
-        def convolved(values, name, outputs):
+        def convolved(values, name, biases):
             weights = ranged(tf.constant(values), 0.02)
             result = tf.nn.conv2d(pixels, weights, strides, "VALID")
-            result = ranged(tf.nn.bias_add(result, tf.zeros(outputs)), 4.0)
-            return tf.reshape(result, [1, 4, outputs], name=name)
+            result = ranged(tf.nn.bias_add(result, tf.constant(biases, tf.float32)), 4.0)
+            return tf.reshape(result, [1, 4, len(biases)], name=name)
 
-        convolved(np.full((1, 1, 3, 4), 1e-6, np.float32), "raw_outputs/box_encodings", 4)
-        tf.sigmoid(convolved(kernel, "logits", 3), name="raw_outputs/class_predictions")
+        convolved(np.full((1, 1, 3, 4), 1e-6, np.float32), "raw_outputs/box_encodings", [0] * 4)
+        tf.sigmoid(convolved(kernel, "logits", [0, 0, 0, -4]), name="raw_outputs/class_predictions")
         centres = [[y, x, 0.4, 0.4] for y in (0.25, 0.75) for x in (0.25, 0.75)]
         tf.constant(np.float32(centres), name="anchors")
         scales = {key: {value} for key, value in zip(SCALES, (10.0, 10.0, 5.0, 5.0))}
         made = library.append_postprocessing_op(
-            graph.as_graph_def(), 100, 1, {0.0}, {0.6}, 2, scales, 100, True
+            graph.as_graph_def(), 100, 1, {0.0}, {0.6}, 3, scales, 100, True
         )
     model.tflite_graph.unlink()  # a hard link
     model.tflite_graph.write_bytes(made.SerializeToString())
@@ -245,18 +246,77 @@ def class_by_channel(model, quantized):
 SCALES = ("y_scale", "x_scale", "h_scale", "w_scale")
 
 
-@pytest.mark.parametrize("wanted, quantized", [("uint8", True), ("float", True), ("int8", False)])
-def test_each_channel_of_a_resnet_has_its_own_mean(own, wanted, quantized):
+CASES = [("uint8", True, None), ("float", True, None)]
+CASES += [("int8", False, dtype) for dtype in (None, "int8", "float32")]
+
+
+@pytest.mark.parametrize("wanted, quantized, dtype", CASES)
+def test_each_channel_of_a_resnet_has_its_own_mean_and_weights_of_0_are_kept(
+    own, wanted, quantized, dtype
+):
     model = paths.model(QUANTIZED if quantized else MODEL)
     class_by_channel(model, quantized)
-    path, described = tflite.convert(model, wanted, calibration=8)
+    path, described = tflite.convert(model, wanted, calibration=8, dtype=dtype)
     assert described["input"]["mean"] == [123.68, 116.779, 103.939]
+    default = {"uint8": "uint8", "float": "float32", "int8": "uint8"}[wanted]
+    assert described["input"]["dtype"] == (dtype or default)
     detector = catalogue.open_form(model, catalogue.find(model, form_of(path, model)))
     found = detector.detect([np.full(detector.size + (3,), 127, np.uint8)])[0]
-    for identity, mean in ((1, 123.68), (2, 103.939)):
-        expected = 1 / (1 + np.exp(-0.02 * (127 - mean)))
+    logits = {1: 0.02 * (127 - 123.68), 2: 0.02 * (127 - 103.939), 3: -4}
+    for identity, logit in logits.items():
         scores = found.scores[found.classes == identity]
-        assert len(scores) == 4 and scores == pytest.approx(expected, abs=0.015)
+        assert len(scores) == 4 and scores == pytest.approx(1 / (1 + np.exp(-logit)), abs=0.015)
+
+
+def test_a_file_of_three_classes_has_what_reports_each_of_them(own):
+    model = paths.model(MODEL)
+    class_by_channel(model, False)
+    _, described = tflite.convert(model)
+    graph = described["graph"]
+    assert graph["operators"]["TFLite_Detection_PostProcess"] == 3
+    why = "reports every class, whatever number of threads there is"
+    assert {"operator": "TOPK_V2", "count": 1, "reason": why} in graph["edgetpu"]["left_on_cpu"]
+    assert described["outputs"][0]["shape"] == [1, 100, 4]
+
+
+def test_the_input_of_other_formats_has_one_type(own):
+    with pytest.raises(UsageError, match="INPUT_DTYPE=int8 needs FORMAT=int8.* is uint8"):
+        tflite.convert(paths.model(QUANTIZED), dtype="int8")
+
+
+@pytest.fixture
+def without_dataset(own):
+    """MODEL as python -m model --categories prepares it."""
+    model = paths.model(MODEL)
+    path = model.pretrained / "source.json"
+    files.write_json(path, dict(files.read_json(path), dataset=None))
+    class_by_channel(model, False)
+    return model
+
+
+def test_a_model_without_a_dataset_takes_its_ranges_from_images_of_coco(
+    without_dataset, drawn, monkeypatch, capsys
+):
+    with Server(drawn) as server:
+        monkeypatch.setenv("COCO_URL", server.url)
+        path, described = tflite.convert(without_dataset, "int8", calibration=5)
+    said = capsys.readouterr().err
+    assert "5 val images of COCO with circle, four point star" in said
+    assert described["calibration_images"] == 5 and path.exists()
+    assert described["calibration_source"] == "val images of COCO"
+
+
+def test_without_images_nothing_is_written(without_dataset, monkeypatch):
+    for name, value in (("COCO_URL", "http://127.0.0.1:9"), ("RETRIES", "1")):
+        monkeypatch.setenv(name, value)
+    path = without_dataset.file_of("tflite-int8")
+    for each in (path, beside_json(path)):
+        each.unlink()
+    shutil.rmtree(str(paths.raw_data()))
+    before = sorted(without_dataset.folder.iterdir())
+    with pytest.raises(TodusError, match="no images for FORMAT=int8.*refused.*FORMAT=dynamic"):
+        tflite.convert(without_dataset, "int8")
+    assert sorted(without_dataset.folder.iterdir()) == before
 
 
 def form_of(path, model):

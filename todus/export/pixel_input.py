@@ -15,7 +15,12 @@ _SCOPE = "pixel_normalization/"
 
 
 def write(
-    graph: Path, target: Path, placeholder: str, mean: Sequence[float], std: Sequence[float]
+    graph: Path,
+    target: Path,
+    placeholder: str,
+    mean: Sequence[float],
+    std: Sequence[float],
+    has_ranges: bool = True,
 ) -> Path:
     """Writes the frozen graph with pixels 0 to 255 as its input.
 
@@ -24,6 +29,7 @@ def write(
       target: the file to write.
       placeholder: the name of the input, which stays.
       mean, std: by channel.
+      has_ranges: whether the graph's tensors have ranges, so that those added need them too.
 
     Returns:
       `target`.
@@ -43,7 +49,11 @@ def write(
         scaled = tf.nn.depthwise_conv2d(pixels, kernel, [1] * 4, "VALID", name=_SCOPE + "scaled")
         shifted = tf.nn.bias_add(scaled, bias, name=_SCOPE + "shifted")
         low, high = (float(each) for each in (min(-means * scales), max((255 - means) * scales)))
-        tf.quantization.fake_quant_with_min_max_args(shifted, low, high, name=_SCOPE + "normalized")
+        name = _SCOPE + "normalized"
+        if has_ranges:
+            tf.quantization.fake_quant_with_min_max_args(shifted, low, high, name=name)
+        else:
+            tf.identity(shifted, name=name)
     graph_def.node.extend(node for node in added.as_graph_def().node if node.name != placeholder)
     target.write_bytes(graph_def.SerializeToString(deterministic=True))
     return target

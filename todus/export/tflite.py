@@ -1,7 +1,6 @@
 """Converts tflite_graph.pb to a .tflite file."""
 
 import contextlib
-import itertools
 import os
 import re
 import shutil
@@ -13,18 +12,32 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 import numpy as np
 
 from todus import files, forms, variables
-from todus.dataset.records import reader
 from todus.detection import frozen_graph
 from todus.detection.detector import DETECTIONS
+from todus.detection.resizer import Resizer
 from todus.errors import TodusError, UsageError
-from todus.export import pixel_input, reproducible, tflite_metadata, tflite_operators
-from todus.model import artefacts, normalization, pipeline, prepared
+from todus.export import (
+    pixel_input,
+    reproducible,
+    tflite_calibration,
+    tflite_metadata,
+    tflite_operators,
+    tflite_quantization,
+)
+from todus.model import artefacts, normalization, pipeline
 from todus.paths import Model
+from todus.slicing import post_process, tflite_file
 
 INPUT = "normalized_input_image_tensor"
 OUTPUTS = ["TFLite_Detection_PostProcess" + suffix for suffix in ("", ":1", ":2", ":3")]
 NEEDS = ()  # packages beside TensorFlow
 CALIBRATION = 100
+
+_NOTES = {
+    "uint8": "feed pixels 0..255 as they are",
+    "int8": "feed pixels 0..255 minus 128",
+    "float32": "feed (pixel - mean) / std",
+}
 
 Say = Callable[[str], None]
 
@@ -39,7 +52,8 @@ def run(model: Model, say: Say) -> List[str]:
         raise TodusError(what + "; run: source .venv/bin/activate")
     wanted = variables.value("FORMAT", "convert-tflite")
     calibration = variables.value("CALIBRATION", "convert-tflite")
-    path, about = convert(model, wanted, calibration, say)
+    dtype = variables.value("INPUT_DTYPE", "convert-tflite")
+    path, about = convert(model, wanted, calibration, say, dtype)
     for line in _notes(about):
         say(line)
     form = path.stem.replace(model.name, "tflite", 1)
@@ -53,6 +67,7 @@ def _notes(about: Dict[str, Any]) -> Iterator[str]:
     counts = ["%d %s" % (count, name) for name, count in sorted(graph["operators"].items())]
     total = sum(graph["operators"].values())
     yield "%d operators (%s), %d tensors" % (total, ", ".join(counts), graph["tensors"])
+    yield "input: %(dtype)s, %(note)s" % about["input"]
     yield about["labels_note"]
     compiled, edgetpu = about.get("edgetpu_compiler"), graph["edgetpu"]
     if compiled:
@@ -62,9 +77,10 @@ def _notes(about: Dict[str, Any]) -> Iterator[str]:
     else:
         line = "an EdgeTPU compiler would map %(mapped)d operators and leave %(cpu)d on the CPU"
         yield line % edgetpu
-        rows = [dict(row, status=row["reason"]) for row in edgetpu["left_on_cpu"][:6]]
-    for row in rows:
-        yield "  on the CPU: %(count)d %(operator)s: %(status)s" % row
+        rows = [dict(row, status=row["reason"]) for row in edgetpu["left_on_cpu"]]
+    for status in sorted({row["status"] for row in rows}):
+        alike = ["%(count)d %(operator)s" % row for row in rows if row["status"] == status]
+        yield "  on the CPU: %s: %s" % (", ".join(alike), status)
 
 
 def convert(
@@ -72,6 +88,7 @@ def convert(
     wanted: Optional[str] = None,
     calibration: int = CALIBRATION,
     say: Say = lambda line: None,
+    dtype: Optional[str] = None,
 ) -> Tuple[Path, Dict]:
     """Writes model/MODEL/MODEL.tflite, or MODEL-FORMAT.tflite, and its .json.
 
@@ -82,10 +99,12 @@ def convert(
       model: with an exported TFLite graph.
       wanted: one of forms.TFLITE_FORMATS; None is uint8 for a quantization-aware graph, else float.
         float16 halves the file; dynamic has 8-bit weights and float activations; int8 is quantized
-        after training, with ranges from images of the dataset's train records; dummy is uint8 with
-        the range 0 to 6 everywhere, for measuring speed only.
+        after training, with ranges from images; dummy is uint8 with the range 0 to 6 everywhere,
+        for measuring speed only.
       calibration: the number of images for int8.
       say: called with warnings for the user.
+      dtype: of the input of int8; None is uint8, whose values are pixels. The other formats have
+        one type.
 
     Returns:
       The file's path and the content of its .json.
@@ -103,6 +122,7 @@ def convert(
     config = pipeline.read(model.exported_pipeline)
     own = "uint8" if exported["quantized"] else "float"
     _check(model, wanted, own, exported)
+    dtype = _input_dtype(wanted or own, dtype)
     if pipeline.input_size(config) is None:
         what = "%s has an input of no fixed size; run ./export-tflite.sh again"
         raise TodusError(what % model.exported_pipeline)
@@ -112,25 +132,31 @@ def convert(
         say("FORMAT=dummy: every range is 0 to 6; " + use)
     variants = ([] if wanted == own else [wanted]) + (["fast"] if exported["nms"] == "fast" else [])
     path = model.file_of("-".join(["tflite"] + variants))
-    images = None
+    images, source = [], ""
     if wanted == "int8":
-        images = calibration_images(model, pipeline.input_size(config), config, calibration)
+        images, source = tflite_calibration.images(model, found.labels, calibration)
     mean, std = normalization.normalization(config)
     with files.scratch(path) as folder:
-        data = _converted(model.tflite_graph, config, wanted, images, folder)
-        data = reproducible.sort_options(data)
+        data = _converted(model.tflite_graph, config, (wanted, dtype), images, folder)
+        data = reproducible.sort_options(_with_every_class(data))
         packed = tflite_metadata.pack(data, model.name, list(found.labels), mean, std, folder)
         with files.replacing(path) as part:
             part.write_bytes(packed)
-    about = description(config, wanted, exported, found)
+    about = description(config, wanted, exported, found, dtype)
     about["graph"] = tflite_operators.report(data).as_dict()
-    if images is not None:
-        about["calibration_images"] = len(images)
+    if images:
+        about.update(calibration_images=len(images), calibration_source=source)
     if wanted in ("uint8", "int8", "dummy"):
         compiled = tflite_operators.compile_for_edgetpu(path)
         if compiled:
             about["edgetpu_compiler"] = compiled
     return path, artefacts.write(model, path, model.tflite_graph, found, about)
+
+
+def _with_every_class(data: bytes) -> bytes:
+    """The file with what makes its runtime report all classes with any number of threads."""
+    content = tflite_file.read(data)
+    return tflite_file.packed(content) if post_process.add_lost_class(content) else data
 
 
 def _check(model: Model, wanted: Optional[str], own: str, exported: Dict) -> None:
@@ -147,48 +173,46 @@ def _check(model: Model, wanted: Optional[str], own: str, exported: Dict) -> Non
         raise TodusError(what % model.tflite_graph)
 
 
-def calibration_images(
-    model: Model, size: Tuple[int, int], config: pipeline.Config, count: int
-) -> List[np.ndarray]:
-    """Images spread evenly over the train records of the model's dataset.
-
-    Returns:
-      `count` or fewer normalised float32 [1, height, width, 3].
-    """
-    from todus.dataset.image_files import decode
-    from todus.detection.resizer import Resizer
-    from todus.evaluation.average_precision import examples_of
-
-    dataset = prepared.dataset_of(model)
-    mean, std = (np.asarray(values, np.float32) for values in normalization.normalization(config))
-    total = reader.read_manifest(dataset)["splits"].get("train", {}).get("images", 0)
-    step, resize = max(1, total // count), Resizer(size)
-    examples = examples_of(dataset, "train", None)
-    return [
-        ((resize(decode(example.encoded)) - mean) / std)[np.newaxis]
-        for example in itertools.islice(examples, 0, step * count, step)
-    ]
+def _input_dtype(wanted: str, dtype: Optional[str]) -> str:
+    """The type of the input. Raises UsageError for one that the format does not have."""
+    if wanted == "int8":
+        return dtype or tflite_quantization.INPUTS[0]
+    only = "uint8" if wanted in ("uint8", "dummy") else "float32"
+    if dtype not in (None, only):
+        what = "INPUT_DTYPE=%s needs FORMAT=int8; the input of %s is %s"
+        raise UsageError(what % (dtype, wanted, only))
+    return only
 
 
 def _converted(
     graph: Path,
     config: pipeline.Config,
-    wanted: str,
-    images: Optional[List[np.ndarray]],
+    form: Tuple[str, str],
+    images: List[np.ndarray],
     folder: Path,
 ) -> bytes:
+    """The .tflite file in a `form`: FORMAT and the type of the input."""
     frozen_graph.read_graph(graph)
     # toco_from_protos lies beside the interpreter.
     path = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
     os.environ["PATH"] = path
+    wanted, dtype = form
     try:
         # The converter leaves a temporary file behind.
         with _temporary_files_in(folder):
             mean, std = normalization.normalization(config)
-            if wanted in ("uint8", "dummy") and len(set(zip(mean, std))) > 1:
-                graph = pixel_input.write(graph, folder / graph.name, INPUT, mean, std)
+            if dtype != "float32" and len(set(zip(mean, std))) > 1:
+                has_ranges = wanted != "int8"
+                target = folder / graph.name
+                graph = pixel_input.write(graph, target, INPUT, mean, std, has_ranges)
                 mean, std = [0.0], [1.0]
-            return _converter(graph, config, wanted, images, (mean[0], std[0])).convert()
+            data = _converter(graph, config, wanted, (mean[0], std[0])).convert()
+            if wanted == "int8":
+                resize = Resizer(pipeline.input_size(config))
+                pixels = [resize(image) for image in images]
+                values = tflite_calibration.values(pixels, mean, std)
+                data = tflite_quantization.quantize(data, values, dtype)
+            return data
     # toco's ConverterError, and other errors of its subprocess.
     except Exception as error:
         lines = [line for line in str(error).strip().split("\n") if line.strip()]
@@ -196,13 +220,7 @@ def _converted(
         raise TodusError(what % (graph, (lines or [""])[-1][:300]))
 
 
-def _converter(
-    graph: Path,
-    config: pipeline.Config,
-    wanted: str,
-    images: Optional[List[np.ndarray]],
-    pixels: Tuple[float, float],
-):
+def _converter(graph: Path, config: pipeline.Config, wanted: str, pixels: Tuple[float, float]):
     """TensorFlow's converter; an 8-bit input is (pixel - mean) / std for `pixels`, the two."""
     from todus.tf import tf
 
@@ -215,12 +233,10 @@ def _converter(
         converter.quantized_input_stats = {INPUT: pixels}
     if wanted == "dummy":
         converter.default_ranges_stats = (0, 6)
-    if wanted in ("float16", "dynamic", "int8"):
+    if wanted in ("float16", "dynamic"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if wanted == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if wanted == "int8":
-        converter.representative_dataset = lambda: ([image] for image in images)
     return converter
 
 
@@ -242,12 +258,11 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 
 
 def description(
-    config: pipeline.Config, wanted: str, exported: Dict, found: artefacts.Identity
+    config: pipeline.Config, wanted: str, exported: Dict, found: artefacts.Identity, dtype: str
 ) -> Dict:
     """What a program on a device needs to know of the file."""
     height, width = pipeline.input_size(config)
     mean, std = normalization.normalization(config)
-    pixels = wanted in ("uint8", "dummy")
     count = exported["max_detections"]
     shapes = zip(DETECTIONS, ([1, count, 4], [1, count], [1, count], [1]))
     return {
@@ -255,11 +270,11 @@ def description(
         "input": {
             "name": INPUT,
             "shape": [1, height, width, 3],
-            "dtype": "uint8" if pixels else "float32",
+            "dtype": dtype,
             "color": "RGB",
             "mean": mean,
             "std": std,
-            "note": "feed pixels 0..255 as they are" if pixels else "feed (pixel - mean) / std",
+            "note": _NOTES[dtype],
         },
         "outputs": [{"name": name, "shape": shape} for name, shape in shapes],
         "labels": list(found.labels),

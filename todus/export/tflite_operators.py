@@ -9,6 +9,7 @@ from typing import Dict, List, NamedTuple, Optional
 
 from todus import files
 from todus.errors import TodusError
+from todus.slicing import post_process
 
 # The operators of https://coral.ai/docs/edgetpu/models-intro/#supported-operations.
 _EDGETPU_NAMES = """
@@ -85,6 +86,8 @@ def report(data: bytes) -> Report:
         kinds = [types[graph.tensors[index].type] for index in inputs + list(operator.outputs)]
         name = codes[operator.opcodeIndex]
         why = _left_out(name, kinds, bool(on_cpu.intersection(inputs)))
+        if post_process.is_added(graph, operator):
+            why = "reports every class, whatever number of threads there is"
         if why and not (name == "QUANTIZE" and set(inputs) & set(graph.inputs)):
             on_cpu.update(operator.outputs)
         produced.update(operator.outputs)
