@@ -10,6 +10,7 @@
 #   METRICS            coco, pascal or openimages: the definition of AP (default: coco)
 #   PRECISION          with --all: the precision, from 0 to 1, of each class's score threshold
 #                      (default: the best F1)
+#   THREADS            of one call of the runtime (default: one, and as many calls as cores)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: make bench [SECTION=data|train|eval]
+# Usage: make bench [SECTION=data|train|eval|forms]
 #
 # Measures speed: ratios between runs that alternate on this machine.
 #

@@ -361,7 +361,7 @@ TABLE = (
     Variable("OPSET", Whole(11, 99), "11", ("convert-onnx",)),
     # the rest
     Variable("ROUNDS", Whole(1, 1000000), "50", ("benchmark",)),
-    Variable("THREADS", Whole(1, 4096), "", ("benchmark",)),
+    Variable("THREADS", Whole(1, 4096), "", ("benchmark", "eval", "detect")),
     Variable("DATASET", Text(), "", ("sync",)),
     Variable("RSYNC_RSH", Text(), "ssh", ("sync",)),
     Variable("PORT", Whole(1, 65535), "6006", ("tensorboard",)),
@@ -374,7 +374,8 @@ TABLE = (
     Variable("WORK", Text(), "", ("torture",)),
     Variable("WRITE", Switch(), "0", ("torture",)),
     Variable("PYTHON37", Text(), "", ("install",)),
-    Variable("UV", Text(), "", ("install",)),
+    Variable("RUNTIMES_PYTHON", Text(), "", ("runtimes",)),
+    Variable("UV", Text(), "", ("install", "runtimes")),
     Variable("TODUS_HOME", Text(), "", _DATASETS + _OF_MODEL + _PYTHON + _MAKE),
 )
 

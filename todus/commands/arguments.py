@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from todus import forms
-from todus.detection import catalogue
+from todus.detection import catalogue, runtimes
 from todus.paths import Model
 
 
@@ -20,6 +20,12 @@ def add_form(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", metavar="FORM", help=forms.names())
     text = "model.ckpt-N, latest, best or pretrained (the slice)"
     parser.add_argument("--checkpoint", metavar="PREFIX", nargs="?", const="", help=text)
+
+
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Adds --runtime, for runtimes.choose."""
+    text = "%s (default: the first that runs the format, where make runtimes has installed it)"
+    parser.add_argument("--runtime", metavar="NAME", help=text % runtimes.names())
 
 
 def add_inference_graph(parser: argparse.ArgumentParser) -> None:

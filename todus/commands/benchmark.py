@@ -1,15 +1,23 @@
-"""benchmark.sh."""
+"""Measures the latency of every form of a model; ./benchmark.sh."""
 
 import sys
 
 from todus import command, files, variables
 from todus.commands import chosen_model
+from todus.commands.arguments import add_runtime
 from todus.evaluation import latency
 from todus.machine import cores
 from todus.model import artefacts, prepared
 
 
-def main(_argv=None) -> int:
+def parser() -> command.Parser:
+    result = command.Parser("benchmark", __doc__)
+    add_runtime(result)
+    return result
+
+
+def main(argv=None) -> int:
+    arguments = parser().parse_args(argv or [])
     from todus.dataset import image_files
     from todus.evaluation import average_precision
 
@@ -21,9 +29,10 @@ def main(_argv=None) -> int:
     def say(line: str) -> None:
         command.say("benchmark: %s" % line)
 
-    result = latency.run(
-        model, images, rounds, threads, lambda title: say("opening %s" % title), say
-    )
+    def tick(title: str) -> None:
+        say("opening %s" % title)
+
+    result = latency.run(model, images, rounds, threads, tick, say, arguments.runtime)
     result.update(cores=cores.cores(), classes=list(artefacts.of_model(model).classes))
     latency.print_table(result)
     written = [model.folder / name for name in ("benchmark.json", "benchmark.png")]
@@ -35,4 +44,4 @@ def main(_argv=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("benchmark", main))
+    sys.exit(command.run("benchmark", main, sys.argv[1:]))

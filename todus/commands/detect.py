@@ -6,6 +6,8 @@
   python -m detect -m ssd_mobilenet_v1_coco_2018_01_28 camera:0    a camera, until Ctrl-C
   python -m detect -m ssd_mobilenet_v1_coco_2018_01_28 --format tflite photo.jpg
 
+--runtime is as in python -m eval; THREADS is the number of its threads (default: the runtime's).
+
 Runs the exported inference graph, or the zoo's before any export. Writes
 model/NAME/detections/PHOTO.png and prints one line for each detection: image, class, score, xmin,
 ymin, xmax, ymax in pixels, separated by tabs; with --json one JSON object for each image.
@@ -16,8 +18,8 @@ import json
 from pathlib import Path
 
 from todus import command, files, paths, variables
-from todus.commands.arguments import add_form, add_model, chosen_form
-from todus.detection import catalogue
+from todus.commands.arguments import add_form, add_model, add_runtime, chosen_form
+from todus.detection import catalogue, runtimes
 from todus.errors import TodusError
 from todus.text import one_line
 
@@ -26,6 +28,7 @@ def parser() -> command.Parser:
     result = command.Parser("detect", __doc__)
     add_model(result, required=True)
     add_form(result)
+    add_runtime(result)
     result.add_argument(
         "--threshold",
         type=command.typed(variables.Decimal(0, 1)),
@@ -55,7 +58,9 @@ def main(argv=None) -> int:
     model = paths.model(arguments.model).check()
     sources = media.sources(arguments.images)
     default = "frozen_graph" if model.frozen_graph.exists() else "zoo"
-    detector = catalogue.open_form(model, chosen_form(model, arguments, default))
+    form = chosen_form(model, arguments, default)
+    runtime = runtimes.choose(arguments.runtime, form.name)
+    detector = catalogue.open_form(model, form, variables.value("THREADS", "detect"), runtime)
     out = Path(arguments.out) if arguments.out else model.folder / "detections"
     for source in sources:
         detect_in = detect_in_video if source.kind == "video" else detect_in_images

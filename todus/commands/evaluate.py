@@ -4,9 +4,14 @@
   python -m eval -m MODEL -i                   the exported inference graph
   python -m eval -m MODEL --checkpoint latest  a checkpoint (eval.sh does this)
   python -m eval -m MODEL --format tflite      a converted model: tflite, tflite-float16, onnx ...
+  python -m eval -m MODEL --format tflite --runtime litert       in the program of devices
   python -m eval -m MODEL --all                every format; writes eval.json and eval.png
   python -m eval -m MODEL -c person dog        only these classes
   python -m eval -m MODEL --all --split test   on images that no choice was made on
+
+--runtime litert, onnxruntime or openvino runs a .tflite or .onnx file in the newest of them, which
+make runtimes installs; where that is done it is the default. --runtime venv is TensorFlow 1.15's
+interpreter, or the ONNX Runtime of .venv. THREADS is of one call (default: one; each core has one).
 
 MODEL is a folder under model/, such as ssd_mobilenet_v1_coco_2018_01_28. METRICS=coco, pascal or
 openimages chooses the definition of AP (default: coco). --all on val picks a score threshold for
@@ -23,8 +28,14 @@ import time
 
 from todus import command, files, paths, variables
 from todus.commands import preflight
-from todus.commands.arguments import add_form, add_inference_graph, add_model, chosen_form
-from todus.detection import catalogue
+from todus.commands.arguments import (
+    add_form,
+    add_inference_graph,
+    add_model,
+    add_runtime,
+    chosen_form,
+)
+from todus.detection import catalogue, runtimes
 from todus.errors import UsageError
 from todus.model import artefacts, prepared
 from todus.text import one_line, shortened, table
@@ -35,6 +46,7 @@ def parser() -> command.Parser:
     add_model(result, required=True)
     add_inference_graph(result)
     add_form(result)
+    add_runtime(result)
     text = "every format present, on the same images at the same score threshold"
     result.add_argument("--all", action="store_true", help=text)
     result.add_argument("-c", "--categories", metavar="NAME", nargs="+", help="only these classes")
@@ -78,13 +90,14 @@ def main(argv=None) -> int:
     if arguments.all:
         return evaluate_all(model, dataset, arguments)
     form = chosen_form(model, arguments, "frozen_graph" if arguments.inference_graph else "zoo")
+    runtime = runtimes.choose(arguments.runtime, form.name)
     if form.name == "checkpoint":
         preflight.check_checkpoint(form.path)
     own = catalogue.score_threshold(model, form) or 0.0
     threshold = max(own, arguments.score_threshold)
     where = "%s of dataset %s" % (arguments.split, dataset.name)
     command.say("eval: %s, score threshold %g, on %s" % (form.path, threshold, where))
-    result = evaluate(model, form, dataset, arguments, arguments.score_threshold)
+    result = evaluate(model, form, runtime, dataset, arguments, arguments.score_threshold)
     alarms = false_alarms.measure(result, thresholds_of(model, form, result, arguments))
     print_result(result, alarms)
     if arguments.json:
@@ -120,12 +133,16 @@ def thresholds_of(model: paths.Model, form, result, arguments, picked=None):
     return false_alarms.Thresholds(by_class, otherwise, source)
 
 
-def evaluate(model: paths.Model, form, dataset, arguments, score_threshold: float):
+def evaluate(model: paths.Model, form, runtime, dataset, arguments, score_threshold: float):
     """The average_precision.Evaluation of one form, without detections below `score_threshold`."""
     from todus.evaluation import average_precision
 
+    detector = catalogue.open_form(model, form, variables.value("THREADS", "eval") or 1, runtime)
+    line = "in %s" % detector.runtime if runtime else runtimes.advice(form.name, form.title)
+    if line:
+        command.say("eval: %s" % line)
     return average_precision.evaluate(
-        catalogue.open_form(model, form, 1),
+        detector,
         dataset,
         arguments.split,
         arguments.categories,
@@ -159,7 +176,9 @@ def evaluate_all(model: paths.Model, dataset, arguments) -> int:
     selects, writes = arguments.split == "val", is_own_val(model, dataset, arguments)
     for form in forms:
         command.say("eval: %s" % form.path)
-        result = results[form.title] = evaluate(model, form, dataset, arguments, threshold)
+        runtime = runtimes.choose(arguments.runtime, form.name, strict=False)
+        result = evaluate(model, form, runtime, dataset, arguments, threshold)
+        results[form.title] = result
         first = next(iter(results.values()))
         if selects:
             picked = score_thresholds.pick_all(result.matches, precision)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Callable, List, NamedTuple, Optional
 
 from todus import categories, files, forms
+from todus.detection import runtimes
 from todus.detection.detector import LEAST_SCORE
 from todus.errors import TodusError, UsageError
 from todus.model import artefacts, checkpoint_files, checkpoints, pipeline
@@ -116,13 +117,19 @@ def _title(form: forms.Form, path: Path) -> str:
     return title + (", fast NMS" if (about.get("exported") or {}).get("nms") == "fast" else "")
 
 
-def open_form(model: Model, form: Present, threads: Optional[int] = None) -> Any:
+def open_form(
+    model: Model,
+    form: Present,
+    threads: Optional[int] = None,
+    runtime: Optional[runtimes.Runtime] = None,
+) -> Any:
     """The detector of a form. A checkpoint of the limited model detects with LEAST_SCORE.
 
     Args:
       model: a prepared model.
       form: from `present` or `find`.
       threads: None is the runtime's default; with 1, as many calls as cores can run at once.
+      runtime: from runtimes.choose; None is that of .venv.
     """
     row = forms.find(form.name)
     detector = forms.loaded(row.detector)
@@ -137,7 +144,10 @@ def open_form(model: Model, form: Present, threads: Optional[int] = None) -> Any
         detector = forms.loaded(forms.find("checkpoint").detector)
         config, threshold = pipeline.read(model.zoo_pipeline), _threshold_in(model.zoo_pipeline)
         return detector(form.path, config, names, threshold, threads)
-    return detector(form.path, artefacts.labels_of(model, row), threads)
+    labels = artefacts.labels_of(model, row)
+    if runtime:
+        return detector(form.path, labels, threads, runtimes.opener(runtime, threads))
+    return detector(form.path, labels, threads)
 
 
 def bytes_of(form: Present) -> int:

@@ -29,6 +29,7 @@ class Detector:
       size: (height, width) of its input in pixels, None where it takes any.
       takes_batches: whether one call takes several images, all of one size.
       batch: their number, where it is fixed.
+      runtime: "LiteRT 2.3.0" where that of .runtimes runs it, "" for one of .venv.
       workers: how many calls of detect or detect_prepared may run at once.
     """
 
@@ -38,6 +39,7 @@ class Detector:
     size: Optional[Tuple[int, int]] = None
     takes_batches = False
     batch: Optional[int] = None
+    runtime = ""
     workers = 1
 
     def detect(self, images: Sequence[np.ndarray]) -> List[Detections]:

@@ -1,7 +1,7 @@
 """An .onnx file, run by ONNX Runtime."""
 
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -17,26 +17,20 @@ class Onnx(Detector):
 
     form = "onnx"
 
-    def __init__(self, path: Path, names: Dict[int, str], threads: Optional[int] = None):
+    def __init__(
+        self,
+        path: Path,
+        names: Dict[int, str],
+        threads: Optional[int] = None,
+        opener: Optional[Callable[[Path], Any]] = None,
+    ):
+        """opener: of the session; None is that of .venv's ONNX Runtime."""
         self.path, self.names = path, names
         self.workers = cores() if threads == 1 else 1
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise TodusError("ONNX Runtime cannot be imported (%s); run: make install" % error)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads:
-            options.intra_op_num_threads = threads
         if not path.exists():
             raise TodusError("%s is missing; run ./convert-onnx.sh" % path)
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the runtime's exceptions have no common class
-            text = "%s is no ONNX file that ONNX Runtime can run (%s); run ./convert-onnx.sh again"
-            raise TodusError(text % (path, first_line(error)))
+        self._session = opener(path) if opener else _session(path, threads)
+        self.runtime = getattr(self._session, "title", "")
         outputs = {output.name.split(":")[0]: output.name for output in self._session.get_outputs()}
         self._outputs = [outputs.get(name) for name in DETECTIONS]
         if None in self._outputs:
@@ -58,3 +52,19 @@ class Onnx(Detector):
             outputs = self._session.run(self._outputs, {self._input.name: batch})
             found += split(*outputs)[:count]
         return found
+
+
+def _session(path: Path, threads: Optional[int]) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise TodusError("ONNX Runtime cannot be imported (%s); run: make install" % error)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads:
+        options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions have no common class
+        text = "%s is no ONNX file that ONNX Runtime can run (%s); run ./convert-onnx.sh again"
+        raise TodusError(text % (path, first_line(error)))

@@ -1,8 +1,8 @@
-"""A .tflite file, run by TensorFlow's own interpreter."""
+"""A .tflite file, run by TensorFlow's own interpreter or LiteRT."""
 
 import queue
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -18,21 +18,28 @@ from todus.text import first_line
 class TFLite(Detector):
     """A .tflite file with the detection post-process operator.
 
-    TensorFlow's interpreter uses one thread. Boxes are clipped to the image, as those of the
-    inference graph are.
+    Boxes are clipped to the image, as those of the inference graph are.
     """
 
     form = "tflite"
 
-    def __init__(self, path: Path, names: Dict[int, str], threads: Optional[int] = None):
+    def __init__(
+        self,
+        path: Path,
+        names: Dict[int, str],
+        threads: Optional[int] = None,
+        opener: Optional[Callable[[Path], Any]] = None,
+    ):
+        """opener: of the interpreter; None is TensorFlow's, which has one thread."""
         self.path, self.names = path, names
         about = artefacts.read(path)
         artefacts.check_digest(path, about)
         self.workers = cores() if threads == 1 else 1
-        self._free: queue.Queue = queue.Queue()
+        self._free: queue.Queue = queue.LifoQueue()  # one caller has one, with warm caches
         for _ in range(self.workers):
-            self._free.put(self._interpreter())
+            self._free.put((opener or _interpreter)(path))
         interpreter = self._free.queue[0]
+        self.runtime = getattr(interpreter, "title", "")
         self._input = interpreter.get_input_details()[0]
         self._outputs = [detail["index"] for detail in interpreter.get_output_details()]
         if len(self._outputs) != 4:
@@ -44,21 +51,11 @@ class TFLite(Detector):
         self._std = np.asarray(scaling.get("std", 127.5), np.float32)
         self._resize = Resizer(self.size)
 
-    def _interpreter(self):
-        from todus.tf import tf
-
-        try:
-            interpreter = tf.lite.Interpreter(model_path=str(self.path))
-            interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            text = "%s is no TFLite file TensorFlow can run (%s); run ./convert-tflite.sh again"
-            raise TodusError(text % (self.path, first_line(error)))
-        return interpreter
-
     def prepare(self, image: np.ndarray) -> np.ndarray:
         pixels = self._resize(image)
-        if self._input["dtype"] == np.uint8:
-            return np.clip(np.round(pixels), 0, 255).astype(np.uint8)
+        dtype = np.dtype(self._input["dtype"])
+        if dtype in (np.uint8, np.int8):
+            return (np.clip(np.round(pixels), 0, 255) + np.iinfo(dtype).min).astype(dtype)
         return (pixels - self._mean) / self._std
 
     def detect_prepared(self, images: Sequence[np.ndarray]) -> List[Detections]:
@@ -73,3 +70,15 @@ class TFLite(Detector):
         interpreter.invoke()
         boxes, classes, scores, counts = (interpreter.get_tensor(index) for index in self._outputs)
         return split(np.clip(boxes, 0, 1), classes + categories.FIRST_ID, scores, counts)[0]
+
+
+def _interpreter(path: Path) -> Any:
+    from todus.tf import tf
+
+    try:
+        interpreter = tf.lite.Interpreter(model_path=str(path))
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        text = "%s is no TFLite file TensorFlow can run (%s); run ./convert-tflite.sh again"
+        raise TodusError(text % (path, first_line(error)))
+    return interpreter

@@ -3,12 +3,13 @@
 import functools
 import statistics
 import time
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from todus import files
-from todus.detection import catalogue
+from todus.detection import catalogue, runtimes
+from todus.errors import TodusError
 from todus.paths import Model
 from todus.text import one_line, table
 
@@ -23,6 +24,7 @@ def run(
     threads: Optional[int],
     tick: Callable[[str], None],
     say: catalogue.Say,
+    runtime: Optional[str] = None,
 ) -> Dict:
     """Measures every form of a model.
 
@@ -30,9 +32,10 @@ def run(
       model: with a zoo model and exported forms.
       images: uint8 [height, width, 3].
       rounds: how many images each form detects in, rounded up to a multiple of BLOCK.
-      threads: of TensorFlow and ONNX Runtime; None is their default. TFLite always has one.
+      threads: of each runtime; None is its default. TensorFlow's TFLite interpreter has one.
       tick: called with the title of each form before it is opened.
       say: called with a line for each form that is left out.
+      runtime: as --runtime, for the forms that it runs; None is each that is installed.
 
     Returns:
       {"threads", "rounds", "rows", "expected_gain"}. A row is {"format", "title", "classes",
@@ -41,11 +44,18 @@ def run(
     """
     limited = [form for form in catalogue.exported(model, say) if form.name != "saved_model"]
     timers, rows = [], []
-    for form in [catalogue.find(model, "zoo")] + limited:
-        tick(form.title)
-        detector = catalogue.open_form(model, form, threads)
+    for form, chosen in _in_runtimes([catalogue.find(model, "zoo")] + limited, runtime):
+        tick(", ".join([form.title] + ([chosen.title] if chosen else [])))
+        try:
+            detector = catalogue.open_form(model, form, threads, chosen)
+        except TodusError as error:
+            if not chosen:
+                raise
+            say("left out: %s" % error)
+            continue
         timers.append(_timers(detector))
-        row = {"format": form.name, "title": form.title, "classes": len(detector.names)}
+        title = ", ".join([form.title] + ([detector.runtime] if chosen else []))
+        row = {"format": form.name, "title": title, "classes": len(detector.names)}
         row["bytes"] = catalogue.bytes_of(form)
         if detector.form == "frozen_graph":
             row["multiply_adds"] = multiply_adds(detector, images[0])
@@ -65,6 +75,16 @@ def run(
         row["gain"] = rows[0]["median_ms"] / row["median_ms"]
     gain = expected_gain(rows)
     return {"threads": threads, "rounds": rounds, "rows": rows, "expected_gain": gain}
+
+
+def _in_runtimes(
+    forms: Sequence[catalogue.Present], wanted: Optional[str]
+) -> Iterator[Tuple[catalogue.Present, Optional[runtimes.Runtime]]]:
+    """Each form with each runtime to measure it in; None is that of .venv."""
+    for form in forms:
+        able = runtimes.of_form(form.name) if wanted is None and runtimes.installed() else []
+        for each in able or [runtimes.choose(wanted, form.name, strict=False)]:
+            yield form, each
 
 
 def _timers(detector) -> Dict[str, Callable]:
