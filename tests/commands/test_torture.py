@@ -115,7 +115,9 @@ BAD = {
 @pytest.mark.parametrize("bad", sorted(BAD))
 def test_a_faulty_command_is_found(disturbed, bad):
     code, fault, found = BAD[bad]
-    assert found in " ".join(disturbed(code, fault).problems)
+    # On a busy machine the middle of the usual run's time may be before the command's first line.
+    trials = (disturbed(code, fault, share) for share in (0.5, 0.7, 0.9))
+    assert any(found in " ".join(each.problems) for each in trials)
 
 
 def test_a_command_whose_undisturbed_runs_differ_is_refused(disturbed):
