@@ -3,8 +3,10 @@
 #
 # Makes dataset/csv/NAME from CSV files, one box a row, and the folder IMAGES. The first line names
 # the columns, in any order: filename,width,height,class,xmin,ymin,xmax,ymax (width and height may
-# be missing). With several files each is one split: its name starts with train, val or test
-# (train_labels.csv), or its folder has that name. Does nothing when nothing has changed.
+# be missing), or by other usual names: image_id, label, x_min, x1, left. Roboflow's file for Keras
+# RetinaNet, which has no first line, is read too. With several files each is one split: its name
+# starts with train, val or test (train_labels.csv), or its folder has that name. Does nothing when
+# nothing has changed.
 #
 #   NAME           the dataset's name (default: FILE's; of several files IMAGES')
 #   REPLACE        1: replace a dataset of this name that was made from another folder (default: 0)

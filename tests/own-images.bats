@@ -100,6 +100,18 @@ next_command() {
 	next_command cloud/job
 }
 
+@test "dataset.sh says what a folder holds and makes the dataset" {
+	draw voc
+	NAME=rac run "$REPO/dataset.sh" "$mine"
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "$mine: Pascal VOC XML, 10 images, 2 classes, no val" ]
+	next_command voc/rac
+	run "$REPO/dataset-yolo.sh" "$mine"
+	[ "$status" -eq 1 ]
+	[[ "$output" == "dataset-yolo: no YOLO label file "*"it is Pascal VOC XML: run ./dataset-voc.sh "* ]]
+	one_line
+}
+
 @test "dataset-merge.sh merges two datasets" {
 	draw voc
 	NAME=one run "$REPO/dataset-voc.sh" "$mine"
@@ -119,7 +131,7 @@ next_command() {
 }
 
 @test "usage errors are one line with the script's name, and exit with 2" {
-	for script in voc csv cloud merge; do
+	for script in voc csv cloud merge yolo coco-json cvat labelme; do
 		run "$REPO/dataset-$script.sh"
 		[ "$status" -eq 2 ]
 		[[ "$output" == "dataset-$script: "* ]]

@@ -99,8 +99,8 @@ harmless() {
 @test "hostile values of the other variables are harmless" {
 	fake_model one
 	mkdir -p "$TODUS_HOME/model/one/training"
-	for script in dataset-{limited,complete,voc,csv,openimages,merge} export train convert-tflite \
-		tensorboard; do
+	for script in dataset{,-{limited,complete,voc,csv,openimages,merge,yolo}} export train \
+		convert-tflite tensorboard; do
 		values_for "$script" dataset-limited
 		for value in "${values[@]}"; do
 			NAME="$value" CATEGORIES="$value" CHECKPOINT_PREFIX="$value" FORMAT="$value" PORT="$value" \
@@ -118,7 +118,7 @@ harmless() {
 
 @test "hostile arguments are harmless" {
 	fake_model one
-	for script in export train dataset-limited dataset-voc sync; do
+	for script in export train dataset-limited dataset-voc dataset sync; do
 		values_for "$script" export
 		for value in "${values[@]}"; do
 			run "$REPO/$script.sh" "$value"

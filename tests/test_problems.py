@@ -27,6 +27,11 @@ ROW = re.compile(r"\| (\d+) \| (.+) \| (.+) \| (.+) \|")
 ARGUMENTS = {
     "dataset-csv.sh": ["a.csv", "images"],
     "dataset-voc.sh": ["a"],
+    "dataset-yolo.sh": ["a"],
+    "dataset-coco-json.sh": ["a"],
+    "dataset-cvat.sh": ["a"],
+    "dataset-labelme.sh": ["a"],
+    "dataset.sh": ["a"],
     "dataset-merge.sh": ["a", "b"],
     "sync.sh": ["push", "host"],
     "eval": ["-m", "m"],

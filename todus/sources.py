@@ -20,6 +20,7 @@ class Source(NamedTuple):
       module: has main(argv), which builds a dataset and returns an exit code.
       group: selects its script's variables in todus.variables: coco, folder (a folder of the
         user's images), openimages or merge.
+      title: what the user has, as todus.dataset.formats recognises it; "" where it does not.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Source(NamedTuple):
     script: str
     module: str
     group: str
+    title: str = ""
 
     @property
     def command(self) -> str:
@@ -36,14 +38,25 @@ class Source(NamedTuple):
 
 _MODULE = "todus.dataset.sources.%s"
 
+
+def _folder(name: str, title: str, module: str = "") -> Source:
+    """The row of a source that is a folder of the user's images."""
+    script, path = "dataset-%s.sh" % name, _MODULE % (module or name)
+    return Source(name, name, script, path, "folder", title)
+
+
 SOURCES = (
     Source("coco", "mscoco", "dataset-limited.sh", _MODULE % "coco", "coco"),
-    Source("voc", "voc", "dataset-voc.sh", _MODULE % "voc", "folder"),
-    Source("csv", "csv", "dataset-csv.sh", _MODULE % "csv", "folder"),
+    _folder("voc", "Pascal VOC XML"),
+    _folder("yolo", "YOLO labels"),
+    _folder("coco-json", "COCO JSON", "coco_labels"),
+    _folder("cvat", "CVAT for images XML"),
+    _folder("labelme", "LabelMe JSON"),
+    _folder("csv", "CSV of boxes"),
     Source(
         "openimages", "openimages", "dataset-openimages.sh", _MODULE % "openimages", "openimages"
     ),
-    Source("cloud", "cloud", "dataset-cloud.sh", _MODULE % "cloud", "folder"),
+    _folder("cloud", "Cloud Annotations"),
     Source("merge", "merged", "dataset-merge.sh", _MODULE % "merge", "merge"),
 )
 

@@ -250,9 +250,9 @@ class Variable(NamedTuple):
 
 _COCO = ("dataset-complete", "dataset-limited")
 _OPENIMAGES = ("dataset-openimages",)
-_FOLDERS = sources.commands("folder")
-_OWN = sources.commands("folder", "openimages")
-_DATASETS = _COCO + sources.commands("folder", "openimages", "merge")
+_FOLDERS = sources.commands("folder") + ("dataset",)
+_OWN = _FOLDERS + _OPENIMAGES
+_DATASETS = _COCO + _OWN + sources.commands("merge")
 _CALIBRATED = ("convert-tflite",)  # fetches images for FORMAT=int8
 _FETCHING = _COCO + _OPENIMAGES + ("model", "limited") + _CALIBRATED
 _OF_MODEL = ("train", "eval", "export", "export-tflite", "benchmark", "sync", "tensorboard")

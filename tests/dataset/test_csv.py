@@ -177,3 +177,27 @@ def test_corners_that_may_be_pixels_or_fractions_are_refused(build, tmp_path):
     code, _, err = build("boxes.csv", "in")
     assert code == 1 and err.count("\n") == 1
     assert "boxes.csv has only 0 and 1 as corners, pixels or fractions of an image" in err
+
+
+@pytest.mark.parametrize(
+    "header, row",
+    [
+        ("image_id,label,x_min,y_min,x_max,y_max", "i0,cat,5,6,25,26"),
+        ("Image Name,Class Name,X1,Y1,X2,Y2,split", "i0.jpg,cat,5,6,25,26,train"),
+        ("img_path,category,left,top,right,bottom", "data/i0.jpg,cat,5,6,25,26"),
+        ("filename,image,class,xmin,ymin,xmax,ymax,name", "i0.jpg,7,cat,5,6,25,26,x"),
+    ],
+)
+def test_columns_are_found_by_their_usual_other_names(tmp_path, header, row):
+    images(tmp_path, 1)
+    table = own.write(tmp_path / "t.csv", "%s\n%s\n" % (header, row))
+    found = csv.read([table], tmp_path)
+    assert [each.boxes[0][:5] for each in found.images] == [("cat", 5, 6, 25, 26)]
+
+
+def test_a_file_of_roboflow_without_a_header_has_every_row(tmp_path):
+    images(tmp_path, 3)
+    rows = ["i0.jpg,5,6,25,26,cat", "i1.jpg,,,,,", "i2.jpg,1,2,3,4,dog"]
+    found = csv.read([own.write(tmp_path / "_annotations.csv", "\n".join(rows))], tmp_path)
+    names = {each.name: [box.name for box in each.boxes] for each in found.images}
+    assert names == {"i0.jpg": ["cat"], "i1.jpg": [], "i2.jpg": ["dog"]} and not found.left_out

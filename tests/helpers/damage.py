@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 from tests.helpers import own_images as own
-from todus.dataset.sources import cloud, csv, openimages, voc
+from todus.dataset.sources import cloud, coco_labels, csv, cvat, labelme, openimages, voc, yolo
 
 HOSTILE = [
     "nan",
@@ -90,6 +90,37 @@ def draw_cloud(root: Path) -> Path:
     return own.write(root / "_annotations.json", json.dumps(content))
 
 
+def draw_coco_json(root: Path) -> Path:
+    images = [{"id": n, "file_name": "i%d.jpg" % n, "width": 40, "height": 30} for n in range(5)]
+    for each in images:
+        own.save(root / each["file_name"], each["id"])
+    return own.coco_json(root / "instances.json", images, {0: "cat"}, [(n, 0) for n in range(5)])
+
+
+def draw_yolo(damaged_file: str):
+    def draw(root: Path) -> Path:
+        for index in range(5):
+            own.save(root / "images" / ("i%d.jpg" % index), index)
+            own.write(root / "labels" / ("i%d.txt" % index), "0 0.5 0.5 0.25 0.5\n" * 2)
+        own.write(root / "data.yaml", "path: .\ntrain: images\nnc: 1\nnames: {0: cat, 1: dog}\n")
+        return root / damaged_file
+
+    return draw
+
+
+def draw_cvat(root: Path) -> Path:
+    names = [own.save(root / ("i%d.jpg" % index), index).name for index in range(5)]
+    shapes = '<box label="cat" xtl="5" ytl="6" xbr="25" ybr="26"/>'
+    shapes += '<polygon label="cat" points="1.5,2;9,2;9,12.5"/>'
+    return own.write(root / "annotations.xml", own.cvat(dict.fromkeys(names, shapes)))
+
+
+def draw_labelme(root: Path) -> Path:
+    for index in range(5):
+        own.labelme(own.save(root / ("i%d.jpg" % index), index), [("cat", [[5, 6], [25, 26]])])
+    return root / "i3.json"
+
+
 def draw_openimages(root: Path) -> Path:
     for index in range(5):
         own.save(root / "validation" / ("%016x.jpg" % index), index)
@@ -108,6 +139,16 @@ SOURCES = {
     "gif": (draw_image("GIF"), "voc", voc.main, lambda root: [str(root)]),
     "json": (draw_cloud, "cloud", cloud.main, lambda root: [str(root)]),
     "csv": (draw_csv, "csv", csv.main, lambda root: [str(root / "boxes.csv"), str(root)]),
+    "coco-json": (
+        draw_coco_json,
+        "coco-json",
+        coco_labels.main,
+        lambda root: [str(root / "instances.json"), str(root)],
+    ),
+    "yolo": (draw_yolo("labels/i3.txt"), "yolo", yolo.main, lambda root: [str(root)]),
+    "yaml": (draw_yolo("data.yaml"), "yolo", yolo.main, lambda root: [str(root)]),
+    "cvat": (draw_cvat, "cvat", cvat.main, lambda root: [str(root)]),
+    "labelme": (draw_labelme, "labelme", labelme.main, lambda root: [str(root)]),
     "openimages": (draw_openimages, "openimages", openimages.main, lambda root: []),
 }
 

@@ -1,7 +1,8 @@
 """Draws images and annotations for the tests of the sources of the user's own images."""
 
+import json
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -75,6 +76,43 @@ def voc_folder(root: Path, number: int = 10, names: Sequence[str] = ("cat", "dog
         image = save(root / ("i%02d.jpg" % index), index)
         annotate(image, [(names[index % len(names)], 5, 6, 25, 26)])
     return root
+
+
+def coco_json(
+    path: Path,
+    images: List[Dict[str, Any]],
+    names: Dict[int, str],
+    boxes: Iterable[Tuple[int, int]],
+    bbox: Sequence[float] = (5, 6, 20, 20),
+) -> Path:
+    """COCO JSON with a box for each (image id, category id), annotations before the images."""
+    annotations = [
+        {"id": number, "image_id": image, "category_id": category, "bbox": bbox, "iscrowd": 0}
+        for number, (image, category) in enumerate(boxes)
+    ]
+    categories = [{"id": identity, "name": name} for identity, name in names.items()]
+    value = {"info": {}, "annotations": annotations, "images": images, "categories": categories}
+    return write(path, json.dumps(value))
+
+
+def cvat(shapes: Dict[str, str], labels: Sequence[str] = ("dog", "cat"), image: str = "") -> str:
+    """CVAT for images 1.1: the shapes of each image name; `image` has more attributes."""
+    start = '<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version>'
+    named = "".join("<label><name>%s</name><color>#fff</color></label>" % name for name in labels)
+    one = '<image id="%d" name="%s" width="40" height="30" ' + image + ">%s</image>\n"
+    images = "".join(one % (number, *pair) for number, pair in enumerate(shapes.items()))
+    return "%s<meta><job><labels>%s</labels></job></meta>%s</annotations>" % (start, named, images)
+
+
+def labelme(image: Path, shapes: Iterable[Tuple], kind: str = "rectangle", **more: Any) -> Path:
+    """Writes LabelMe's JSON beside an image; each shape is label, points and, if any, its type."""
+    listed = [
+        {"label": label, "points": points, "shape_type": (*own_kind, kind)[0], "flags": {}}
+        for label, points, *own_kind in shapes
+    ]
+    value = {"version": "5.5.0", "flags": {}, "shapes": listed, "imagePath": image.name}
+    value.update({"imageData": None, "imageHeight": 30, "imageWidth": 40}, **more)
+    return write(image.with_suffix(".json"), json.dumps(value))
 
 
 def label_map(name: str) -> Dict[int, str]:

@@ -9,7 +9,7 @@ from todus.errors import TodusError
 
 # Folders that sort files by kind; they are ignored when an image is matched with its annotation.
 _KINDS = {"images", "image", "img", "imgs", "jpegimages", "annotations", "annotation", "annots"}
-_KINDS |= {"xml", "xmls", "labels", "label", "data"}
+_KINDS |= {"xml", "xmls", "json", "jsons", "labels", "label", "data"}
 _SPLIT_NAMES = {
     "train": {"train", "training"},
     "val": {"val", "valid", "validation"},

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional, Set
 
 from todus import sources, variables
 from todus.command import Parser
+from todus.dataset import formats
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import FRACTIONS, NamedBox
 from todus.dataset.build import build, fingerprint, target
@@ -63,9 +64,8 @@ def _load(path: Path) -> Dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise TodusError(
-            "%s is missing; name a folder that Cloud Annotations exported, or set DATA_DIR" % path
-        )
+        other = "name a folder that Cloud Annotations exported, or set DATA_DIR"
+        raise TodusError("%s is missing; %s" % (path, formats.advice(path.parent, SOURCE, other)))
     except (OSError, ValueError, RecursionError) as error:
         raise TodusError(
             "%s is not readable JSON (%s); export it from Cloud Annotations again" % (path, error)

@@ -47,8 +47,11 @@ def boxes_pattern(ids: Collection[int]) -> Optional[Pattern]:
     return re.compile(("(?:%s){1,64}" % element).encode("ascii"))
 
 
-def _elements(
-    path: Path, wanted: Collection[str], unwanted: Optional[Pattern] = None
+def elements(
+    path: Path,
+    wanted: Collection[str],
+    unwanted: Optional[Pattern] = None,
+    remedy: str = "remove it and run the same command again",
 ) -> Iterator[Tuple[str, Dict[str, Any]]]:
     """(key, element) of each array in `wanted`, without annotations that `unwanted` matches.
 
@@ -65,8 +68,8 @@ def _elements(
                         yield key, element
         except (BadJson, ValueError, RecursionError) as error:
             raise TodusError(
-                "%s is not complete COCO JSON (%s at byte %d); remove it and run the same command "
-                "again" % (path, one_line(str(error)), stream.offset)
+                "%s is not complete COCO JSON (%s at byte %d); %s"
+                % (path, one_line(str(error)), stream.offset, remedy)
             )
 
 
@@ -85,7 +88,7 @@ def read_categories(path: Path) -> Dict[int, str]:
             return _names(path, stream.elements())
     except (OSError, BadJson, ValueError, TodusError):
         pass
-    return _names(path, (element for _, element in _elements(path, {"categories"})))
+    return _names(path, (element for _, element in elements(path, {"categories"})))
 
 
 def _names(path: Path, elements: Iterable[Dict[str, Any]]) -> Dict[int, str]:
@@ -125,7 +128,7 @@ def read(
     listed: List[Dict[str, Any]] = []
     unwanted = boxes_pattern([identity for identity in names if identity not in wanted])
     with _without_garbage_collection():
-        for key, element in _elements(path, {"images", "annotations", "categories"}, unwanted):
+        for key, element in elements(path, {"images", "annotations", "categories"}, unwanted):
             if key == "annotations":
                 category = element.get("category_id")
                 if category.__class__ is not int or category not in names:

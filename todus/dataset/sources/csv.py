@@ -2,17 +2,26 @@
 
 import csv
 import io
+import itertools
 import math
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Set, Tuple
 
 from todus import sources
 from todus.command import Parser
+from todus.dataset import formats
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import FRACTIONS, UNKNOWN, NamedBox, frame_of, number
-from todus.dataset.box_tables import COLUMNS
+from todus.dataset.box_tables import COLUMNS, HEADLESS, NEEDED, columns_of, is_headless
 from todus.dataset.build import build, fingerprint, target
-from todus.dataset.image_folder import ImageFolder, files_under, given_path, split_named, split_of
+from todus.dataset.image_folder import (
+    ImageFolder,
+    files_under,
+    given_path,
+    is_image,
+    split_named,
+    split_of,
+)
 from todus.dataset.labelled_images import LabelledImage, LabelledSource
 from todus.dataset.settings import Settings
 from todus.errors import TodusError
@@ -20,15 +29,10 @@ from todus.text import one_line
 
 SOURCE = sources.find("csv")
 
-ALIASES = {
-    **dict.fromkeys(["file", "image", "image_path", "path"], "filename"),
-    **dict.fromkeys(["label", "name"], "class"),
-}
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 FRACTION = "box whose corners are fractions of its image, as in all of its file"
 IS_FRACTION = " fraction"  # a column that no file has: names in a file are stripped
 SLOP = 0.05  # a fraction may be rounded or drawn so far outside its image
-NEEDED = ("filename", "class") + CORNERS
 
 
 def read(tables: List[Path], folder: Path) -> LabelledSource:
@@ -53,7 +57,7 @@ def read(tables: List[Path], folder: Path) -> LabelledSource:
         for line, row in rows(table):
             if are_fractions:
                 source.mended[FRACTION] += _to_frame(row)
-            path = images.find_by_name(row["filename"], table) if row["filename"] else None
+            path = _find(row["filename"], images, table)
             if path is None:
                 missing[row["filename"] or "%s row %d" % (table.name, line)] = None
                 continue
@@ -66,6 +70,14 @@ def read(tables: List[Path], folder: Path) -> LabelledSource:
         source.leave_out(name, "row whose image is not in the folder")
     source.images = sorted(by_image.values(), key=lambda labelled: labelled.name)
     return source
+
+
+def _find(name: str, images: ImageFolder, table: Path) -> Optional[Path]:
+    """The image of a file name, a path, or an id, which is a name without its suffix."""
+    if not name or is_image(Path(name)):
+        return images.find_by_name(name, table) if name else None
+    stem = name.replace("\\", "/").rpartition("/")[2]
+    return images.find_by_stem(table.with_name(stem + ".csv")) if stem.strip(".") else None
 
 
 def split_of_table(table: Path) -> str:
@@ -88,13 +100,16 @@ def rows(path: Path) -> Iterator[Tuple[int, Dict[str, str]]]:
     text = _text(path)
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.split("\n", 1)[0].count))
     try:
-        names = [name.strip().lower() for name in next(reader, [])]
-        header = [ALIASES.get(name, name) for name in names]
+        first = next(reader, [])
+        is_box = is_headless(first)
+        header = list(HEADLESS) if is_box else columns_of(first)
         lacking = [name for name in NEEDED if name not in header]
         if lacking:
-            names = path, ", ".join(lacking), ",".join(COLUMNS)
-            raise TodusError("%s has no column %s; its first line must be %s" % names)
-        for line, values in enumerate(reader, start=2):
+            remedy = "its first line must be %s" % ",".join(COLUMNS)
+            remedy = formats.advice(path, SOURCE, remedy)
+            raise TodusError("%s has no column %s; %s" % (path, ", ".join(lacking), remedy))
+        others = itertools.chain([first], reader) if is_box else reader
+        for line, values in enumerate(others, start=1 if is_box else 2):
             if any(value.strip() for value in values):
                 row = dict.fromkeys(header, "")
                 for name, value in zip(header, values):

@@ -8,7 +8,9 @@ import math
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
+from todus import sources
 from todus.categories import canonical
+from todus.dataset import formats
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import FRACTIONS, UNKNOWN, NamedBox, number
 from todus.dataset.image_folder import files_under, is_image
@@ -17,6 +19,8 @@ from todus.dataset.sources import openimages_classes, openimages_rows
 from todus.dataset.sources.openimages_site import SPLITS
 from todus.errors import TodusError
 from todus.text import one_line
+
+SOURCE = sources.find("openimages")
 
 BOX_FILES = {
     name % split: split
@@ -50,14 +54,12 @@ def read(root: Path, categories: str, exclude: Sequence[str] = ()) -> LabelledSo
     """
     tree = _find_files(root)
     if not tree.images:
-        raise TodusError(
-            "%s has no images in train/, validation/ or test/; name OIDv4_ToolKit's OID folder"
-            % root
-        )
+        other = formats.advice(root, SOURCE, "name OIDv4_ToolKit's OID folder")
+        raise TodusError("%s has no images in train/, validation/ or test/; %s" % (root, other))
     source = LabelledSource(upright=False)
     labels = {key: _read_labels(files, source) for key, files in tree.labels.items()}
     in_labels = [box.name for boxes in labels.values() for box in boxes]
-    chosen = _chosen_classes(categories, tree.folders, in_labels)
+    chosen = _chosen_classes(root, categories, tree.folders, in_labels)
     source.class_order = openimages_classes.ordered(chosen)
     names = {canonical(name): name for name in chosen.values()}
     for split in sorted({split for split, _ in tree.images}):
@@ -96,7 +98,7 @@ def _find_files(root: Path) -> _Files:
 
 
 def _chosen_classes(
-    categories: str, folders: Sequence[str], in_labels: Sequence[str]
+    root: Path, categories: str, folders: Sequence[str], in_labels: Sequence[str]
 ) -> Dict[int, str]:
     """id -> name of the classes that CATEGORIES, else the folders and label files, name."""
     if categories:
@@ -108,7 +110,8 @@ def _chosen_classes(
         words |= {folder} if canonical(folder) in known else set(folder.split("_"))
     found = {known[canonical(word)] for word in words if canonical(word) in known}
     if not found:
-        raise TodusError("no folder has the name of an Open Images class; set CATEGORIES")
+        other = formats.advice(root, SOURCE, "set CATEGORIES")
+        raise TodusError("no folder has the name of an Open Images class; %s" % other)
     return {identity: classes[identity] for identity in sorted(found)}
 
 

@@ -14,6 +14,7 @@ from defusedxml.common import DefusedXmlException
 
 from todus import sources
 from todus.command import Parser
+from todus.dataset import formats
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import UNKNOWN, NamedBox, frame_of, number
 from todus.dataset.build import build, fingerprint, target
@@ -61,9 +62,10 @@ def read(root: Path, keep_empty: bool = False) -> LabelledSource:
     images = ImageFolder(root, paths)
     annotations = [path for path in paths if path.suffix.lower() == ".xml"]
     if not annotations:
+        other = "name the folder that holds images and Pascal VOC annotations"
         raise TodusError(
-            "no XML file under %s (%d images); name the folder that holds images and Pascal VOC "
-            "annotations" % (root, len(images.paths))
+            "no XML file under %s (%d images); %s"
+            % (root, len(images.paths), formats.advice(root, SOURCE, other))
         )
     sets = read_image_sets(root, paths)
     source = LabelledSource()

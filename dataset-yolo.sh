@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Usage: [VARIABLE=value ...] ./dataset-yolo.sh [YAML] DIR
+#
+# Makes dataset/yolo/NAME from YOLO labels, as Ultralytics, Roboflow, CVAT and LabelImg write them.
+# DIR has images/ and labels/ beside each other, at any depth, or both kinds of files in one folder,
+# and the classes in data.yaml, classes.txt or obj.names; YAML is a data.yaml elsewhere. Its train,
+# val and test, or lists such as train.txt, or folders of these names are the splits. Of polygons
+# and rotated boxes the box around them is used. Does nothing when nothing has changed.
+#
+#   NAME           the dataset's name (default: DIR's)
+#   REPLACE        1: replace a dataset of this name that was made from another folder (default: 0)
+#   CATEGORIES     only these: "helmet vest", with commas, or @FILE, one a line (default: all)
+#   RENAME         other names for classes: "license plate=plate, Auto=car" (default: none)
+#   LABEL_MAP      a label map (.pbtxt) with your own ids (default: ids 1..N in YOLO's order)
+#   KEEP_EMPTY     1: keep images without a box or a label file, as negatives (default: 0)
+#   NEGATIVES      a folder of pictures that hold none of the classes, as a camera's false alarms;
+#                  VAL of them go to val (default: none)
+#   VAL            share of the images for validation, if there is no split (default: 0.2)
+#   TEST           share of the images for a third split, test (default: 0)
+#   GROUP          a regular expression; files whose first group in it is equal go to one split: the
+#                  frames of a video (default: (.+)\.rf\., copies that Roboflow augmented)
+#   SEED           draws the split and the order (default: 0)
+#   EXIF           what the boxes were drawn on: upright or stored (default: auto, here upright)
+#   MAX_DROPPED    per cent of images or boxes that may be unusable (default: 5%)
+#   JOBS           processes; the bytes do not depend on it (default: 0, the cores)
+#   TODUS_HOME     where dataset/ lies (default: the repository)
+#
+# Example: NAME=coco8 ./dataset-yolo.sh ~/datasets/coco8
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+
+main() {
+	todus_begin "$@"
+	todus_python -m todus.commands.dataset yolo "$@"
+}
+
+main "$@"

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Usage: [VARIABLE=value ...] ./dataset.sh PATH
+#
+# Recognises what labels PATH holds, a folder or a file, prints it, and runs the script that makes a
+# dataset of it: Pascal VOC XML, YOLO labels, COCO JSON, CVAT for images, LabelMe, CSV, Cloud
+# Annotations or an OIDv4_ToolKit download. Its variables are those of that script.
+#
+#   NAME           the dataset's name (default: the folder's)
+#   REPLACE        1: replace a dataset of this name that was made from another folder (default: 0)
+#   CATEGORIES     only these: "helmet vest", with commas, or @FILE, one a line (default: all)
+#   RENAME         other names for classes: "license plate=plate, Auto=car" (default: none)
+#   LABEL_MAP      a label map (.pbtxt) with your own ids (default: ids 1..N)
+#   KEEP_EMPTY     1: keep images without a box, as negatives (default: 0)
+#   NEGATIVES      a folder of pictures that hold none of the classes, as a camera's false alarms;
+#                  VAL of them go to val (default: none)
+#   VAL            share of the images for validation, if there is no split (default: 0.2)
+#   TEST           share of the images for a third split, test (default: 0)
+#   GROUP          a regular expression; files whose first group in it is equal go to one split: the
+#                  frames of a video (default: (.+)\.rf\., copies that Roboflow augmented)
+#   SEED           draws the split and the order (default: 0)
+#   EXIF           what the boxes were drawn on: upright, stored, or auto: by width and height, else
+#                  upright (default: auto)
+#   MAX_DROPPED    per cent of images or boxes that may be unusable (default: 5%)
+#   JOBS           processes; the bytes do not depend on it (default: 0, the cores)
+#   TODUS_HOME     where dataset/ lies (default: the repository)
+#
+# Example: ./dataset.sh ~/Downloads/aquarium
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+
+main() {
+	todus_begin "$@"
+	todus_python -m todus.commands.find_dataset "$@"
+}
+
+main "$@"

@@ -1,0 +1,198 @@
+"""Reads COCO JSON with classes of its own, as Roboflow, CVAT and Label Studio export it."""
+
+import math
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from urllib.parse import unquote, urlsplit
+
+from todus import sources
+from todus.command import Parser
+from todus.dataset import formats
+from todus.dataset.annotations import NOT_A_NUMBER
+from todus.dataset.box_fitting import NamedBox, frame_of, number
+from todus.dataset.build import build, fingerprint, target
+from todus.dataset.image_folder import ImageFolder, files_under, given_path, split_named, split_of
+from todus.dataset.labelled_images import SECOND_ANNOTATION, LabelledImage, LabelledSource
+from todus.dataset.settings import Settings
+from todus.dataset.shapes import box_around
+from todus.dataset.sources.coco_annotations import NO_BOX, NO_CLASS, elements
+from todus.errors import TodusError, UsageError
+from todus.text import one_line
+
+SOURCE = sources.find("coco-json")
+
+KEYS = {"images", "annotations", "categories"}
+NO_FILE = "image of the JSON whose file is not in the folder, or is in it twice"
+NOT_LISTED = "image that no JSON lists"
+NO_IMAGE = "annotations of an image that the JSON does not list"
+AROUND = "annotation without a bbox, the box around its polygon used"
+
+
+class _Annotation(NamedTuple):
+    category: Any
+    box: Optional[NamedBox]  # without its name; None where it has none
+    from_polygon: bool
+
+
+def read(tables: List[Path], folder: Path) -> LabelledSource:
+    """The images below `folder` that the files list, with their boxes.
+
+    Args:
+      tables: one JSON file, or one for each split, which is told by its name or folder.
+      folder: the images.
+
+    Raises:
+      TodusError: a file is not complete COCO JSON, or has no images or no categories.
+    """
+    images = ImageFolder(folder, files_under(folder))
+    source = LabelledSource()
+    taken: Dict[Path, LabelledImage] = {}
+    for table in tables:
+        split = split_of_table(table, folder) if len(tables) > 1 else ""
+        listed, annotations, names = _load(table)
+        source.class_order += [name for name in names.values() if name not in source.class_order]
+        for identity, element in listed.items():
+            path = _find(str(element.get("file_name")), images, table, split)
+            if path is None or path in taken:
+                reason = NO_FILE if path is None else SECOND_ANNOTATION
+                source.leave_out(element.get("file_name"), reason)
+                annotations.pop(identity, None)
+                continue
+            name = images.relative(path)
+            frame = frame_of(_number(element.get("width")), _number(element.get("height")))
+            side = split or split_of(name)
+            taken[path] = LabelledImage(name.as_posix(), path, frame=frame, split=side)
+            for annotation in annotations.pop(identity, ()):
+                _add(taken[path], annotation, names, source)
+        for identity in annotations:
+            source.leave_out("%s: image_id %s" % (table.name, identity), NO_IMAGE)
+    for path in images.paths:
+        if path not in taken:
+            source.leave_out(images.relative(path), NOT_LISTED, fault=False)
+    source.images = sorted(taken.values(), key=lambda labelled: labelled.name)
+    return source
+
+
+def tables_under(folder: Path) -> List[Path]:
+    """The COCO JSON files below a folder; of COCO's own annotations only instances_*.json.
+
+    Raises TodusError where there is none.
+    """
+    found = [path for path in files_under(folder) if formats.kind_of(path) == SOURCE.name]
+    if not found:
+        other = "name the JSON file and the folder of its images"
+        raise TodusError(
+            "no COCO JSON under %s; %s" % (folder, formats.advice(folder, SOURCE, other))
+        )
+    return [path for path in found if path.name.startswith("instances")] or found
+
+
+def split_of_table(table: Path, folder: Path) -> str:
+    """train, val or test, by a word of the file's name or by its folder; "" for neither."""
+    words = re.findall("[a-z]+", table.stem.lower())
+    try:
+        above = table.relative_to(folder).as_posix()
+    except ValueError:
+        above = table.parent.name + "/" + table.name
+    return next(filter(None, map(split_named, words)), "") or split_of(PurePosixPath(above))
+
+
+def _load(path: Path) -> Tuple[Dict[Any, Dict], Dict[Any, List[_Annotation]], Dict[Any, str]]:
+    """(images, annotations, class names) of a file, each by id."""
+    images: Dict[Any, Dict] = {}
+    annotations: Dict[Any, List[_Annotation]] = {}
+    names: Dict[Any, str] = {}
+    if not path.is_file():
+        raise TodusError("%s is not a file; name a COCO JSON file" % path)
+    remedy = formats.advice(path, SOURCE, "export it again")
+    for key, element in elements(path, KEYS, remedy=remedy):
+        identity = _identity(element.get("id"))
+        if key == "annotations":
+            image = _identity(element.get("image_id"))
+            annotations.setdefault(image, []).append(_annotation(element))
+        elif key == "images" and identity is not None:
+            images.setdefault(identity, element)
+        elif key == "categories" and one_line(str(element.get("name") or "")):
+            names.setdefault(identity, one_line(str(element["name"])))
+    for key, found in (("images", images), ("categories", names)):
+        if not found:
+            raise TodusError(
+                "%s has no %s, so it is not COCO JSON of boxes; %s" % (path, key, remedy)
+            )
+    return images, annotations, names
+
+
+def _annotation(element: Dict[str, Any]) -> _Annotation:
+    category, crowd = _identity(element.get("category_id")), element.get("iscrowd") in (1, True)
+    sides = element.get("bbox")
+    if isinstance(sides, list) and len(sides) == 4:
+        x, y, width, height = map(_number, sides)
+        return _Annotation(category, NamedBox("", x, y, x + width, y + height, crowd), False)
+    rings = element.get("segmentation")
+    points = [_number(each) for ring in _lists(rings) for each in ring]
+    if len(points) < 6 or len(points) % 2:
+        return _Annotation(category, None, False)
+    return _Annotation(category, box_around("", points[::2], points[1::2], is_crowd=crowd), True)
+
+
+def _add(
+    labelled: LabelledImage,
+    annotation: _Annotation,
+    names: Dict[Any, str],
+    source: LabelledSource,
+) -> None:
+    name, box = names.get(annotation.category), annotation.box
+    if name is None:
+        labelled.dropped[NO_CLASS] += 1
+    elif box is None:
+        labelled.dropped[NO_BOX] += 1
+    elif not all(map(math.isfinite, box[1:5])):
+        labelled.dropped[NOT_A_NUMBER] += 1
+    else:
+        source.mended.update([AROUND] if annotation.from_polygon else [])
+        labelled.boxes.append(box._replace(name=name))
+
+
+def _find(name: str, images: ImageFolder, table: Path, split: str) -> Optional[Path]:
+    """The image of a file name, a path or a web address; of several, the one of the split."""
+    if "://" in name:
+        name = unquote(urlsplit(name.replace("[", "").replace("]", "")).path)
+    found = images.find_by_name(name, table)
+    if found is None and split:
+        parts = ((path, images.relative(path).parts[:-1]) for path in images.named(name))
+        words = ((path, re.findall("[a-z]+", " ".join(part).lower())) for path, part in parts)
+        alike = [path for path, of in words if split in map(split_named, of)]
+        found = alike[0] if len(alike) == 1 else None
+    return found
+
+
+def _identity(value: Any) -> Any:
+    """An id as a number or text, so that 7, 7.0 and "7" are one; None for anything else."""
+    text = re.sub(r"\.0$", "", str(value)) if type(value) in (int, float, str) else ""
+    return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else text or None
+
+
+def _number(value: Any) -> float:
+    return number(str(value)) if type(value) in (int, float, str) else math.nan
+
+
+def _lists(value: Any) -> Iterator[List[Any]]:
+    return (each for each in (value if isinstance(value, list) else ()) if isinstance(each, list))
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    parser = Parser(
+        "dataset " + SOURCE.name,
+        "Makes a dataset of COCO JSON and its images; see ./dataset-coco-json.sh --help.",
+    )
+    parser.add_argument("paths", metavar="PATH", nargs="+")
+    paths = [given_path(text) for text in parser.parse_args(argv).paths]
+    if len(paths) == 1 and not paths[0].is_dir():
+        raise UsageError("name also the folder of the images: ./dataset-coco-json.sh FILE IMAGES")
+    folder, settings = paths[-1], Settings.from_environment(SOURCE.command)
+    tables = paths[:-1] or tables_under(folder)
+    source = read(tables, folder)
+    inputs = {"files": fingerprint(tables + [labelled.path for labelled in source.images])}
+    default = tables[0].stem if len(paths) == 2 else folder.name
+    return build(target(SOURCE, default), source, settings, inputs, tables=True, folder=folder)
