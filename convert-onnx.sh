@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Usage: ./convert-onnx.sh
 #
-# Converts the graph of ./export.sh to model/NAME/NAME.onnx for ONNX Runtime. LAYOUT=tensorrt
-# converts the graph of ./export-tflite.sh to model/NAME/NAME-tensorrt.onnx, which ends with
-# TensorRT's EfficientNMS instead of loops. A quantization-aware model becomes a file of float
-# operators: rounded as in the graph for ONNX Runtime, only limited to the trained ranges for
-# TensorRT. FILE.json describes the file's input, outputs and labels.
+# Converts the graph of ./export.sh to model/NAME/NAME.onnx for ONNX Runtime and OpenVINO; with
+# LAYOUT to model/NAME/NAME-LAYOUT.onnx, for what docs/onnx.md lists. LAYOUT=tensorrt converts the
+# graph of ./export-tflite.sh. A quantization-aware model becomes a file of float operators: rounded
+# as in the graph, or for TensorRT and jetson-inference only limited to the trained ranges.
+# FILE.json describes the file's input, outputs and labels.
 #
 #   MODEL_DIR  the model's folder (default: choose from a list; the only one)
-#   LAYOUT     todus, or tensorrt (default: todus)
+#   LAYOUT     todus, detectnet (jetson-inference), detection_output or yolonas (Frigate, OpenVINO),
+#              raw (each anchor), or tensorrt (default: todus)
 #   OPSET      ONNX operator set, 11 or newer (default: 11)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

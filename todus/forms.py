@@ -43,6 +43,14 @@ class Form(NamedTuple):
 # The values of FORMAT; each is a form tflite-FORMAT, beside the graph's own format.
 TFLITE_FORMATS = ("uint8", "float", "float16", "dynamic", "int8", "dummy")
 
+# The values of LAYOUT beside todus and tensorrt, and where their files run.
+ONNX_LAYOUTS = {
+    "detectnet": "jetson-inference",
+    "detection_output": "OpenVINO, Frigate",
+    "yolonas": "Frigate",
+    "raw": "ONNX Runtime, OpenVINO",
+}
+
 _EXPORT, _EXPORT_TFLITE = "./export.sh", "./export-tflite.sh"
 _PB = "frozen_inference_graph.pb"
 _CHECKPOINT = "todus.detection.checkpoint:Checkpoint"
@@ -70,6 +78,19 @@ def _tflite(format_: str, fast: bool) -> Form:
     )
 
 
+def _onnx(layout: str, device: str) -> Form:
+    """An ONNX file in a layout that no detector here reads."""
+    return Form(
+        "onnx-" + layout,
+        "ONNX, " + layout,
+        "{model}-%s.onnx" % layout,
+        "./export.sh && LAYOUT=%s ./convert-onnx.sh" % layout,
+        device,
+        "frozen_graph",
+        exporter="todus.export.onnx",
+    )
+
+
 FORMS = [
     Form("zoo", "zoo model", "pretrained/" + _PB, "python -m model", detector=_FROZEN),
     Form("checkpoint", "checkpoint", "training", "./train.sh", detector=_CHECKPOINT),
@@ -87,6 +108,7 @@ FORMS = [
         "todus.detection.onnx:Onnx",
         "todus.export.onnx",
     ),
+    *(_onnx(layout, device) for layout, device in ONNX_LAYOUTS.items()),
     Form(
         "onnx-tensorrt",
         "ONNX for TensorRT",

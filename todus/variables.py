@@ -264,7 +264,7 @@ _COUNT = Whole(1)
 _INPUT_TYPES = ("image_tensor", "encoded_image_string_tensor", "tf_example")
 _SHAPE = r"free|fixed|[1-9]\d{0,4}x[1-9]\d{0,4}"
 _INPUT_SHAPE = Like(_SHAPE, "free, fixed or HEIGHTxWIDTH, such as 480x640")
-_LAYOUT = OneOf("todus", "tensorrt")
+_LAYOUT = OneOf("todus", *forms.ONNX_LAYOUTS, "tensorrt")
 _URL = Like(r"https?://[^/\s]\S*", "a web address such as http://images.cocodataset.org")
 
 _STEPS_ALIASES = ("NUM_STEPS", "STEPS", "TRAIN_STEPS")

@@ -14,6 +14,7 @@ from tests.helpers.places import MODEL, QUANTIZED
 from todus import files, paths
 from todus.dataset import image_files
 from todus.detection import catalogue
+from todus.detection.detector import DETECTIONS
 from todus.detection.resizer import Resizer
 from todus.errors import TodusError, UsageError
 from todus.evaluation import average_precision
@@ -36,6 +37,39 @@ def test_the_json_describes_the_file(exported):
     assert described["labels"] == ["circle", "four point star"]
     assert "counts from 1" in described["labels_note"]
     assert [each.name for each in loaded.graph.output] == described["outputs"]
+
+
+LOOPS = {"Loop", "Scan", "If"}
+
+
+def test_the_outputs_of_a_file_without_loops_are_those_of_its_graph(exported):
+    model = paths.model(MODEL)
+    path = model.file_of("onnx")
+    assert not LOOPS & kinds_of(path) and "loops" not in files.read_json(beside_json(path))
+    frozen = catalogue.open_form(model, catalogue.find(model, "frozen_graph"))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    examples = average_precision.examples_of(paths.dataset("limited"), "val", 6)
+    images = [image_files.decode(example.encoded)[:90, :120] for example in examples]
+    batch = {"image_tensor:0": np.stack(images)}
+    names = [each + ":0" for each in DETECTIONS]
+    expected, found = frozen.session.run(names, batch), session.run(names, batch)
+    assert expected[-1].sum() > 20
+    for one, other in zip(expected, found):
+        np.testing.assert_allclose(other, one, atol=2e-6)
+
+
+def test_loops_that_have_no_equal_stay(exported, tmp_path, monkeypatch):
+    folder = "model/%s" % MODEL
+    shutil.copytree(str(exported / folder), str(tmp_path / folder))
+    monkeypatch.setenv("TODUS_HOME", str(tmp_path))
+    model = paths.model(MODEL)
+    text, resizer = model.exported_pipeline.read_text(), "fixed_shape_resizer {"
+    nearest = text.replace(resizer, resizer + " resize_method: NEAREST_NEIGHBOR")
+    model.exported_pipeline.write_text(nearest)
+    path, about = convert(model)
+    assert "Loop" in kinds_of(path) and "bilinear" in about["loops"]
+    with pytest.raises(TodusError, match="LAYOUT=raw.*bilinear.*without LAYOUT"):
+        convert(model, "raw")
 
 
 def test_the_tensorrt_file_ends_in_efficient_nms_and_has_no_loops(exported):
