@@ -4,7 +4,7 @@
 # Limits a finished detector to your classes, without retraining and without TensorFlow. Sets up
 # .slice, an environment of the python3 that is there (3.7 or newer), unless that is done already.
 #
-#   FILE        the .tflite, .pb or .onnx file; unset: only set up .slice
+#   FILE        the .tflite, .pb or .onnx file, or SavedModel; unset: only set up .slice
 #   CATEGORIES  classes of the file, in any order; NAME=CLASS+CLASS gives several one name
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

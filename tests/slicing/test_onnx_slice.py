@@ -12,7 +12,7 @@ from todus import paths
 from todus.errors import TodusError
 from todus.slicing.finished import Cutting
 from todus.slicing.labels import Choice
-from todus.slicing.onnx import Onnx, raw
+from todus.slicing.onnx import OUTPUTS, Onnx, detections, raw
 
 CLASSES = 6
 
@@ -146,7 +146,56 @@ def test_the_file_for_tensorrt_is_limited_before_its_plugin(exported):
     np.testing.assert_allclose(after[0], before[0], atol=1e-6)
 
 
-def test_an_onnx_file_with_its_own_suppression_is_refused_by_the_operators_name(exported):
-    data = paths.model(MODEL).file_of("onnx").read_bytes()
-    with pytest.raises(TodusError, match="Loop|NonMaxSuppression"):
-        Onnx(data)
+@pytest.fixture(scope="module")
+def with_loops(once, exported_home):
+    """The frozen graph of a model as tf2onnx converts it: with the OD API's loops."""
+    from todus.detection.frozen_graph import read_graph
+    from todus.export import onnx_conversion
+
+    def make(folder):
+        home = exported_home
+        graph = read_graph(home / "model" / MODEL / "inference-graph/frozen_inference_graph.pb")
+        ends = ["image_tensor:0"], [name + ":0" for name in OUTPUTS]
+        model = onnx_conversion.converted(graph, *ends, 11, MODEL)
+        (folder / "loops.onnx").write_bytes(model.SerializeToString())
+
+    return once("loops-onnx", make) / "loops.onnx"
+
+
+@pytest.mark.parametrize("kind", ["plain operators", "loops"])
+def test_detections_behind_its_own_suppression_stay_the_same(exported, with_loops, kind):
+    path = with_loops if kind == "loops" else paths.model(MODEL).file_of("onnx")
+    data = path.read_bytes()
+    assert ("Loop" in {each.op_type for each in onnx.load_from_string(data).graph.node}) == (
+        kind == "loops"
+    )
+    pixels = np.random.RandomState(0).randint(0, 256, (1, 128, 128, 3)).astype(np.uint8)
+    before = run(detections(data), pixels)
+    for indices in ([1], [1, 0]):
+        made = limited(data, indices)
+        onnx.checker.check_model(onnx.load_from_string(made))
+        after = run(detections(made), pixels)
+        # Without the other class, the full list has room for lower scores.
+        for new, old in enumerate(indices, start=1):
+            for place in (0, 2):
+                wanted = before[place][0][before[1][0] == old + 1][:-2]
+                found = after[place][0][after[1][0] == new][: len(wanted)]
+                assert len(wanted) > 3
+                np.testing.assert_allclose(found, wanted, atol=1e-6)
+        assert set(after[1][0]) <= {0.0, 1.0, float(len(indices))}
+
+
+def test_one_suppression_of_all_boxes_at_once_is_refused():
+    build = Builder()
+    boxes, scores = (
+        build.node(
+            "Reshape", [build.convolution("image", 3, 2 * count), build.constant(shape, np.int64)]
+        )
+        for count, shape in ((4, [1, -1, 4]), (1, [1, 1, -1]))
+    )
+    most = build.constant([10], np.int64)
+    limits = [build.constant([0.5]), build.constant([0.1])]
+    chosen = build.node("NonMaxSuppression", [boxes, scores, most, *limits])
+    found = build.node("Cast", [chosen], to=1)
+    with pytest.raises(TodusError, match="limit the file it was converted from"):
+        Onnx(build.bytes([(found, ["found", 3])]))

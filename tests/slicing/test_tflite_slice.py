@@ -185,3 +185,14 @@ def test_a_softmax_is_limited_where_that_is_accepted():
     made = finished.cut(Cutting([Choice("a", 1)], {}, approximate=True))
     assert tflite.TFLite(made).classes == 1
     assert "higher" in " ".join(finished.notes())
+
+
+@pytest.mark.parametrize("shape", [[1, 10, 64], [1, 64, 10]])
+def test_boxes_and_classes_in_one_output_are_refused_with_the_file_to_take(shape):
+    build = finished_files.Builder("float")
+    image = build.activation([1, 8, 8, 3])
+    both, _ = build.convolution(image, 10, np.random.RandomState(1))
+    build.graph.inputs = np.int32([image])
+    build.graph.outputs = np.int32([build.reshape(both, shape)])
+    with pytest.raises(TodusError, match="Ultralytics.*limit its .onnx file"):
+        tflite.TFLite(build.bytes())

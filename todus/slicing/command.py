@@ -6,11 +6,11 @@
 
 Writes detect-limited.tflite, detect-limited-labels.txt and detect-limited.tflite.json. The kept
 classes are detected exactly as before; their order is the one typed. FILE is a .tflite SSD
-(MobileNet, MobileDet, FPN), the frozen graph (.pb) of an SSD, or an .onnx file
-with boxes and scores as outputs (an SSD's, Ultralytics', TensorRT's). The labels are those in
-FILE.json, in the file or beside it, else COCO's. Where a runtime is installed (LiteRT, ONNX
-Runtime, TensorFlow), the two files are compared before anything is written. make slice takes FILE
-and CATEGORIES as variables, and sets up an environment. docs/slice.md has more.
+(MobileNet, MobileDet, FPN), the frozen graph (.pb) or the SavedModel (a folder) of an SSD, or an
+.onnx file (an SSD's, with its non-max suppression or without, Ultralytics', TensorRT's). The labels
+are those in FILE.json, in the file or beside it, else COCO's. Where a runtime is installed (LiteRT,
+ONNX Runtime, TensorFlow), the two files are compared before anything is written. make slice takes
+FILE and CATEGORIES as variables, and sets up an environment. docs/slice.md has more.
 Exit codes: 0, 1 for an error, 2 for wrong usage.
 """
 
@@ -20,13 +20,13 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from todus import command, files, variables
 from todus.command import say
 from todus.errors import TodusError, UsageError
 from todus.paths import beside_json
-from todus.slicing import labels, proof
+from todus.slicing import labels, proof, saved_model
 from todus.slicing.finished import Cutting, Finished, logit
 from todus.text import first_line, shortened
 
@@ -82,9 +82,14 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 def limit(path: Path, options) -> Dict[str, Any]:
     """Limits a file; returns what --json prints."""
+    path = path.parent if path.name == saved_model.FILE else path
+    path = path if path.name else path.absolute()
     target = Path(options.output) if options.output else _target(path)
     if target.absolute() == path.absolute():
         raise UsageError("--output %s is the file itself; name another" % target)
+    others = {each.name for each in target.iterdir()} if target.is_dir() else set()
+    if others.difference((saved_model.FILE, saved_model.VARIABLES)):
+        raise UsageError("--output %s is a folder with other files; name another" % target)
     for image in options.check:
         if not Path(image).is_file():
             raise UsageError("--check %s is not a file" % image)
@@ -129,7 +134,18 @@ def limit(path: Path, options) -> Dict[str, Any]:
 
 
 def _target(path: Path) -> Path:
-    return path.with_name(path.stem + "-limited" + path.suffix)
+    suffix = "" if path.is_dir() else path.suffix
+    return path.with_name(_stem(path) + "-limited" + suffix)
+
+
+def _stem(path: Path) -> str:
+    """The name without the suffix, which a folder has not."""
+    return path.name if path.is_dir() else path.stem
+
+
+def _content(path: Path) -> Path:
+    """The file with the graph: that in the folder of a SavedModel, or the file itself."""
+    return path / saved_model.FILE if path.is_dir() else path
 
 
 def _opened(path: Path, options) -> Tuple[Finished, List[str], str]:
@@ -147,7 +163,7 @@ def _opened(path: Path, options) -> Tuple[Finished, List[str], str]:
     if own:
         return finished, labels.fitted(own, count, "the file"), "the labels in %s" % path
     for pattern in _BESIDE:
-        beside = path.with_name(pattern.format(stem=path.stem))
+        beside = path.with_name(pattern.format(stem=_stem(path)))
         if beside.is_file():
             with contextlib.suppress(TodusError):
                 return finished, labels.fitted(labels.read(beside), count, ""), str(beside)
@@ -160,16 +176,15 @@ def _opened(path: Path, options) -> Tuple[Finished, List[str], str]:
 
 def _reader(path: Path, count: Optional[int]) -> Finished:
     try:
-        data = path.read_bytes() if path.is_file() else None
+        data = _content(path).read_bytes() if _content(path).is_file() else None
     except OSError as error:
         raise TodusError("it cannot be read (%s)" % error.strerror)
-    if data is None and (path / "saved_model.pb").is_file():
-        what = "it is a SavedModel; limit the frozen_inference_graph.pb that was exported with it"
-        raise TodusError(what)
     if data is None:
         raise TodusError("it is not a file" if path.exists() else "there is no such file")
     if not data:
         raise TodusError("it is empty")
+    if path.is_dir():
+        return saved_model.SavedModel(data)
     if data[4:8] == b"TFL3":
         from todus.slicing.tflite import TFLite
 
@@ -191,7 +206,7 @@ def _description(path: Path) -> Dict[str, Any]:
     try:
         about = json.loads(beside.read_text(encoding="utf-8"))
         names = about.get("labels")
-        known = about.get("sha256") in (None, files.sha256(path))
+        known = about.get("sha256") in (None, files.sha256(_content(path)))
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}
     if not known or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
@@ -210,7 +225,7 @@ def _about(path: Path, finished: Finished, wanted: Cutting, made: bytes) -> Dict
     about["identity"] = {"labels": wanted.names, "size": size or shape[1:3] or None}
     about["made_from"] = {
         "file": path.name,
-        "sha256": files.sha256(path),
+        "sha256": files.sha256(_content(path)),
         "columns": wanted.indices,
         "classes": finished.classes,
     }
@@ -230,21 +245,40 @@ def _write(
     """Writes the limited file, its labels and its FILE.json; all of them or none."""
     import hashlib
 
-    label_file = target.with_name(target.stem + "-labels.txt")
+    of_folder = path.is_dir()
+    stem = target.name if of_folder else target.stem
+    label_file = target.with_name(stem + "-labels.txt")
     about = dict(about, bytes=len(made), sha256=hashlib.sha256(made).digest().hex())
     contents = {
         beside_json(target): (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode(),
         label_file: ("\n".join(names) + "\n").encode("utf-8"),
-        target: made,
+        target / saved_model.FILE if of_folder else target: made,
     }
     try:
         with contextlib.ExitStack() as stack:
+            if of_folder:
+                stack.enter_context(_folders(target, target / saved_model.VARIABLES))
             for place, content in contents.items():
                 stack.enter_context(files.replacing(place)).write_bytes(content)
     except OSError as error:
         remedy = "choose another place: --output FOLDER/%s" % shlex.quote(target.name)
         raise TodusError("%s cannot be written (%s); %s" % (target, error.strerror, remedy))
     return label_file
+
+
+@contextlib.contextmanager
+def _folders(*folders: Path) -> Iterator[None]:
+    """Makes folders, and removes those that are new and empty on an exception."""
+    made = [each for each in folders if not each.is_dir()]
+    try:
+        for folder in made:
+            folder.mkdir()
+        yield
+    except BaseException:
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def entry() -> None:

@@ -10,6 +10,12 @@ from todus.errors import TodusError
 from todus.slicing.labels import Choice
 from todus.slicing.walk import BACKGROUND, Cut
 
+# What to do instead with a file whose checkpoint the OD API trained.
+BY_CHECKPOINT = (
+    'limit its checkpoint: python -m model -m NAME --categories "person car" '
+    "(python -m model --list prints the names)"
+)
+
 
 class Cutting(NamedTuple):
     """What is asked of a cut.

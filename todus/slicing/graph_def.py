@@ -42,7 +42,11 @@ _MESSAGES = {
         "attr": (5, "*Entry"),
     },
     "Graph": {"node": (1, "*Node")},
-    "MetaGraph": {"graph_def": (2, "Graph")},
+    "Info": {"tensor_shape": (3, "Shape")},
+    "InfoEntry": {"key": (1, "string"), "value": (2, "Info")},
+    "Signature": {"outputs": (2, "*InfoEntry")},
+    "SignatureEntry": {"key": (1, "string"), "value": (2, "Signature")},
+    "MetaGraph": {"graph_def": (2, "Graph"), "signature_def": (5, "*SignatureEntry")},
     "SavedModel": {"meta_graphs": (2, "*MetaGraph")},
 }
 DTYPES = {1: np.float32, 3: np.int32, 9: np.int64, 4: np.uint8, 19: np.float16}

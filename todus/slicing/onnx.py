@@ -5,28 +5,35 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from todus.errors import TodusError
-from todus.slicing import finished, onnx_file, proof, walk
+from todus.slicing import finished, onnx_file, onnx_suppression, proof, walk
 from todus.slicing.finished import Cutting
 from todus.slicing.onnx_file import OnnxGraph
 from todus.slicing.walk import Cut
 from todus.text import one_line
 
 PLUGINS = ("EfficientNMS_TRT",)
+OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 _BOX = 4
 
 
 class Detector(NamedTuple):
-    """Where the classes are: `first` columns of the scores' `axis` come before them."""
+    """Where the classes are: `first` columns of the scores' `axis` come before them.
+
+    Attributes:
+      plugin: whether the scores go into TensorRT's plugin.
+      suppression: the file's own non-max suppression, of onnx_suppression.
+    """
 
     scores: str
     axis: int
     first: int
     classes: int
     plugin: bool = False
+    suppression: Any = None
 
 
 class Onnx(finished.Finished):
-    """An .onnx file: boxes and scores as outputs, before TensorRT's plugin, or Ultralytics'.
+    """An .onnx file: Ultralytics', or an SSD, with boxes and scores as outputs or suppressed.
 
     Raises TodusError, without the file's name, where the file is damaged or no such detector.
     """
@@ -60,6 +67,8 @@ class Onnx(finished.Finished):
                 if use not in plan.uses:
                     raise TodusError("its biases are computed, so --threshold cannot shift them")
                 plan.shifts[use] = wanted.shift_of(owners)
+        if self.detector.suppression is not None:
+            self.detector.suppression.cut(len(wanted.choices))
         onnx_file.apply(self.graph, plan)
         for each in self.graph.model.metadata_props:
             if each.key == "names":
@@ -70,8 +79,9 @@ class Onnx(finished.Finished):
         return wanted.columns(self.detector.axis, self.detector.first)
 
     def description(self) -> Dict[str, Any]:
-        shape = self.graph.shape(self._input().name)
-        return {"format": "onnx", "input": {"name": self._input().name, "shape": list(shape)}}
+        given = self._input()
+        shape = [side.dim_value or None for side in given.type.tensor_type.shape.dim]
+        return {"format": "onnx", "input": {"name": given.name, "shape": shape}}
 
     def _input(self):
         constants = {each.name for each in self.graph.content.initializer}
@@ -81,37 +91,56 @@ class Onnx(finished.Finished):
         self, made: bytes, wanted: Cutting, images: Sequence[str]
     ) -> Optional[Dict[str, Any]]:
         detector = self.detector
-        before, after = (raw(data, detector) for data in (self.data, made))
-        outputs = [each.name for each in onnx_file.read(before).graph.output]
+        before, after = ({"raw": raw(data, detector)} for data in (self.data, made))
+        outputs = [each.name for each in onnx_file.read(before["raw"]).graph.output]
         scores = outputs.index(detector.scores)
+        for side, data in ((before, self.data), (after, made)):
+            whole = detections(data)
+            if detector.suppression is not None and whole is not None:
+                side["whole"] = side["low"] = whole
         spec = {
             "kind": self.runtime,
             "scores": scores,
             "axis": detector.axis,
             "columns": self._cut(wanted).columns.tolist(),
             "indices": wanted.indices,
+            "first_class": 1,
             "shifted": wanted.shifted(detector.first),
             "quantization": (1.0, 0),
             "images": [str(Path(image).absolute()) for image in images],
             "mean": [0.0],
             "std": [255.0],
         }
-        return proof.compare(spec, {"raw": before}, {"raw": after})
+        return proof.compare(spec, before, after)
 
 
 def raw(data: bytes, detector: Detector) -> bytes:
-    """The file without TensorRT's plugin, which no other runtime has."""
-    if not detector.plugin:
+    """The file up to its non-max suppression; TensorRT's plugin is in no other runtime."""
+    if not detector.plugin and detector.suppression is None:
         return data
     onnx = onnx_file.library()
     model = onnx_file.read(data)
-    plugin = next(node for node in model.graph.node if node.op_type in PLUGINS)
-    ends, kind = list(plugin.input[:2]), onnx.TensorProto.FLOAT
-    model.graph.node.remove(plugin)
+    ends, kind = [detector.scores], onnx.TensorProto.FLOAT
+    if detector.plugin:
+        plugin = next(node for node in model.graph.node if node.op_type in PLUGINS)
+        ends = list(plugin.input[:2])
+        model.graph.node.remove(plugin)
     del model.graph.output[:]
     for name in ends:
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
     onnx_file.drop_unused(model.graph)
+    return model.SerializeToString()
+
+
+def detections(data: bytes) -> Optional[bytes]:
+    """The file with the outputs of the OD API alone, in its order; None where it lacks one."""
+    model = onnx_file.read(data)
+    outputs = {each.name.partition(":")[0]: each for each in model.graph.output}
+    if not set(OUTPUTS).issubset(outputs):
+        return None
+    kept = [outputs[name] for name in OUTPUTS]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
     return model.SerializeToString()
 
 
@@ -135,12 +164,9 @@ def find(graph: OnnxGraph, labels: Optional[int] = None) -> Detector:
     if len(plugins) == 1:
         scores = plugins[0].input[1]
         return Detector(scores, 2, 0, graph.shape(scores)[2], plugin=True)
-    loops = {node.op_type for node in graph.content.node} & {"Loop", "NonMaxSuppression", "Scan"}
-    if loops:
-        what = "it has its own non-max suppression (%s), whose classes cannot be cut yet; "
-        raise TodusError(
-            what % sorted(loops)[0] + "limit the file it was converted from, and convert again"
-        )
+    suppression = onnx_suppression.find(graph)
+    if suppression is not None:
+        return Detector(*suppression.scores, suppression=suppression)
     if "TopK" in {node.op_type for node in graph.content.node}:
         what = "it ends in TopK over all classes (an end-to-end head); export it without: "
         raise TodusError(what + "nms=False, end2end=False")
@@ -171,7 +197,7 @@ def _two(shapes: Dict[str, Tuple[int, ...]], labels: Optional[int]) -> Detector:
     found = [
         name
         for name, shape in shapes.items()
-        if len(shape) == 3 and shape[1] in boxes and shape[2] != _BOX
+        if len(shape) == 3 and shape[1] in boxes and (shape[2] != _BOX or "score" in name.lower())
     ]
     if len(found) != 1 or len(shapes) != 2:
         given = ", ".join(str(list(shape)) for shape in shapes.values())

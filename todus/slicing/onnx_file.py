@@ -1,6 +1,6 @@
 """An .onnx file as a graph, and the plan of a cut applied to it."""
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import numpy as np
 
@@ -68,13 +68,16 @@ class OnnxGraph(Graph):
     def __init__(self, model):
         onnx = library()
         self.model, self.content = model, model.graph
-        self._constants = {each.name: each for each in model.graph.initializer}
-        for node in model.graph.node:
-            if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-                self._constants[node.output[0]] = node.attribute[0].t
+        self._constants = {}
+        for content in contents(model.graph):
+            self._constants.update({each.name: each for each in content.initializer})
+            for node in content.node:
+                value = next((each for each in node.attribute if each.name == "value"), None)
+                if node.op_type == "Constant" and value is not None:
+                    self._constants[node.output[0]] = value.t
         self._arrays: Dict[str, np.ndarray] = {}
         self._helper = onnx.numpy_helper
-        self._shapes = _inferred(model)
+        self._shapes = _inferred(model, self._constants)
         nodes = [self._node(number, node) for number, node in enumerate(model.graph.node)]
         super().__init__(nodes, [each.name for each in model.graph.output])
 
@@ -114,7 +117,7 @@ class OnnxGraph(Graph):
         if name in _RESHAPES:
             options = {"parameters": (1,)}
             if name == "Reshape":
-                options["shape"] = 1
+                options.update(shape=1, computed=lambda *size: self._put_size(inputs[1], *size))
             return "reshape", options
         if name == "Transpose":
             return "transpose", {"permutation": list(own["perm"].ints)} if "perm" in own else {}
@@ -135,6 +138,41 @@ class OnnxGraph(Graph):
         if name == "Slice":
             return self._slice(own, inputs, number)
         return ("shape", {}) if name == "Shape" else ("", {})
+
+    def _put_size(self, value: str, plan: Plan, axis: int, size: int) -> None:
+        """Puts a size into a computed shape, which a Concat joins from numbers."""
+        node = self.producer(value)
+        while node is not None and node.name.startswith(("Cast", "Identity")):
+            node = self.producer(node.inputs[0])
+        if node is None or node.kind != "concat":
+            raise NotUnderstood("the shape %s is computed, and not by Concat" % value)
+        start = 0
+        for position, part in enumerate(node.inputs):
+            numbers = self.constant(part)
+            length = self.shape(part)[0] if numbers is None else numbers.size
+            if start <= axis < start + length and numbers is None:
+                raise NotUnderstood("the number of classes in the shape %s is computed" % value)
+            if start <= axis < start + length and numbers.ravel()[axis - start] > 0:
+                changed = numbers.copy()
+                changed.ravel()[axis - start] = size
+                plan.replaced[node.number, position] = changed
+            start += length
+
+    def replace(self, node, position: int, sizes: Dict[int, int], last: bool = False) -> None:
+        """Replaces numbers in a node's constant of integers; with `last`, only the last one.
+
+        The node may be in the body of a loop.
+        """
+        content = self.constant(node.input[position])
+        if content is None or content.dtype.kind != "i" or not content.size:
+            return
+        changed = content.copy().reshape(-1)
+        for place in range(changed.size)[-1 if last else 0 :]:
+            changed[place] = sizes.get(int(changed[place]), changed[place])
+        if (changed != content.ravel()).any():
+            array = changed.reshape(content.shape)
+            name = _initializer(library(), self.content, node.input[position], array)
+            node.input[position] = name
 
     def _scalars(self, inputs: List, positions: Tuple[int, ...]) -> Tuple[int, ...]:
         """The positions that hold single numbers, which have nothing to cut."""
@@ -200,12 +238,16 @@ class OnnxGraph(Graph):
         return "slice", {"range": bounds, "resize": resize}
 
 
-def _inferred(model) -> Dict[str, Tuple[int, ...]]:
-    """Name -> shape of the values, for a batch of one and a stand-in for other sizes that vary."""
+def _inferred(model, constants: Dict[str, Any]) -> Dict[str, Tuple[int, ...]]:
+    """Name -> shape of the values, for a batch of one and a stand-in for other sizes that vary.
+
+    Args:
+      model: the file's.
+      constants: name -> content (TensorProto), also of those in loops.
+    """
     onnx = library()
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
-    constants = {each.name for each in fixed.graph.initializer}
     varies = False
     for given in fixed.graph.input:
         dims = given.type.tensor_type.shape.dim
@@ -217,7 +259,86 @@ def _inferred(model) -> Dict[str, Tuple[int, ...]]:
         del fixed.graph.value_info[:]
         for each in fixed.graph.output:
             each.type.tensor_type.ClearField("shape")
-    result: Dict[str, Tuple[int, ...]] = {}
+    given = set()
+    while True:
+        shapes = _shapes_in(fixed)
+        found = _resized(fixed.graph, shapes, constants)
+        found = found or _first_convolution(fixed.graph, shapes, constants)
+        if given.issuperset(found):
+            return shapes
+        given.update(found)
+        for name, shape in found.items():
+            info = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+            fixed.graph.value_info.append(info)
+
+
+def _first_convolution(
+    graph, shapes: Dict[str, Tuple[int, ...]], constants: Dict[str, Any]
+) -> Dict[str, List[int]]:
+    """The first convolution's input of unknown shape, as behind a loop that resizes images."""
+    for node in graph.node:
+        if node.op_type == "Conv" and node.input[0] not in shapes and node.input[1] in constants:
+            sides = _sides_in_loop(graph, constants)
+            return {node.input[0]: [1, constants[node.input[1]].dims[1], *sides]}
+    return {}
+
+
+def _sides_in_loop(graph, constants: Dict[str, Any]) -> List[int]:
+    """The height and width to which a loop resizes images; a stand-in where it has no constant."""
+    for body in contents(graph)[1:]:
+        inputs = {value: node.input for node in body.node for value in node.output}
+        values = [node.input[-1] for node in body.node if node.op_type == "Resize"]
+        for value in values:
+            if value in constants and constants[value].dims[:1] in ([2], [4]):
+                return library().numpy_helper.to_array(constants[value])[-2:].astype(int).tolist()
+            values.extend(inputs.get(value, ()))
+    return [STAND_IN, STAND_IN]
+
+
+def _resized(
+    graph, shapes: Dict[str, Tuple[int, ...]], constants: Dict[str, Any]
+) -> Dict[str, List[int]]:
+    """The shapes that are computed from those of other values, which ONNX does not infer."""
+    array_of = library().numpy_helper.to_array
+    producers = {value: node for node in graph.node for value in node.output}
+
+    def numbers(value: str) -> np.ndarray:
+        """Raises LookupError where it is not computed from shapes alone."""
+        if value in constants:
+            return array_of(constants[value])
+        node = producers[value]
+        axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+        if node.op_type == "Shape":
+            return np.array(shapes[node.input[0]])
+        if node.op_type in ("Cast", "Identity", "Squeeze", "Unsqueeze"):
+            return numbers(node.input[0])
+        inputs = [numbers(each) for each in node.input]
+        if node.op_type == "Concat":
+            return np.concatenate([each.ravel() for each in inputs])
+        if node.op_type == "Gather" and axis == 0:
+            return inputs[0].take(inputs[1])
+        if node.op_type == "Slice" and len(inputs) <= 4:
+            return inputs[0][int(inputs[1].ravel()[0]) : int(inputs[2].ravel()[0])]
+        raise LookupError(value)
+
+    result = {}
+    for node in graph.node:
+        place = {"Reshape": 1, "Resize": 3}.get(node.op_type)
+        if place is None or node.output[0] in shapes or len(node.input) <= place:
+            continue
+        try:
+            before, asked = shapes[node.input[0]], numbers(node.input[place]).ravel().tolist()
+        except LookupError:
+            continue
+        sizes = [before[axis] if size == 0 else size for axis, size in enumerate(asked)]
+        rest = int(np.prod([size for size in sizes if size > 0]))
+        result[node.output[0]] = [int(np.prod(before)) // rest if s < 0 else s for s in sizes]
+    return result
+
+
+def _shapes_in(fixed) -> Dict[str, Tuple[int, ...]]:
+    """Name -> shape of the values of a model whose inputs have fixed shapes."""
+    onnx, result = library(), {}
     # The propagation of data resolves computed sizes, and loses the sizes after some Resize.
     for data_prop in (False, True):
         try:
@@ -281,10 +402,7 @@ def drop_unused(content) -> None:
     while True:
         used = {value for node in content.node for value in node.input}
         used.update(each.name for each in content.output)
-        for node in content.node:
-            for attribute in node.attribute:
-                for graph in [attribute.g] + list(attribute.graphs):
-                    used.update(_outer(graph))
+        used.update(value for node in content.node for value in captured(node))
         kept = [node for node in content.node if used.intersection(node.output)]
         if len(kept) == len(content.node):
             break
@@ -298,12 +416,22 @@ def drop_unused(content) -> None:
     content.input.extend(inputs)
 
 
-def _outer(graph) -> set:
-    """The names that a body of a loop or a branch may read from the outside."""
-    names = {value for node in graph.node for value in node.input}
-    names.update(each.name for each in graph.output)
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in [attribute.g] + list(attribute.graphs):
-                names |= _outer(inner)
+def captured(node) -> Set[str]:
+    """The names that the bodies of a loop or a branch may read from the outside."""
+    names: Set[str] = set()
+    for body in _bodies(node):
+        names.update(each.name for each in body.output)
+        for inner in body.node:
+            names.update(inner.input)
+            names |= captured(inner)
     return names
+
+
+def _bodies(node) -> List:
+    return [each for own in node.attribute for each in [own.g] + list(own.graphs) if each.node]
+
+
+def contents(graph) -> List:
+    """A graph, and the bodies of its loops and branches."""
+    bodies = [body for node in graph.node for body in _bodies(node)]
+    return [graph] + [content for body in bodies for content in contents(body)]

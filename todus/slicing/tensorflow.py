@@ -25,6 +25,7 @@ _ELEMENTWISE = """
 """
 _SUPPRESSION = ("NonMaxSuppressionV2", "NonMaxSuppressionV3", "NonMaxSuppressionV4")
 _SUPPRESSION += ("NonMaxSuppression", "NonMaxSuppressionV5")
+_SECOND_STAGE = "CropAndResize"
 # The operators after the scores that can have the number of classes as a constant.
 _SIZED = ("Reshape", "Sub", "Select", "SelectV2", "Pack", "Slice")
 
@@ -145,17 +146,29 @@ class FrozenGraph(finished.Finished):
 
     def __init__(self, data: bytes):
         self.data = data
+        definition = self._definition(data)
+        if not definition.node or not all(node.name and node.op for node in definition.node):
+            raise TodusError("it is no frozen graph, or is damaged")
+        if any(node.op == _SECOND_STAGE for node in definition.node):
+            what = "it is a Faster R-CNN or R-FCN (%s), whose classes share a softmax; "
+            raise TodusError(what % _SECOND_STAGE + finished.BY_CHECKPOINT)
+        self.graph = FrozenGraphView(definition)
+        self.parts = self._parts()
+        self.classes = len(self.parts)
+        self.scores, self.first = self._find_scores()
+
+    def _definition(self, data: bytes):
+        """The GraphDef in a file."""
         definition = graph_def.messages()["Graph"]()
         try:
             definition.ParseFromString(data)
         except Exception:  # DecodeError is of the protobuf in use
             raise TodusError("it is damaged; download or export it again")
-        if not definition.node or not all(node.name and node.op for node in definition.node):
-            raise TodusError("it is no frozen graph, or is damaged")
-        self.graph = FrozenGraphView(definition)
-        self.parts = self._parts()
-        self.classes = len(self.parts)
-        self.scores, self.first = self._find_scores()
+        return definition
+
+    def _graph_of(self, data: bytes) -> bytes:
+        """A file's GraphDef."""
+        return data
 
     def _parts(self) -> List[str]:
         """The nodes that take a class's column of the scores, by class."""
@@ -205,7 +218,7 @@ class FrozenGraph(finished.Finished):
         cut = wanted.columns(len(self.graph.shape(self.scores)) - 1, self.first)
         plan = walk.back(self.graph, self.scores, cut, wanted.approximate)
         if plan.warnings:
-            raise TodusError("its softmax cannot be cut; prepare its checkpoint: python -m model")
+            raise TodusError("its softmax cannot be cut; " + finished.BY_CHECKPOINT)
         for node, position, owners in finished.biases_to_shift(plan) if wanted.shifts else ():
             plan.shifts[node.number, position] = wanted.shift_of(owners)
         after = self._after()
@@ -366,5 +379,5 @@ class FrozenGraph(finished.Finished):
             "mean": [0.0],
             "std": [1.0],
         }
-        before, after = (dict.fromkeys(ends, data) for data in (self.data, made))
+        before, after = (dict.fromkeys(ends, self._graph_of(each)) for each in (self.data, made))
         return proof.compare(spec, before, after)

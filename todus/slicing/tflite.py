@@ -220,6 +220,12 @@ def _raw(graph: TFLiteGraph, labels: Optional[int]) -> Detector:
         found = [value for value in found if "LOGISTIC" in _before(graph, value)]
     if len(found) != 1:
         given = ", ".join(str(list(shape)) for shape in shapes.values())
+        if len(shapes) == 1 and len(next(iter(shapes.values()))) == 3:
+            what = (
+                "its output %s has boxes and classes in one, as Ultralytics' .tflite files have; "
+                "limit its .onnx file (yolo export format=onnx), and convert that (onnx2tf -i FILE)"
+            )
+            raise TodusError(what % given)
         classifier = all(len(shape) == 2 for shape in shapes.values())
         kind = "a classifier" if classifier else "segmentation or another kind of model"
         what = (

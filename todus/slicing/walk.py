@@ -218,6 +218,8 @@ def _reshape(walk: _Walk, node: Node, cut: Cut) -> None:
     asked = walk.graph.constant(node.inputs[place]) if place is not None else None
     asked = node.options.get("new_shape") if asked is None else asked
     if asked is None:
+        if "computed" in node.options:
+            node.options["computed"](walk.plan, cut.axis, target[cut.axis])
         return
     # -1 and 0 (ONNX: as the input's) stay where they still give the right size.
     changed = np.array(asked).copy()
