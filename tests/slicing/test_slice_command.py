@@ -220,3 +220,12 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(detector):
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "cannot be written" in done.stderr and "--output" in done.stderr
     assert sorted(detector.parent.rglob("*")) == before
+
+
+def test_the_advice_to_install_a_runtime_names_the_pip_that_an_environment_has(tmp_path):
+    python = tmp_path / "with space" / "bin" / "python"
+    assert proof.pip_install(str(python)) == "'%s' -m pip install" % python
+    python.parent.mkdir(parents=True)
+    wheel = tmp_path / "with space" / "pip-24.0-py3-none-any.whl"
+    wheel.touch()
+    assert proof.pip_install(str(python)) == "'%s' '%s/pip' install" % (python, wheel)

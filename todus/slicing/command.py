@@ -40,9 +40,11 @@ class _Parser(command.Parser):
 
 
 def _program() -> str:
-    """What the user typed: the command of the package, or the module of a clone."""
-    installed = Path(sys.argv[0]).name.startswith("todus-slice")
-    return "todus-slice" if installed else "python -m slice"
+    """What the user types: the command of the package, or the module of a clone."""
+    if Path(sys.argv[0]).name.startswith("todus-slice"):
+        return "todus-slice"
+    is_of_make = Path(sys.prefix) == command.REPO / ".slice"
+    return "%s -m slice" % (".slice/bin/python" if is_of_make else "python")
 
 
 def parser() -> command.Parser:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -71,8 +72,8 @@ def compare(
         what = "the runtime ended with code %d on the file or its limited copy; nothing is written"
         raise TodusError(what % code)
     if answer.get("missing") == "PIL":
-        text = "--check with an image needs Pillow; run: %s -m pip install pillow"
-        raise TodusError(text % python)
+        text = "--check with an image needs Pillow; run: %s pillow"
+        raise TodusError(text % pip_install(python))
     if "error" in answer:
         raise TodusError("the runtime refuses the file or its limited copy: %s" % answer["error"])
     if "different" in answer:
@@ -101,10 +102,21 @@ def _run(python: str, path: Path) -> Tuple[Optional[Dict[str, Any]], int]:
         return None, done.returncode
 
 
+def pip_install(python: str) -> str:
+    """The command that installs a package for a Python.
+
+    The environments of `make slice` and `make runtimes` have a wheel of pip instead of pip.
+    """
+    environment = Path(python).parent.parent
+    wheels = [*environment.glob("pip-*.whl"), *environment.glob("pip/pip-*.whl")]
+    pip = shlex.quote(str(wheels[0] / "pip")) if wheels else "-m pip"
+    return "%s %s install" % (shlex.quote(python), pip)
+
+
 def sentences(result: Optional[Dict[str, Any]], kind: str) -> List[str]:
     """What the proof shows, for the user."""
     if result is None:
-        install = "%s -m pip install %s" % (sys.executable, _PACKAGES[kind])
+        install = "%s %s" % (pip_install(sys.executable), _PACKAGES[kind])
         return ["not compared with the uncut file: no runtime here; to compare: " + install]
     inputs = "%d images of noise" % result["noise"]
     if result["photos"]:
