@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from typing import Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from todus.dataset.annotations import EMPTY, NOT_A_NUMBER, OUTSIDE, Box
 from todus.dataset.image_conversion import ImageInfo
@@ -55,6 +55,11 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def json_number(value: Any) -> float:
+    """A value of JSON as a number; NaN where it is neither a number nor the text of one."""
+    return number(str(value)) if type(value) in (int, float, str) else math.nan
 
 
 def frame_of(width: float, height: float) -> Tuple[float, float]:

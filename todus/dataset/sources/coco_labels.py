@@ -7,17 +7,15 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from urllib.parse import unquote, urlsplit
 
 from todus import sources
-from todus.command import Parser
 from todus.dataset import formats
 from todus.dataset.annotations import NOT_A_NUMBER
-from todus.dataset.box_fitting import NamedBox, frame_of, number
-from todus.dataset.build import build, fingerprint, target
-from todus.dataset.image_folder import ImageFolder, files_under, given_path, split_named, split_of
+from todus.dataset.box_fitting import NamedBox, frame_of, json_number
+from todus.dataset.image_folder import ImageFolder, files_under, split_named, split_of
 from todus.dataset.labelled_images import SECOND_ANNOTATION, LabelledImage, LabelledSource
-from todus.dataset.settings import Settings
 from todus.dataset.shapes import box_around
+from todus.dataset.source_commands import build_tables
 from todus.dataset.sources.coco_annotations import NO_BOX, NO_CLASS, elements
-from todus.errors import TodusError, UsageError
+from todus.errors import TodusError
 from todus.text import one_line
 
 SOURCE = sources.find("coco-json")
@@ -60,7 +58,7 @@ def read(tables: List[Path], folder: Path) -> LabelledSource:
                 annotations.pop(identity, None)
                 continue
             name = images.relative(path)
-            frame = frame_of(_number(element.get("width")), _number(element.get("height")))
+            frame = frame_of(json_number(element.get("width")), json_number(element.get("height")))
             side = split or split_of(name)
             taken[path] = LabelledImage(name.as_posix(), path, frame=frame, split=side)
             for annotation in annotations.pop(identity, ()):
@@ -127,10 +125,10 @@ def _annotation(element: Dict[str, Any]) -> _Annotation:
     category, crowd = _identity(element.get("category_id")), element.get("iscrowd") in (1, True)
     sides = element.get("bbox")
     if isinstance(sides, list) and len(sides) == 4:
-        x, y, width, height = map(_number, sides)
+        x, y, width, height = map(json_number, sides)
         return _Annotation(category, NamedBox("", x, y, x + width, y + height, crowd), False)
     rings = element.get("segmentation")
-    points = [_number(each) for ring in _lists(rings) for each in ring]
+    points = [json_number(each) for ring in _lists(rings) for each in ring]
     if len(points) < 6 or len(points) % 2:
         return _Annotation(category, None, False)
     return _Annotation(category, box_around("", points[::2], points[1::2], is_crowd=crowd), True)
@@ -173,26 +171,10 @@ def _identity(value: Any) -> Any:
     return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else text or None
 
 
-def _number(value: Any) -> float:
-    return number(str(value)) if type(value) in (int, float, str) else math.nan
-
-
 def _lists(value: Any) -> Iterator[List[Any]]:
     return (each for each in (value if isinstance(value, list) else ()) if isinstance(each, list))
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser(
-        "dataset " + SOURCE.name,
-        "Makes a dataset of COCO JSON and its images; see ./dataset-coco-json.sh --help.",
-    )
-    parser.add_argument("paths", metavar="PATH", nargs="+")
-    paths = [given_path(text) for text in parser.parse_args(argv).paths]
-    if len(paths) == 1 and not paths[0].is_dir():
-        raise UsageError("name also the folder of the images: ./dataset-coco-json.sh FILE IMAGES")
-    folder, settings = paths[-1], Settings.from_environment(SOURCE.command)
-    tables = paths[:-1] or tables_under(folder)
-    source = read(tables, folder)
-    inputs = {"files": fingerprint(tables + [labelled.path for labelled in source.images])}
-    default = tables[0].stem if len(paths) == 2 else folder.name
-    return build(target(SOURCE, default), source, settings, inputs, tables=True, folder=folder)
+    made_of = "COCO JSON and its images"
+    return build_tables(SOURCE, made_of, read, tables_under, argv, named_by_table=True)

@@ -9,16 +9,14 @@ from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
 from todus import sources
-from todus.command import Parser
 from todus.dataset import formats
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import NamedBox, frame_of, number
-from todus.dataset.build import build, fingerprint, target
-from todus.dataset.image_folder import ImageFolder, files_under, given_path, split_named, split_of
+from todus.dataset.image_folder import ImageFolder, files_under, split_named, split_of
 from todus.dataset.labelled_images import SECOND_ANNOTATION, LabelledImage, LabelledSource
-from todus.dataset.settings import Settings
 from todus.dataset.shapes import POLYGON, box_around, box_around_ellipse, rotated
-from todus.errors import TodusError, UsageError
+from todus.dataset.source_commands import build_tables
+from todus.errors import TodusError
 from todus.text import one_line
 
 SOURCE = sources.find("cvat")
@@ -153,16 +151,4 @@ def _number(element: Element, key: str, default: float = math.nan) -> float:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser(
-        "dataset " + SOURCE.name,
-        "Makes a dataset of CVAT for images XML and its images; see ./dataset-cvat.sh --help.",
-    )
-    parser.add_argument("paths", metavar="PATH", nargs="+")
-    paths = [given_path(text) for text in parser.parse_args(argv).paths]
-    if len(paths) == 1 and not paths[0].is_dir():
-        raise UsageError("name also the folder of the images: ./dataset-cvat.sh FILE IMAGES")
-    folder, settings = paths[-1], Settings.from_environment(SOURCE.command)
-    tables = paths[:-1] or tables_under(folder)
-    source = read(tables, folder)
-    inputs = {"files": fingerprint(tables + [labelled.path for labelled in source.images])}
-    return build(target(SOURCE, folder.name), source, settings, inputs, tables=True, folder=folder)
+    return build_tables(SOURCE, "CVAT for images XML and its images", read, tables_under, argv)

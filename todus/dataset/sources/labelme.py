@@ -7,15 +7,13 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 import orjson
 
 from todus import sources
-from todus.command import Parser
 from todus.dataset import formats
 from todus.dataset.annotations import NOT_A_NUMBER
-from todus.dataset.box_fitting import frame_of, number
-from todus.dataset.build import build, fingerprint, target
-from todus.dataset.image_folder import ImageFolder, files_under, given_path, is_image, split_of
+from todus.dataset.box_fitting import frame_of, json_number
+from todus.dataset.image_folder import ImageFolder, files_under, split_of
 from todus.dataset.labelled_images import SECOND_ANNOTATION, LabelledImage, LabelledSource
-from todus.dataset.settings import Settings
 from todus.dataset.shapes import POLYGON, box_around, box_around_ellipse
+from todus.dataset.source_commands import build_folder
 from todus.dataset.text_files import BadText, read_text
 from todus.errors import TodusError
 from todus.text import one_line
@@ -63,7 +61,9 @@ def read(root: Path, keep_empty: bool = False) -> LabelledSource:
             source.leave_out(path.relative_to(root), str(error))
             continue
         name = images.relative(image)
-        frame = frame_of(_number(value.get("imageWidth")), _number(value.get("imageHeight")))
+        frame = frame_of(
+            json_number(value.get("imageWidth")), json_number(value.get("imageHeight"))
+        )
         split = split_of(name)
         taken[image] = LabelledImage(name.as_posix(), image, frame=frame, split=split)
         source.mended.update(_add_boxes(taken[image], value["shapes"]))
@@ -128,22 +128,8 @@ def _points(value: Any) -> Tuple[List[float], List[float]]:
     points = value if isinstance(value, list) else []
     if not all(isinstance(point, list) and len(point) == 2 for point in points):
         return [], []
-    return [_number(x) for x, _ in points], [_number(y) for _, y in points]
-
-
-def _number(value: Any) -> float:
-    return number(str(value)) if type(value) in (int, float, str) else math.nan
+    return [json_number(x) for x, _ in points], [json_number(y) for _, y in points]
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser(
-        "dataset " + SOURCE.name,
-        "Makes a dataset of images and LabelMe JSON; see ./dataset-labelme.sh --help.",
-    )
-    parser.add_argument("folder", metavar="DIR")
-    root = given_path(parser.parse_args(argv).folder)
-    settings = Settings.from_environment(SOURCE.command)
-    source = read(root, settings.keep_empty)
-    used = [path for path in files_under(root) if path.suffix.lower() == ".json" or is_image(path)]
-    inputs = {"files": fingerprint(used)}
-    return build(target(SOURCE, root.name), source, settings, inputs, tables=True, folder=root)
+    return build_folder(SOURCE, "images and LabelMe JSON", [".json"], read, argv)

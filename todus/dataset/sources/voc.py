@@ -13,14 +13,12 @@ from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
 from todus import sources
-from todus.command import Parser
 from todus.dataset import formats
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import UNKNOWN, NamedBox, frame_of, number
-from todus.dataset.build import build, fingerprint, target
-from todus.dataset.image_folder import ImageFolder, files_under, given_path, is_image, split_of
+from todus.dataset.image_folder import ImageFolder, files_under, is_image, split_of
 from todus.dataset.labelled_images import SECOND_ANNOTATION, LabelledImage, LabelledSource
-from todus.dataset.settings import Settings
+from todus.dataset.source_commands import build_folder
 from todus.errors import TodusError
 from todus.text import one_line
 
@@ -236,15 +234,5 @@ def read_image_sets(root: Path, paths: List[Path]) -> Dict[str, str]:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    parser = Parser(
-        "dataset " + SOURCE.name,
-        "Makes a dataset of images and Pascal VOC XML files; see ./dataset-voc.sh --help.",
-    )
-    parser.add_argument("folder", metavar="DIR")
-    root = given_path(parser.parse_args(argv).folder)
-    settings = Settings.from_environment(SOURCE.command)
-    source = read(root, settings.keep_empty)
-    files = files_under(root)
-    used = [path for path in files if path.suffix.lower() in (".xml", ".txt") or is_image(path)]
-    inputs = {"files": fingerprint(used)}
-    return build(target(SOURCE, root.name), source, settings, inputs, tables=True, folder=root)
+    made_of = "images and Pascal VOC XML files"
+    return build_folder(SOURCE, made_of, [".xml", ".txt"], read, argv)
