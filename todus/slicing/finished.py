@@ -96,6 +96,26 @@ class Finished:
         """
         raise NotImplementedError
 
+    def comparison(
+        self, wanted: Cutting, cut: Cut, first: int, images: Sequence[str]
+    ) -> Dict[str, Any]:
+        """What the formats give alike to proof.compare.
+
+        Args:
+          wanted: what is asked of the cut.
+          cut: of the scores.
+          first: number of columns before the classes.
+          images: of the user.
+        """
+        return {
+            "kind": self.runtime,
+            "axis": cut.axis,
+            "columns": cut.columns.tolist(),
+            "indices": wanted.indices,
+            "shifted": wanted.shifted(first),
+            "images": [str(Path(image).absolute()) for image in images],
+        }
+
     def description(self) -> Dict[str, Any]:
         """The start of a FILE.json, where the file has none."""
         return {}

@@ -1,7 +1,6 @@
 """Limits an .onnx detector to some of its classes."""
 
 import ast
-from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from todus.errors import TodusError
@@ -98,19 +97,8 @@ class Onnx(finished.Finished):
             whole = detections(data)
             if detector.suppression is not None and whole is not None:
                 side["whole"] = side["low"] = whole
-        spec = {
-            "kind": self.runtime,
-            "scores": scores,
-            "axis": detector.axis,
-            "columns": self._cut(wanted).columns.tolist(),
-            "indices": wanted.indices,
-            "first_class": 1,
-            "shifted": wanted.shifted(detector.first),
-            "quantization": (1.0, 0),
-            "images": [str(Path(image).absolute()) for image in images],
-            "mean": [0.0],
-            "std": [255.0],
-        }
+        spec = self.comparison(wanted, self._cut(wanted), detector.first, images)
+        spec.update(scores=scores, first_class=1, quantization=(1.0, 0), mean=[0.0], std=[255.0])
         return proof.compare(spec, before, after)
 
 

@@ -5,7 +5,6 @@ the first classes stay, and the others go. The scores of the kept classes are mo
 """
 
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
@@ -365,19 +364,8 @@ class FrozenGraph(finished.Finished):
         ends = {"raw": raw}
         if names.issuperset(OUTPUTS):
             ends["whole"] = ends["low"] = dict(raw, outputs=[name + ":0" for name in OUTPUTS])
-        spec = {
-            "kind": self.runtime,
-            "ends": ends,
-            "scores": 0,
-            "axis": 2,
-            "columns": wanted.columns(2, self.first).columns.tolist(),
-            "indices": wanted.indices,
-            "first_class": 1,
-            "shifted": wanted.shifted(self.first),
-            "quantization": (1.0, 0),
-            "images": [str(Path(image).absolute()) for image in images],
-            "mean": [0.0],
-            "std": [1.0],
-        }
+        spec = self.comparison(wanted, wanted.columns(2, self.first), self.first, images)
+        spec.update(ends=ends, scores=0, first_class=1)
+        spec.update(quantization=(1.0, 0), mean=[0.0], std=[1.0])
         before, after = (dict.fromkeys(ends, self._graph_of(each)) for each in (self.data, made))
         return proof.compare(spec, before, after)

@@ -121,18 +121,9 @@ class TFLite(finished.Finished):
     ) -> Optional[Dict[str, Any]]:
         detector = self.detector
         scores = 1 if detector.operator is not None else self.graph.outputs.index(detector.scores)
-        spec = {
-            "kind": self.runtime,
-            "scores": scores,
-            "axis": detector.axis,
-            "columns": wanted.columns(detector.axis, detector.first).columns.tolist(),
-            "indices": wanted.indices,
-            "shifted": wanted.shifted(detector.first),
-            "quantization": self._scale,
-            "fast": self._is_fast(),
-            "images": [str(Path(image).absolute()) for image in images],
-        }
-        spec.update(self.scaling())
+        cut = wanted.columns(detector.axis, detector.first)
+        spec = self.comparison(wanted, cut, detector.first, images)
+        spec.update(scores=scores, quantization=self._scale, fast=self._is_fast(), **self.scaling())
         return proof.compare(spec, variants(self.data), variants(made))
 
     def _shift(self, plan: walk.Plan, wanted: Cutting) -> None:
