@@ -4,7 +4,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+# make frigate has a default of its own.
+ifeq ($(filter frigate,$(MAKECMDGOALS)),)
 MODEL ?= ssd_mobilenet_v1_coco_2018_01_28
+endif
 CATEGORIES ?=
 # Not expanded: make would run a $(shell ...) in a name.
 override MODEL := $(value MODEL)
@@ -16,7 +19,7 @@ export MODEL CATEGORIES K FILE
 SHELL_FILES = *.sh lib/*.sh demo/*.sh .ci/run tests/*.bash
 BATS_FILES = tests/*.bats
 
-.PHONY: help install dev demo limited slice test lint runtimes bench report history doctor torture clean
+.PHONY: help install dev demo limited slice frigate device test lint runtimes bench report history doctor torture clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +35,12 @@ limited: install ## limit a zoo MODEL to CATEGORIES: frozen graph and TFLite, no
 
 slice: ## limit a finished FILE (.tflite, .pb, .onnx) to CATEGORIES, without TensorFlow
 	@lib/slice.sh
+
+frigate: $(if $(value FILE),,install) ## write the folder model/MODEL/frigate: TFLite, ONNX, labels and config for Frigate
+	@lib/frigate.sh
+
+device: $(if $(value FILE),,install) ## write the folder model/MODEL/device: TFLite file and program for a Raspberry Pi
+	@lib/device.sh
 
 test: dev ## run the tests, pytest and bats; K=EXPRESSION: a part; COVERAGE=1: coverage too
 	@lib/test.sh

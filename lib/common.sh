@@ -1,6 +1,11 @@
 # shellcheck shell=bash
 # The functions of the scripts. Sourced, never run.
 
+# The next file opened would get the number of a closed stdin, stdout or stderr, and the messages.
+[[ -e /dev/fd/0 ]] || exec </dev/null
+[[ -e /dev/fd/1 ]] || exec >/dev/null
+[[ -e /dev/fd/2 ]] || exec 2>/dev/null
+
 TODUS_REPO="$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 export TODUS_HOME="${TODUS_HOME:-$TODUS_REPO}"
 
@@ -60,7 +65,7 @@ todus_check_variables() {
 	name="$(todus_name)"
 	for python in "$TODUS_REPO/.venv/bin/python" python3 python; do
 		command -v "$python" >/dev/null || continue
-		output="$(PYTHONPATH="$TODUS_REPO" "$python" -S -m todus.commands.variables "$name" 2>&1)" ||
+		output="$("$python" -ES "$TODUS_REPO/lib/start.py" -m todus.commands.variables "$name" 2>&1)" ||
 			code=$?
 		[[ "$code" -eq 0 || "$code" -eq 2 ]] || { code=0 && continue; }
 		[[ -z "$output" ]] || todus_say "$output"
@@ -85,14 +90,18 @@ todus_find_python() {
 	fi
 }
 
-# todus_python ARGS...: replaces this script by Todus's Python, which can import the repo's modules.
+# todus_python -m MODULE ARGS...: replaces this script by Todus's Python, which runs a module of the
+# repo or of its packages, never of the working directory: an empty entry in PYTHONPATH would be it.
 todus_python() {
-	local python
+	local python path=":${PYTHONPATH:-}"
 	python="$(todus_find_python)" || exit 1
+	while [[ "$path" == *::* || "$path" == *: ]]; do
+		path="${path//::/:}" path="${path%:}"
+	done
 	TODUS_COMMAND="$(todus_name)" \
 	PATH="$(dirname "$python"):$PATH" \
-	PYTHONPATH="$TODUS_REPO${PYTHONPATH:+:$PYTHONPATH}" \
-		exec "$python" "$@"
+	PYTHONPATH="$TODUS_REPO$path" \
+		exec "$python" "$TODUS_REPO/lib/start.py" "$@"
 }
 
 # todus_choose_model: prints the absolute path of MODEL_DIR, else of the only model, else of the one
@@ -145,6 +154,18 @@ todus_on_model() {
 	MODEL_DIR="$folder" todus_python -m "$module" "$@"
 }
 
+# todus_model_to_pack: prints the folder of the prepared model that MODEL or AS names under model/;
+# with CATEGORIES, first makes it as make limited does.
+todus_model_to_pack() {
+	local folder="$TODUS_HOME/model/${AS:-$MODEL}"
+	if [[ -n "${CATEGORIES:-}" ]]; then
+		MODEL="$MODEL" "$TODUS_REPO/lib/limited.sh" | sed '/^next: /d' >&2
+	elif [[ ! -f "$folder/pretrained/pipeline.config" ]]; then
+		todus_usage_error "no model at $folder; limit one of the zoo: CATEGORIES=\"person car\""
+	fi
+	echo "$folder"
+}
+
 # todus_lock FILE: waits until no other install holds the lock. Without flock (util-linux) there is
 # none, and the user must avoid two installs at once.
 todus_lock() {
@@ -173,9 +194,9 @@ todus_fetch_python() {
 	local uv="${UV:-}" pin=0.6.17
 	todus_say "$(todus_name): no Python $1 here; fetching one with uv $pin"
 	if [[ -z "$uv" ]]; then
-		python3 -m venv "$2/uv" 2>/dev/null &&
-			"$2/uv/bin/pip" install -q --disable-pip-version-check "uv==$pin" >&2 || return 1
+		python3 -I -m venv "$2/uv" 2>/dev/null &&
+			"$2/uv/bin/python" -I -m pip install -q --disable-pip-version-check "uv==$pin" >&2 || return 1
 		uv="$2/uv/bin/uv"
 	fi
-	"$uv" python install --install-dir "$2" "$1" >&2
+	"$uv" --no-config python install --install-dir "$2" "$1" >&2
 }

@@ -49,6 +49,7 @@ ONNX_LAYOUTS = {
     "detection_output": "OpenVINO, Frigate",
     "yolonas": "Frigate",
     "raw": "ONNX Runtime, OpenVINO",
+    "opencv": "OpenCV",
 }
 
 _EXPORT, _EXPORT_TFLITE = "./export.sh", "./export-tflite.sh"

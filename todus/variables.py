@@ -178,6 +178,16 @@ class Pairs(Text):
         return pairs
 
 
+class Url(Like):
+    """A web address."""
+
+    def read(self, text: str) -> str:
+        from urllib.parse import urlsplit  # most commands read no address
+
+        urlsplit(text).port  # noqa: B018 - raises ValueError where it is none
+        return super().read(text)
+
+
 class ExistingFile(Text):
     """The path of an existing file."""
 
@@ -253,19 +263,23 @@ _OPENIMAGES = ("dataset-openimages",)
 _FOLDERS = sources.commands("folder") + ("dataset",)
 _OWN = _FOLDERS + _OPENIMAGES
 _DATASETS = _COCO + _OWN + sources.commands("merge")
-_CALIBRATED = ("convert-tflite",)  # fetches images for FORMAT=int8
-_FETCHING = _COCO + _OPENIMAGES + ("model", "limited") + _CALIBRATED
+_CALIBRATED = ("convert-tflite", "device")  # fetches images for FORMAT=int8
+_COCO_IMAGES = _COCO + _CALIBRATED + ("frigate", "train")
+_FETCHING = _COCO_IMAGES + _OPENIMAGES + ("model", "limited")
 _OF_MODEL = ("train", "eval", "export", "export-tflite", "benchmark", "sync", "tensorboard")
 _OF_MODEL += forms.converters()
 _PYTHON = ("model", "eval", "detect", "convert_uff")
-_MAKE = ("limited", "bench", "doctor", "report", "history", "demo")
+_MAKE = ("limited", "frigate", "device", "bench", "doctor", "report", "history", "demo")
+
+_RUNS_GRAPHS = ("eval", "benchmark", "report", "convert-onnx", "convert-tflite", "slice", "detect")
+_RUNS_GRAPHS += ("convert_uff",)
 
 _COUNT = Whole(1)
 _INPUT_TYPES = ("image_tensor", "encoded_image_string_tensor", "tf_example")
 _SHAPE = r"free|fixed|[1-9]\d{0,4}x[1-9]\d{0,4}"
 _INPUT_SHAPE = Like(_SHAPE, "free, fixed or HEIGHTxWIDTH, such as 480x640")
 _LAYOUT = OneOf("todus", *forms.ONNX_LAYOUTS, "tensorrt")
-_URL = Like(r"https?://[^/\s]\S*", "a web address such as http://images.cocodataset.org")
+_URL = Url(r"https?://[^/\s]\S*", "a web address such as http://images.cocodataset.org")
 
 _STEPS_ALIASES = ("NUM_STEPS", "STEPS", "TRAIN_STEPS")
 _CLASS_ALIASES = ("CATEGORY", "CLASSES", "CLASS")
@@ -275,14 +289,15 @@ _SPLITS = ("train", "val", "testdev")
 AUGMENTED = r"(.+)\.rf\."
 _OPENIMAGES_FLAGS = ("occluded", "truncated", "group", "depiction", "inside")
 _OPENIMAGES_SPLITS = Some(("train", "validation", "test"), {"val": "validation"})
-_ZOO_URL = Like(r"(https?|file)://\S+", "a web address")
+_ZOO_URL = Url(r"(https?|file)://\S+", "a web address")
+_MOBILEDET = "ssdlite_mobiledet_edgetpu_320x320_coco_2020_05_19"
 _ZOO = "https://storage.googleapis.com/download.tensorflow.org/models/object_detection"
 
 TABLE = (
     # datasets
     Variable("CATEGORIES", Text(), _DEFAULT_CLASSES, ("dataset-limited",), _CLASS_ALIASES),
     Variable("CATEGORIES", Text(), "", _OWN + ("dataset-merge", "limited", "demo"), _CLASS_ALIASES),
-    Variable("CATEGORIES", Text(), "", ("slice",), _CLASS_ALIASES),
+    Variable("CATEGORIES", Text(), "", ("slice", "frigate", "device"), _CLASS_ALIASES),
     Variable("NAME", Text(), "complete", ("dataset-complete",)),
     Variable("NAME", Text(), "limited", ("dataset-limited",)),
     Variable("NAME", Text(), "", _OWN + ("dataset-merge",)),
@@ -312,24 +327,25 @@ TABLE = (
     Variable("EXPAND", OneOf("0", "1", "classes"), "0", _OPENIMAGES),
     Variable("EXCLUDE", Some(_OPENIMAGES_FLAGS), "", _OPENIMAGES),
     # servers
-    Variable("COCO_URL", _URL, "http://images.cocodataset.org", _COCO + _CALIBRATED + ("doctor",)),
-    Variable("ZOO_URL", _ZOO_URL, _ZOO, ("model", "limited", "doctor")),
+    Variable("COCO_URL", _URL, "http://images.cocodataset.org", _COCO_IMAGES + ("doctor",)),
+    Variable("ZOO_URL", _ZOO_URL, _ZOO, ("model", "limited", "frigate", "device", "doctor")),
     Variable("OPENIMAGES_URL", Text(), "", ("dataset-openimages", "doctor")),
     Variable("OPENIMAGES_VERSION", OneOf("4", "5", "6", "7"), "7", _OPENIMAGES),
     Variable("KEEP_RAW", Switch(), "1", _COCO),
     Variable("MAX_MISSING", Percent(), "0.1%", _COCO),
     Variable("MAX_MISSING", Percent(), "1%", _OPENIMAGES),
-    Variable("CONNECTIONS", Whole(1, 128), "16", _COCO + _OPENIMAGES + _CALIBRATED),
+    Variable("CONNECTIONS", Whole(1, 128), "16", _COCO_IMAGES + _OPENIMAGES),
     Variable("TIMEOUT", Decimal(0.001, 86400), "60", _FETCHING),
     Variable("RETRIES", Whole(1, 999999), "10", _FETCHING),
     Variable("RETRY_WAIT", Decimal(0, 3600), "1", _FETCHING),
     # models
     Variable("MODEL_DIR", Text(), "", _OF_MODEL),
     Variable("CHECKPOINT_PREFIX", Text(), "", ("eval", "export", "export-tflite")),
-    Variable("MODEL", Text(), "ssd_mobilenet_v1_coco_2018_01_28", ("limited",)),
+    Variable("MODEL", Text(), "ssd_mobilenet_v1_coco_2018_01_28", ("limited", "device")),
+    Variable("MODEL", Text(), _MOBILEDET, ("frigate",)),
     Variable("MODEL", Text(), "", ("report",)),
-    Variable("AS", Text(), "", ("limited",)),
-    Variable("FILE", Text(), "", ("slice",)),
+    Variable("AS", Text(), "", ("limited", "frigate", "device")),
+    Variable("FILE", Text(), "", ("slice", "frigate", "device")),
     # training
     Variable("NUM_TRAIN_STEPS", _COUNT, "", ("train", "demo"), _STEPS_ALIASES),
     Variable("BATCH_SIZE", Whole(1, 65536), "", ("train",)),
@@ -337,6 +353,8 @@ TABLE = (
     Variable("SAVE_STEPS", _COUNT, "500", ("train",)),
     Variable("KEEP", Whole(1, 100000), "5", ("train",)),
     Variable("LOG_STEPS", _COUNT, "10", ("train",)),
+    Variable("COCO_NEGATIVES", Whole(0, 100000), "300", ("train",)),
+    Variable("CACHE_GB", Decimal(0, 100000), "4", ("train",)),
     Variable("EVAL_STEPS", Whole(0), "", ("train",)),
     Variable("EVAL", OneOf("inline", "separate"), "inline", ("train",)),
     Variable("EVAL_SAMPLE", _COUNT, "1", ("train",)),
@@ -354,11 +372,12 @@ TABLE = (
     Variable("SCORE_THRESHOLD", Decimal(0, 1), "", ("export", "export-tflite")),
     Variable("MAX_DETECTIONS", Whole(1, 100000), "", ("export-tflite",)),
     Variable("TFLITE_NMS", OneOf("regular", "fast"), "regular", ("export-tflite",), (), "NMS"),
-    Variable("FORMAT", OneOf(*forms.TFLITE_FORMATS), "", ("convert-tflite",)),
+    Variable("FORMAT", OneOf(*forms.TFLITE_FORMATS), "", _CALIBRATED),
     Variable("INPUT_DTYPE", OneOf("uint8", "int8", "float32"), "", ("convert-tflite",)),
-    Variable("CALIBRATION", Whole(1, 1000000), "100", ("convert-tflite",)),
+    Variable("CALIBRATION", Whole(1, 1000000), "100", _CALIBRATED),
     Variable("LAYOUT", _LAYOUT, "todus", ("convert-onnx",), (), "NMS", {"graph": "todus"}),
     Variable("OPSET", Whole(11, 99), "11", ("convert-onnx",)),
+    Variable("ALLOW_OPS", Text(), "", _RUNS_GRAPHS),
     # the rest
     Variable("ROUNDS", Whole(1, 1000000), "50", ("benchmark",)),
     Variable("THREADS", Whole(1, 4096), "", ("benchmark", "eval", "detect")),

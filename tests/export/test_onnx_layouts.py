@@ -1,7 +1,10 @@
 """Each layout of an ONNX file, read as its consumer's program reads it."""
 
+import json
 import os
+import re
 import shutil
+import subprocess
 from unittest import mock
 
 import numpy as np
@@ -10,17 +13,17 @@ import onnxruntime
 import pytest
 
 from tests.detection.test_detectors import largest_difference, val_images
-from tests.helpers.places import MODEL
+from tests.helpers.places import MODEL, REPO
 from todus import files, paths
 from todus.detection import catalogue, runtimes, worker_process
 from todus.detection.detector import Detections
 from todus.detection.resizer import Resizer
 from todus.errors import TodusError
 from todus.export.onnx import convert
-from todus.model import pipeline
+from todus.model import artefacts, pipeline
 
 LEAST = 0.4  # a score
-LAYOUTS = ("detectnet", "detection_output", "yolonas", "raw")
+LAYOUTS = ("detectnet", "detection_output", "yolonas", "raw", "opencv")
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +167,42 @@ def test_raw_scores_and_boxes_are_those_of_the_graph(model, expected):
         boxes, scores = run_onnx(path, image[np.newaxis])
         np.testing.assert_allclose(boxes, wanted[0], atol=1e-4)
         np.testing.assert_allclose(scores, wanted[1][:, :, 1:], atol=1e-5)
+
+
+OPENCV = """
+import json, sys
+import cv2, numpy
+from opencv_detect import detect
+
+model, images = sys.argv[1:]
+net, about = cv2.dnn.readNetFromONNX(model), json.load(open(model + ".json"))
+found = [detect(net, about, image[:, :, ::-1].copy(), 0.3) for image in numpy.load(images)]
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not runtimes.installed(), reason="make runtimes installs OpenCV")
+def test_the_program_in_the_docs_detects_in_opencv(model, expected, tmp_path):
+    text = (REPO / "docs" / "opencv.md").read_text(encoding="utf-8")
+    program = re.search(r"(?s)```python\n(.*?)```", text).group(1)
+    (tmp_path / "opencv_detect.py").write_text(program)
+    (tmp_path / "all.py").write_text(OPENCV)
+    np.save(str(tmp_path / "images.npy"), np.stack(expected[0]))
+    python = str(runtimes.FOLDER / "bin" / "python")
+    arguments = [python, "all.py", str(file_of(model, "opencv")), "images.npy"]
+    done = subprocess.run(arguments, cwd=str(tmp_path), stdout=subprocess.PIPE, check=True)
+    labels = artefacts.read(model.file_of("onnx-opencv"))["labels"]
+    height, width = expected[0][0].shape[:2]
+
+    def read(found):
+        rows = [
+            [labels.index(label), score, y0 / height, x0 / width, y1 / height, x1 / width]
+            for label, score, (x0, y0, x1, y1) in found
+        ]
+        return of_rows(rows)
+
+    found = map(read, json.loads(done.stdout.decode()))
+    compare((found, expected[1]), lambda each: each)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -6,6 +6,8 @@ another. The first becomes one operator for the batch; the graph is cut before t
 
 from typing import Dict, List, Optional, Sequence, Tuple
 
+import numpy as np
+
 from todus.errors import TodusError
 from todus.model import pipeline
 
@@ -13,6 +15,8 @@ RAW_OUTPUTS = ("raw_detection_boxes", "raw_detection_scores")
 
 _RESIZE = "ResizeBilinear"
 _PREPROCESSOR = "Preprocessor/"
+_DECODE = "Postprocessor/Decode/"
+_ANCHORS = ("add", "add_1", "sub_1", "sub")  # y and x of the centre, height, width
 _SCATTER = _PREPROCESSOR + "map/TensorArrayUnstack/TensorArrayScatter/TensorArrayScatterV3"
 _UNSUPPORTED = (
     "soft_nms_sigma",
@@ -101,6 +105,35 @@ def sizes(graph_def, shape: Sequence[int]) -> Tuple[int, int]:
     if not shape.is_fully_defined():
         raise TodusError("the graph's scores have no fixed number; run ./export.sh again")
     return tuple(shape.as_list()[1:])
+
+
+def encodings(graph_def) -> str:
+    """The tensor of the encoded boxes, [anchors, 4]: the input of the box coder."""
+    decode = _by_name(graph_def).get(_DECODE + "transpose")
+    if decode is None:
+        raise TodusError("the graph has no %s, the OD API's box coder" % _DECODE)
+    tensor = decode.input[0]
+    return tensor if ":" in tensor else tensor + ":0"
+
+
+def anchors(graph_def, shape: Sequence[int]) -> np.ndarray:
+    """float32 [anchors, 4]: y and x of the centre, height, width.
+
+    Args:
+      graph_def: stays as it is.
+      shape: [1, height, width, 3].
+    """
+    from todus.tf import tf
+
+    copy = tf.GraphDef()
+    copy.CopyFrom(graph_def)
+    image = start_at_network(copy, shape) + ":0"
+    names = [_DECODE + "get_center_coordinates_and_sizes/" + each for each in _ANCHORS]
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        tf.import_graph_def(copy, name="")
+        tensors = [graph.get_tensor_by_name(name + ":0") for name in names]
+        found = session.run(tensors, {image: np.zeros(shape, np.float32)})
+    return np.stack(found, axis=1)
 
 
 def _preprocesses(name: str) -> bool:

@@ -127,13 +127,19 @@ def _for_consumer(model: Model, layout: str, opset: int) -> Tuple:
     size = pipeline.input_size(config)
     shape = [1, *size, 3]
     sizes = loop_free.sizes(graph_def, shape)
-    network = loop_free.start_at_network(graph_def, shape) + ":0"
     outputs = [name + ":0" for name in loop_free.RAW_OUTPUTS]
+    anchors = loop_free.anchors(graph_def, shape) if row.decodes else None
+    outputs[0] = loop_free.encodings(graph_def) if row.decodes else outputs[0]
+    network = loop_free.start_at_network(graph_def, shape) + ":0"
     converted = onnx_conversion.converted(
         graph_def, [network], outputs, opset, model.name, row.rounds
     )
     row.pixels.prepend(converted, network, size, *normalization.normalization(config))
     add = onnx_conversion.Operators(converted, "detections")
+    if row.decodes:
+        coder = config.model.ssd.box_coder.faster_rcnn_box_coder
+        scales = (coder.y_scale, coder.x_scale, coder.height_scale, coder.width_scale)
+        outputs[0] = onnx_layouts.decoded(add, outputs[0], anchors, scales)
     raw = onnx_layouts.raw_of(add, outputs, sizes, pipeline.meta(config).num_classes)
     limits = _limits(config)
     ends = row.add(add, raw, limits, size)

@@ -60,7 +60,9 @@ class Layout(NamedTuple):
       add: from (Operators, Raw, Limits, (height, width)) to the outputs.
       notes: of FILE.json: boxes_note, labels_note.
       next: for the user, with {file} and {labels}.
-      rounds: whether a quantization-aware file rounds as its graph, not for TensorRT.
+      rounds: whether a quantization-aware file rounds as its graph; not for TensorRT, nor where
+        OpenVINO's bfloat16 would come on top.
+      decodes: whether it has box decoding of its own operators, of three dimensions throughout.
     """
 
     pixels: Pixels
@@ -68,6 +70,7 @@ class Layout(NamedTuple):
     notes: Dict[str, str]
     next: str
     rounds: bool = True
+    decodes: bool = False
 
 
 def detections(add: Operators, raw: Raw, limits: Limits) -> Outputs:
@@ -87,11 +90,39 @@ def detections(add: Operators, raw: Raw, limits: Limits) -> Outputs:
     return [(name, "float32", shape) for name, shape in zip(outputs, shapes)]
 
 
+def decoded(add: Operators, encodings: str, anchors: np.ndarray, scales: Sequence[float]) -> str:
+    """The boxes [1, anchors, 4] of the Faster R-CNN box coder.
+
+    Args:
+      add: for the model with `encodings`, four values for each anchor.
+      encodings: a name.
+      anchors: [anchors, 4], y and x of the centre, height, width.
+      scales: the coder's, in the same order.
+    """
+    factors, ends = np.array(scales, np.float32), (add.integers(0), add.integers(2))
+    values = add.node("Reshape", encodings, add.integers(1, -1, 4))
+    of_centre = add.node("Slice", values, *ends, add.integers(2))
+    of_size = add.node("Slice", values, ends[1], add.integers(4), add.integers(2))
+    offset = add.node("Mul", of_centre, add.constant([anchors[:, 2:] / factors[:2]]))
+    centre = add.node("Add", offset, add.constant([anchors[:, :2]]))
+    size = add.node("Exp", add.node("Mul", of_size, add.constant([[1 / factors[2:]]])))
+    half = add.node("Mul", size, add.constant([anchors[:, 2:] / 2]))
+    corners = add.node("Sub", centre, half), add.node("Add", centre, half)
+    return add.node("Concat", *corners, axis=2)
+
+
 def _raw(add: Operators, raw: Raw, limits: Limits, size: Sequence[int]) -> Outputs:
     """The boxes and scores of every anchor, as the graph has them."""
     add.node("Identity", raw.boxes, output="boxes")
     add.node("Identity", raw.scores, output="scores")
     return _of_anchors(raw, ("boxes", "scores"), raw.classes)
+
+
+def _opencv(add: Operators, raw: Raw, limits: Limits, size: Sequence[int]) -> Outputs:
+    """The boxes, x before y, and scores of every anchor, for cv2.dnn.NMSBoxes."""
+    add.node("Identity", raw.scores, output="scores")
+    _x_first(add, raw.boxes, output="boxes")
+    return _of_anchors(raw, ("scores", "boxes"), raw.classes)
 
 
 def _detectnet(add: Operators, raw: Raw, limits: Limits, size: Sequence[int]) -> Outputs:
@@ -158,6 +189,16 @@ LAYOUTS = {
         "next: (echo BACKGROUND; cat {labels}) > labels.txt; docs/onnx.md has the Jetson's command",
         rounds=False,
     ),
+    "opencv": Layout(
+        Pixels("image", "NCHW", "float32", 127.5, 127.5),
+        _opencv,
+        {
+            "boxes_note": "boxes are " + _CORNERS + _NORMALISED + ", not limited",
+            "labels_note": "columns of scores count from 0: labels[column]",
+        },
+        "next: docs/opencv.md has a program that runs {file}",
+        decodes=True,
+    ),
     "detection_output": Layout(
         Pixels("image", "NHWC", "uint8"),
         _detection_output,
@@ -166,6 +207,7 @@ LAYOUTS = {
             "labels_note": _FROM_0,
         },
         _NEXT,
+        rounds=False,
     ),
     "yolonas": Layout(
         Pixels("image", "NCHW", "uint8"),
@@ -175,6 +217,7 @@ LAYOUTS = {
             "labels_note": _FROM_0,
         },
         _NEXT,
+        rounds=False,
     ),
     "raw": Layout(
         Pixels("image", "NHWC", "uint8"),

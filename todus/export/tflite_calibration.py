@@ -15,6 +15,14 @@ from todus.model import prepared
 from todus.paths import Model
 
 
+class NoImages(TodusError):
+    """There are no images; `reason` is the message without what to do."""
+
+    def __init__(self, reason: str, remedy: str):
+        super().__init__("%s; %s" % (reason, remedy))
+        self.reason = reason
+
+
 def images(model: Model, labels: Sequence[str], count: int) -> Tuple[List[np.ndarray], str]:
     """At most `count` uint8 images [height, width, 3], and where they come from.
 
@@ -22,14 +30,14 @@ def images(model: Model, labels: Sequence[str], count: int) -> Tuple[List[np.nda
     without a dataset gets val images of COCO with its classes.
 
     Raises:
-      TodusError: there are no images.
+      NoImages: there are none.
     """
     if (prepared.prepared_from(model.check()) or {}).get("dataset"):
         dataset = prepared.dataset_of(model)
         total = reader.read_manifest(dataset)["splits"].get("train", {}).get("images", 0)
         if not total:
-            what = "%s has no train images, which FORMAT=int8 measures its ranges on; %s"
-            raise TodusError(what % (dataset.folder, "make it again, or take FORMAT=dynamic"))
+            what = "%s has no train images, which FORMAT=int8 measures its ranges on"
+            raise NoImages(what % dataset.folder, "make it again, or take FORMAT=dynamic")
         step = max(1, total // count)
         examples = reader.read_examples(dataset, "train")
         chosen = itertools.islice(examples, 0, step * count, step)
@@ -42,9 +50,9 @@ def images(model: Model, labels: Sequence[str], count: int) -> Tuple[List[np.nda
         encoded = coco_sample.fetch(labels, count)
     except TodusError as error:
         remedy = "take FORMAT=dynamic, which needs none, or prepare the model for a dataset"
-        raise TodusError("no images for FORMAT=int8: %s; or %s" % (error, remedy))
+        raise NoImages("no images for FORMAT=int8: %s" % error, "or " + remedy)
     if not encoded:
-        raise TodusError("no val image of COCO has %s; take FORMAT=dynamic" % some)
+        raise NoImages("no val image of COCO has %s" % some, "take FORMAT=dynamic")
     return [decode(each) for each in encoded], "val images of COCO"
 
 

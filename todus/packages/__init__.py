@@ -1,0 +1,1 @@
+"""Folders that other programs and devices take as they are."""
