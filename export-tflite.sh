@@ -6,7 +6,8 @@
 #
 #   MODEL_DIR          the model's folder (default: choose from a list; the only one)
 #   CHECKPOINT_PREFIX  model.ckpt-N, latest, best, or pretrained: the slice
-#                      (default: latest; before any training, pretrained)
+#                      (default: the one of these with the best AP on val; without val, latest;
+#                      before any training, pretrained)
 #   MAX_DETECTIONS     detections an image (default: pipeline.config's; without one 100)
 #   TFLITE_NMS         regular: each class separately, as the zoo evaluates; fast: one pass over all
 #                      classes, for devices (default: regular)

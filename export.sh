@@ -6,7 +6,8 @@
 #
 #   MODEL_DIR          the model's folder (default: choose from a list; the only one)
 #   CHECKPOINT_PREFIX  model.ckpt-N, latest, best, or pretrained: the slice
-#                      (default: latest; before any training, pretrained)
+#                      (default: the one of these with the best AP on val; without val, latest;
+#                      before any training, pretrained)
 #   INPUT_TYPE         image_tensor, encoded_image_string_tensor or tf_example
 #                      (default: image_tensor)
 #   INPUT_SHAPE        of image_tensor: free, fixed (the model's input size) or HEIGHTxWIDTH

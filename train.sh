@@ -26,6 +26,12 @@
 #   EVAL_TRAIN       1: also evaluates train images, which shows overfitting (default: 0)
 #   TARGET_AP        stops at this AP; pretrained: at the AP of the slice (default: none)
 #   PATIENCE         stops after so many evaluations without a better AP; 0: never (default: 0)
+#   COCO_NEGATIVES   with python -m model --keep: images of COCO without the new classes, to learn
+#                    to be silent in; 0: none (default: 300)
+#   CACHE_GB         with --keep: disk for the features of the images, while it runs (default: 4)
+#   COCO_URL         the server of these images (default: http://images.cocodataset.org)
+#   CONNECTIONS      images fetched at once (default: 16)
+#   TIMEOUT RETRIES RETRY_WAIT   as in ./dataset-limited.sh (defaults: 60, 10, 1)
 #   BACKGROUND       1 is --background (default: 0)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"

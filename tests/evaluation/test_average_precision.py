@@ -213,6 +213,21 @@ def test_false_alarms_are_the_detections_in_images_without_a_box_at_the_threshol
     assert false_alarms.measure(result, otherwise)["detections"] == 2
 
 
+def test_false_alarms_at_90_percent_recall_are_at_the_threshold_that_reaches_it():
+    scores = np.linspace(0.9, 0.0, 10)
+    result = average_precision.Evaluation("", 4, 1.0, {}, {}, "", negatives=2)
+    result.matches = {"cat": Matches(scores, np.ones(10, bool), 10)}
+    result.alarms = {"cat": np.array([0.95, 0.1, 0.05])}
+    measured = false_alarms.measure(result, false_alarms.Thresholds({}, 0.5, "T"))
+    at_recall = measured["at_recall"]
+    assert at_recall["thresholds"] == {"cat": pytest.approx(0.1)}  # the ninth of ten
+    assert at_recall["per_100_images"] == 100  # two in two images
+    assert false_alarms.described(measured).endswith("; at 90 % recall of each class: 100")
+    result.matches = {"cat": Matches(scores, np.arange(10) < 5, 10)}
+    measured = false_alarms.measure(result, false_alarms.Thresholds({}, 0.5, "T"))
+    assert measured["at_recall"] is None
+
+
 def test_without_an_image_without_a_box_there_are_no_false_alarms_to_measure(prepared):
     dataset = paths.dataset("limited")
     result = average_precision.evaluate(Oracle(dataset), dataset)

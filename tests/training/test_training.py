@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers.places import MODEL, QUANTIZED, REPO, ZOO
 from todus import files, paths
+from todus.commands import preflight
 from todus.dataset.records import reader
 from todus.errors import TodusError
 from todus.export import checkpoint_graph
@@ -20,6 +21,7 @@ from todus.paths import Model
 from todus.training import (
     background,
     batch_images,
+    best_of_run,
     estimator_setup,
     kept_checkpoints,
     metrics,
@@ -260,6 +262,32 @@ def test_after_a_bad_loss_the_checkpoints_since_the_last_good_step_are_removed(m
         assert (model.training / "checkpoint").read_text().startswith(newest)
 
 
+def test_the_advice_for_a_damaged_checkpoint_continues_from_the_one_before_it(model):
+    damaged = next(model.training.glob("model.ckpt-4.data-*"))
+    files.write_text(damaged, "x" * damaged.stat().st_size)
+    config = prepared.resolved(model)
+    with pytest.raises(TodusError, match="model.ckpt-4") as caught:
+        preflight.train(model, config, 4, False, print)
+    command = re.search("run: (rm .*)$", str(caught.value)).group(1)
+    subprocess.run(["bash", "-c", command], check=True)
+    # TensorFlow's list still names the checkpoint that is gone; besides, it is damaged.
+    (model.training / "checkpoint").write_bytes(b"\xff\x00 model_checkpoint_path: 4")
+    step, lines = train(model, 4, scoring=Scoring(2, 2))
+    assert step == 4 and any("step 3 of 4" in line and "model.ckpt-3" in line for line in lines)
+    assert sorted(set(metrics.steps(model))) == metrics.steps(model) == [0, 2, 4]
+
+
+def test_the_list_of_checkpoints_names_those_that_exist(model):
+    state = model.training / "checkpoint"
+    kept_checkpoints.remove(model.training / "model.ckpt-4")
+    kept_checkpoints.list_existing(model)
+    assert 'model_checkpoint_path: "model.ckpt-3"' in state.read_text()
+    for _, prefix in checkpoints.trained(model):
+        kept_checkpoints.remove(prefix)
+    kept_checkpoints.keep_newest(model, 3)
+    assert not state.exists()
+
+
 def test_images_are_found_by_the_hashes_of_their_source_ids(trained):
     dataset = prepared.dataset_of(trained[0])
     some = list(reader.read_examples(dataset, "train"))[:3]
@@ -305,3 +333,39 @@ def test_a_second_trainer_is_refused_with_the_pid_of_the_first(model):
         finally:
             process.kill()
     assert background.running(model) is None
+
+
+def best_of(model, prefix=""):
+    lines = []
+    return best_of_run.choose(model, prefix, lines.append), lines
+
+
+def test_the_checkpoint_with_the_best_ap_of_slice_best_and_latest_is_exported(trained, tmp_path):
+    model = copy_of(trained[0], tmp_path)
+    rows = {row["step"]: row for row in metrics.read(model)}
+    for best_step, name in ((0, "the slice"), (4, "model.ckpt-4")):
+        for step, row in rows.items():
+            metrics.add(model, dict(row, ap=0.9 if step == best_step else 0.1))
+        chosen, (line,) = best_of(model)
+        assert checkpoints.described(chosen) == name
+        assert line.startswith("%s has the best AP on val, 0.9000 (" % name)
+    assert best_of(model, "pretrained") == (model.limited_checkpoint, [])
+
+
+def test_a_checkpoint_without_a_row_is_evaluated_before_it_is_compared(trained, tmp_path):
+    model = copy_of(trained[0], tmp_path)
+    before = {row["step"]: row for row in metrics.read(model)}
+    metrics.path_of(model).unlink()
+    for row in (row for step, row in before.items() if step):
+        metrics.add(model, row)
+    _, lines = best_of(model)
+    after = {row["step"]: row for row in metrics.read(model)}
+    assert after[0]["ap"] == pytest.approx(before[0]["ap"], abs=1e-6)
+    assert any("the slice 0." in line or line.startswith("the slice") for line in lines)
+
+
+def test_without_val_the_latest_checkpoint_is_exported(trained, tmp_path, monkeypatch):
+    model = copy_of(trained[0], tmp_path)
+    monkeypatch.setenv("TODUS_HOME", str(tmp_path))
+    chosen, (line,) = best_of(model)
+    assert chosen.name == "model.ckpt-4" and "there is no val" in line

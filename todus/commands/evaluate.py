@@ -8,6 +8,7 @@
   python -m eval -m MODEL --all                every format; writes eval.json and eval.png
   python -m eval -m MODEL -c person dog        only these classes
   python -m eval -m MODEL --all --split test   on images that no choice was made on
+  python -m eval -m MODEL -i --errors          also model/MODEL/errors/: which pictures are wrong
 
 --runtime litert, onnxruntime or openvino runs a .tflite or .onnx file in the newest of them, which
 make runtimes installs; where that is done it is the default. --runtime venv is TensorFlow 1.15's
@@ -18,7 +19,8 @@ openimages chooses the definition of AP (default: coco). --all on val picks a sc
 each class: the threshold with the best F1 or, with PRECISION=0.9, the one with that precision. For
 all classes and images of the model's own dataset it writes them to FILE.json of each converted
 model. False alarms are detections in images without a box, at these thresholds; without them at
---score-threshold or that of pipeline.config. Classes are matched by name, not by id.
+--score-threshold or that of pipeline.config. Classes are matched by name, not by id. ALLOW_OPS
+names operators of a graph to run beside the known ones (docs/reliability.md).
 Exit codes: 0, 1 for an error, 2 for wrong usage.
 """
 
@@ -39,6 +41,8 @@ from todus.detection import catalogue, runtimes
 from todus.errors import UsageError
 from todus.model import artefacts, prepared
 from todus.text import one_line, shortened, table
+
+MOST_COLUMNS = 8  # classes in the printed confusion matrix
 
 
 def parser() -> command.Parser:
@@ -67,6 +71,8 @@ def parser() -> command.Parser:
         metavar="T",
         help="leave out detections below it",
     )
+    text = "also write model/NAME/errors/: confusion matrix, worst pictures, COCO's results.json"
+    result.add_argument("--errors", action="store_true", help=text)
     text = "also write ap, ap50, ap75, per_class, false_alarms, images there"
     result.add_argument("--json", metavar="FILE", help=text)
     return result
@@ -76,6 +82,8 @@ def main(argv=None) -> int:
     arguments = parser().parse_args(argv)
     if arguments.all and (arguments.format or arguments.inference_graph):
         raise UsageError("--all is every format; leave out --format and -i")
+    if arguments.all and arguments.errors:
+        raise UsageError("--errors is of one format; leave out --all")
     model = paths.model(arguments.model).check()
     dataset = (
         paths.dataset(arguments.dataset).check()
@@ -98,12 +106,46 @@ def main(argv=None) -> int:
     where = "%s of dataset %s" % (arguments.split, dataset.name)
     command.say("eval: %s, score threshold %g, on %s" % (form.path, threshold, where))
     result = evaluate(model, form, runtime, dataset, arguments, arguments.score_threshold)
-    alarms = false_alarms.measure(result, thresholds_of(model, form, result, arguments))
+    at = thresholds_of(model, form, result, arguments)
+    alarms = false_alarms.measure(result, at)
     print_result(result, alarms)
+    if arguments.errors:
+        write_errors(model, dataset, result, at)
     if arguments.json:
         content = dict(result.as_dict(), dataset=dataset.name, false_alarms=alarms)
         files.write_json(arguments.json, content)
     return 0
+
+
+def write_errors(model: paths.Model, dataset, result, at) -> None:
+    """Writes model/NAME/errors/ and prints the confusion matrix. `at` is false_alarms.Thresholds.
+
+    A class without a threshold of its own gets the one with the best F1.
+    """
+    from todus.evaluation import error_files, errors, score_thresholds
+
+    picked = score_thresholds.pick_all(result.matches)
+    best = {name: each["threshold"] for name, each in picked.items() if each}
+
+    def threshold_of(name: str) -> float:
+        return at.by_class.get(name, best.get(name, at.otherwise))
+
+    analysis = errors.analyse(result.truth, result.rows, threshold_of)
+    folder = model.folder / "errors"
+    error_files.write(folder, dataset, result, analysis)
+    names = [one_line(name) for name in analysis.names[:-1]]
+    print("groundtruth (rows) and detections, at scores from")
+    print("  " + ", ".join("%s %.2f" % (one_line(n), threshold_of(n)) for n in analysis.names[:-1]))
+    if len(names) <= MOST_COLUMNS:
+        rows = [[""] + names + ["missed"]]
+        for name, counts in zip(names + ["(nothing there)"], analysis.confusion.tolist()):
+            rows.append([name] + [str(count) for count in counts])
+        rows[-1][-1] = ""
+        print("\n".join(table(rows)))
+    wrong = len(analysis.pictures)
+    print(
+        "%d of %d images have errors; the worst: %s" % (wrong, result.images, folder / "worst.png")
+    )
 
 
 def thresholds_of(model: paths.Model, form, result, arguments, picked=None):
@@ -277,13 +319,19 @@ def protocol(result) -> str:
 
 
 def print_result(result, alarms=None) -> None:
-    from todus.evaluation import false_alarms
+    from todus.evaluation import false_alarms, score_thresholds
 
     print(protocol(result))
     print(result.summary)
     width = max(len(name) for name in result.per_class)
+    picked = score_thresholds.pick_all(result.matches) if result.split == "val" else {}
     for name, value in result.per_class.items():
-        print(" AP of %-*s %s" % (width, one_line(name), "-" if value != value else "%.3f" % value))
+        line = " AP of %-*s %s" % (width, one_line(name), "-" if value != value else "%.3f" % value)
+        best = picked.get(name)
+        if best:
+            values = (best["threshold"], best["precision"], best["recall"])
+            line += "   best F1 at score %.2f: precision %.2f, recall %.2f" % values
+        print(line)
     if alarms:
         print(" " + false_alarms.described(alarms))
     for name in result.unknown:

@@ -9,13 +9,15 @@ from todus.errors import UsageError
 from todus.export import inference_graph
 from todus.model import checkpoints, pipeline
 from todus.paths import Model
+from todus.training import best_of_run
 
 NAME = "export"
 
 
 def main(_argv=None) -> int:
     model = chosen_model()
-    prefix = checkpoints.choose(model, variables.value("CHECKPOINT_PREFIX", NAME) or "")
+    given = variables.value("CHECKPOINT_PREFIX", NAME) or ""
+    prefix = best_of_run.choose(model, given, lambda line: command.say("%s: %s" % (NAME, line)))
     input_type = variables.value("INPUT_TYPE", NAME)
     preflight.export(model, prefix)
     graph = inference_graph.export(

@@ -6,13 +6,15 @@ from todus import command, variables
 from todus.commands import chosen_model, preflight
 from todus.export import tflite_graph
 from todus.model import checkpoints
+from todus.training import best_of_run
 
 NAME = "export-tflite"
 
 
 def main(_argv=None) -> int:
     model = chosen_model()
-    prefix = checkpoints.choose(model, variables.value("CHECKPOINT_PREFIX", NAME) or "")
+    given = variables.value("CHECKPOINT_PREFIX", NAME) or ""
+    prefix = best_of_run.choose(model, given, lambda line: command.say("%s: %s" % (NAME, line)))
     preflight.export(model, prefix)
     graph = tflite_graph.export(
         model,

@@ -3,10 +3,13 @@
   python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d limited
   python -m model -m ssd_mobilenet_v2_coco_2018_03_29 -d limited -q
   python -m model -m ssd_mobilenet_v1_coco_2018_01_28 --categories "bear horse giraffe"
+  python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d voc/raccoon --keep "person dog" --as r
   python -m model -m ssd_mobilenet_v1_coco_2018_01_28 --summary
 
 The limited model detects its classes as the zoo model does, without training; training starts
-from it. Environment: ZOO_URL (a mirror), TODUS_HOME (the folder of model/ and dataset/).
+from it. With --keep, training adds the dataset's classes to the kept ones, which stay as they are,
+in a minute; -m may then also name a model under model/, to add more. Environment: ZOO_URL (a
+mirror), TODUS_HOME (the folder of model/ and dataset/).
 Exit codes: 0, 1 for an error, 2 for wrong usage.
 """
 
@@ -34,6 +37,8 @@ def parser() -> command.Parser:
     result.add_argument("-d", "--dataset", metavar="NAME", help=text)
     text = 'limit it to these classes, without a dataset: "bear horse giraffe"'
     result.add_argument("--categories", metavar="NAMES", help=text)
+    text = "classes of the model that stay as they are, or all; the dataset's are added to them"
+    result.add_argument("--keep", metavar="NAMES", help=text)
     text = "train quantization-aware, for uint8 TFLite (EdgeTPU)"
     result.add_argument("-q", "--quantize", action="store_true", help=text)
     text = "the directory under model/, so that one zoo model serves several products"
@@ -118,11 +123,15 @@ def main(argv=None) -> int:
         return list_zoo()
     if not arguments.model:
         raise UsageError("name a model with -m; python -m model --list shows them")
+    if arguments.name:
+        paths.checked_name(arguments.name, "--as")
     model = paths.model(arguments.name or arguments.model)
     if arguments.summary or arguments.variables:
         return look(model.check(), arguments)
     if bool(arguments.dataset) == bool(arguments.categories):
         raise UsageError('give either -d DATASET or --categories "NAMES"')
+    if arguments.keep and (not arguments.dataset or arguments.no_limit):
+        raise UsageError("--keep adds the classes of a dataset: give -d, and no --no-limit")
     request = prepare.Request(
         zoo_name=paths.checked_name(arguments.model, "-m"),
         dataset=paths.dataset(arguments.dataset).check() if arguments.dataset else None,
@@ -132,6 +141,7 @@ def main(argv=None) -> int:
         label_map=arguments.label_map,
         quantize=arguments.quantize,
         limit=not arguments.no_limit,
+        keep=arguments.keep,
         batch_auto=arguments.batch_size == "auto",
         options=options_of(arguments),
         command=typed(arguments),
@@ -228,7 +238,8 @@ def report(model: paths.Model, request: prepare.Request, made: prepare.Prepared)
         command.say("model: %s" % one_line(note))
     folder = shlex.quote(str(model.folder))
     if request.dataset:
-        evaluation = "&& ./eval.sh " if made.start == "slice" else ""
+        detects = made.start == "slice" and not made.added
+        evaluation = "&& ./eval.sh " if detects else ""
         print("next: export MODEL_DIR=%s %s&& ./train.sh" % (folder, evaluation))
     elif made.start == "slice":
         print("next: export MODEL_DIR=%s CHECKPOINT_PREFIX=pretrained && ./export.sh" % folder)

@@ -54,7 +54,7 @@ def train(model: Model, config: pipeline.Config, keep: int, evaluates: bool, say
     check_masks(config, dataset)
     newest = checkpoints.latest(model)
     if newest:
-        remedy = "remove %s.*: the one before it is taken then" % newest[1]
+        remedy = "to continue from the one before it, run: rm %s.*" % shlex.quote(str(newest[1]))
         checkpoint_files.check(newest[1], remedy)
     elif config.train_config.fine_tune_checkpoint:
         start = Path(config.train_config.fine_tune_checkpoint)
@@ -131,6 +131,10 @@ def check_classes(model: Model, config: pipeline.Config, dataset: Dataset) -> No
             "%s and dataset.json name different classes; build the dataset again" % path
         )
     sliced = categories.read_label_map(model.limited_label_map)
+    added = prepared.added_classes(model)
+    if added and set(added).issubset(names.values()):
+        _check_ids(model.limited_label_map, sliced, config)
+        return
     if sliced != names:
         before, now = shortened(sliced.values()), shortened(names.values())
         raise TodusError(

@@ -37,6 +37,8 @@ def settings() -> Settings:
         separate=value("EVAL") == "separate",
         target_ap="" if target_ap is None else str(target_ap),
         patience=value("PATIENCE"),
+        coco_negatives=value("COCO_NEGATIVES"),
+        cache_bytes=value("CACHE_GB") * 1e9,
     )
     if (result.target_ap or result.patience) and result.scoring.every == 0:
         raise UsageError("TARGET_AP and PATIENCE need evaluations; EVAL_STEPS=0 makes none")

@@ -35,22 +35,42 @@ class Checkpoint(GraphDetector):
 
         super().__init__(prefix, names, threads)
         config = copy.deepcopy(config)
+        self._config, self._quantizes = config, quantizes(config, prefix)
         pipeline.non_max_suppression(config).score_threshold = score_threshold
         rewriter = None
-        if quantizes(config, prefix):
+        if self._quantizes:
             rewriter = graph_rewriter_builder.build(config.graph_rewriter, is_training=False)
         with tf.Graph().as_default() as graph:
             tf.keras.backend.set_learning_phase(0)
             model = model_builder.build(config.model, is_training=False)
             exporter.build_detection_graph("image_tensor", model, None, "inference_op", rewriter)
             session = self._session_of(graph)
-            try:
-                tf.train.Saver(_names_in(prefix, config)).restore(session, str(prefix))
-            except (tf.errors.OpError, ValueError) as error:
-                text = "checkpoint %s does not match pipeline.config (%s); "
-                text += "it may be older than the model's last preparation"
-                raise TodusError(text % (prefix, first_line(error)))
+            restore(session, prefix, config)
             self._open_by_name(session)
+
+    def reopen(self, prefix: Path) -> bool:
+        """Takes the weights of another checkpoint of the model, whose graph is built already.
+
+        Returns False, and changes nothing, where the graph at that checkpoint is another.
+        """
+        if quantizes(self._config, prefix) != self._quantizes:
+            return False
+        with self.session.graph.as_default():
+            restore(self.session, prefix, self._config)
+        self.path = prefix
+        return True
+
+
+def restore(session, prefix: Path, config: pipeline.Config) -> None:
+    """Restores the variables of the current graph. Raises TodusError where they do not match."""
+    from todus.tf import tf
+
+    try:
+        tf.train.Saver(_names_in(prefix, config)).restore(session, str(prefix))
+    except (tf.errors.OpError, ValueError) as error:
+        text = "checkpoint %s does not match pipeline.config (%s); "
+        text += "it may be older than the model's last preparation"
+        raise TodusError(text % (prefix, first_line(error)))
 
 
 def _names_in(prefix: Path, config: pipeline.Config) -> Optional[Dict]:

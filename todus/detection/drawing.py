@@ -19,7 +19,11 @@ def color_of(class_id: int) -> str:
 
 
 def draw(
-    image: np.ndarray, found: Detections, names: Dict[int, str], threshold: float
+    image: np.ndarray,
+    found: Detections,
+    names: Dict[int, str],
+    threshold: float,
+    with_scores: bool = True,
 ) -> Image.Image:
     """The image with a box, the class and the score of each detection that is drawn.
 
@@ -28,6 +32,7 @@ def draw(
       found: the detections.
       names: id -> name.
       threshold: detections that score less are not drawn.
+      with_scores: False for groundtruth boxes.
     """
     picture = Image.fromarray(image).convert("RGB")
     scale = max(1, 400 // max(1, max(picture.size)))
@@ -42,7 +47,8 @@ def draw(
         opposite = (xmax * picture.width, ymax * picture.height)
         color = color_of(int(class_id))
         pen.rectangle(corner + opposite, outline=color, width=line)
-        label = "%s %.2f" % (one_line(names.get(int(class_id), str(int(class_id)))), score)
+        label = one_line(names.get(int(class_id), str(int(class_id))))
+        label += " %.2f" % score if with_scores else ""
         _label(pen, label, corner, color, font, picture.size)
     return picture
 
@@ -61,6 +67,14 @@ def _font(size: int):
     from matplotlib import font_manager
 
     return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
+
+
+def caption(pen, text: str, width: int) -> None:
+    """Writes a line at the top left, shortened to `width` pixels."""
+    font = _font(12)
+    while len(text) > 4 and pen.textbbox((0, 0), text, font=font)[2] > width - 6:
+        text = text[:-4] + "..."
+    pen.text((3, 1), text, fill="black", font=font)
 
 
 def thumbnail(picture: Image.Image, side: int = 320) -> Image.Image:

@@ -60,6 +60,9 @@ class Evaluation:
       split: of the dataset.
       negatives: the number of images without a groundtruth box of these classes.
       alarms: name -> float64 scores of the detections in those images.
+      truth: the groundtruth.
+      rows: float64 [N, 7], every detection: image id, x, y, width, height in pixels, score, id of
+        the class in truth.names.
     """
 
     form: str
@@ -77,6 +80,8 @@ class Evaluation:
     split: str = "val"
     negatives: int = 0
     alarms: Dict[str, np.ndarray] = field(default_factory=dict)
+    truth: Optional["Groundtruth"] = None
+    rows: np.ndarray = np.zeros((0, 7))
 
     @property
     def ap(self) -> float:
@@ -271,6 +276,8 @@ def evaluate(
         split=split,
         negatives=len(empty),
         alarms={name: alarms[alarms[:, 6] == each, 5] for each, name in names.items()},
+        truth=truth,
+        rows=table,
         **result,
     )
 

@@ -2,7 +2,11 @@
 
 from typing import Dict, NamedTuple, Optional
 
+import numpy as np
+
 from todus.evaluation.average_precision import Evaluation
+
+RECALL = 0.9
 
 
 class Thresholds(NamedTuple):
@@ -23,9 +27,10 @@ def measure(result: Evaluation, thresholds: Thresholds) -> Optional[Dict]:
     """The false alarms of an evaluation; None where every image has a box.
 
     Returns:
-      {"per_100_images", "images", "detections", "at"}: `images` have no box of the evaluated
-      classes, `detections` are those in them that score at least their class's threshold, and `at`
-      names the thresholds.
+      {"per_100_images", "images", "detections", "at", "at_recall"}: `images` have no box of the
+      evaluated classes, `detections` are those in them that score at least their class's
+      threshold, and `at` names the thresholds. "at_recall" has "recall", "per_100_images" and
+      "thresholds", at which each class reaches that recall; it is None where a class does not.
     """
     if not result.negatives:
         return None
@@ -38,10 +43,34 @@ def measure(result: Evaluation, thresholds: Thresholds) -> Optional[Dict]:
         "images": result.negatives,
         "detections": count,
         "at": thresholds.source,
+        "at_recall": _at_recall(result),
+    }
+
+
+def _at_recall(result: Evaluation) -> Optional[Dict]:
+    """The false alarms at the thresholds with which each class with boxes has RECALL."""
+    thresholds = {}
+    for name, matches in result.matches.items():
+        if matches.boxes:
+            reached = np.cumsum(matches.right) / matches.boxes >= RECALL
+            if not reached.any():
+                return None
+            thresholds[name] = float(matches.scores[int(np.argmax(reached))])
+    scores = [result.alarms[name] >= threshold for name, threshold in thresholds.items()]
+    count = sum(int(each.sum()) for each in scores)
+    return {
+        "recall": RECALL,
+        "per_100_images": round(100.0 * count / result.negatives, 2),
+        "thresholds": {name: round(each, 6) for name, each in thresholds.items()},
     }
 
 
 def described(measured: Dict) -> str:
     """What `measure` returned, as one line."""
     text = "%.4g false alarms per 100 images without a box (%d in %d), at %s"
-    return text % tuple(measured[key] for key in ("per_100_images", "detections", "images", "at"))
+    line = text % tuple(measured[key] for key in ("per_100_images", "detections", "images", "at"))
+    at_recall = measured.get("at_recall")
+    if at_recall:
+        line += "; at %.0f %% recall of each class: %.4g"
+        line %= (100 * at_recall["recall"], at_recall["per_100_images"])
+    return line

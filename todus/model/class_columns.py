@@ -7,7 +7,7 @@ boxes are predicted per class.
 """
 
 import re
-from typing import Dict, List, Mapping, NamedTuple, Optional
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 from google.protobuf.message import Message
@@ -20,6 +20,12 @@ SECOND_STAGE = "SecondStageBoxPredictor"
 
 _SSD_CLASSES = re.compile(r"(^|/)ClassPredictor/(weights|biases|pointwise_weights)$")
 _BOX_CODE = 4  # ty, tx, th, tw
+
+# The score bias of a class that is to be silent until it is trained: its scores are 2e-9.
+SILENT = -20.0
+
+# The prefix of the variables in a checkpoint that hold the state of adding classes.
+ADDED_STATE = "todus_added/"
 
 
 class Layout(NamedTuple):
@@ -53,7 +59,8 @@ def layouts(config: pipeline.Config, variables: Mapping[str, np.ndarray]) -> Dic
     """Name -> layout of the class-specific variables of a checkpoint."""
     if pipeline.architecture(config) == "ssd":
         layout = Layout(background=config.model.ssd.add_background_class)
-        return {name: layout for name in variables if _SSD_CLASSES.search(name)}
+        found = [name for name in variables if not name.startswith(ADDED_STATE)]
+        return {name: layout for name in found if _SSD_CLASSES.search(name)}
     predictor = config.model.faster_rcnn.second_stage_box_predictor
     all_layouts = {name: _second_stage(name, predictor) for name in variables}
     found = {name: layout for name, layout in all_layouts.items() if layout}
@@ -103,6 +110,7 @@ def take_classes(
     classes: int,
     wanted: List[int],
     random: np.random.RandomState,
+    silent: bool = False,
 ) -> np.ndarray:
     """A class-specific variable limited to some classes.
 
@@ -113,6 +121,7 @@ def take_classes(
       classes: number of classes in the checkpoint, without background.
       wanted: the checkpoint's class, from 1, for each class of the limited model; 0 is a new class.
       random: draws the weights of new classes.
+      silent: whether new classes have no weights and the bias SILENT instead.
 
     Raises:
       TodusError: the last axis is not a multiple of the classes.
@@ -130,7 +139,9 @@ def take_classes(
     result = grouped[..., [max(column, 0) for column in columns], :].copy()
     for place, column in enumerate(columns):
         if column < 0:
-            result[..., place, :] = _fresh(name, grouped[..., first:, :], layout, random)
+            known = grouped[..., first:, :]
+            fresh = _silent(name, known) if silent else _fresh(name, known, layout, random)
+            result[..., place, :] = fresh
     return result.reshape(value.shape[:-1] + (-1,))
 
 
@@ -141,3 +152,32 @@ def _fresh(
     if layout.inner > 1 or name.endswith("biases"):
         return known.mean(axis=-2)
     return random.normal(0.0, 0.01, known.shape[:-2] + (1,)).astype(known.dtype)
+
+
+def _silent(name: str, known: np.ndarray) -> np.ndarray:
+    value = SILENT if name.endswith("biases") else 0.0
+    return np.full_like(known[..., 0, :], value)
+
+
+def _places(layout: Layout, places: Sequence[int]) -> List[int]:
+    return [place + int(layout.background) for place in places]
+
+
+def columns_at(
+    value: np.ndarray, layout: Layout, classes: int, places: Sequence[int]
+) -> np.ndarray:
+    """The columns of the classes at `places`, from 0: [..., groups * len(places) * inner]."""
+    slots = classes + layout.background
+    grouped = value.reshape(value.shape[:-1] + (-1, slots, layout.inner))
+    return grouped[..., _places(layout, places), :].reshape(value.shape[:-1] + (-1,))
+
+
+def with_columns(
+    value: np.ndarray, layout: Layout, classes: int, places: Sequence[int], columns: np.ndarray
+) -> np.ndarray:
+    """A copy of `value` with `columns`, as from `columns_at`, at `places`."""
+    slots = classes + layout.background
+    result = value.reshape(value.shape[:-1] + (-1, slots, layout.inner)).copy()
+    shape = value.shape[:-1] + (-1, len(places), layout.inner)
+    result[..., _places(layout, places), :] = columns.reshape(shape)
+    return result.reshape(value.shape)

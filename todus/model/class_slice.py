@@ -20,7 +20,7 @@ from todus.model.checkpoint_values import AVERAGE
 
 _OPTIMIZER_STATE = re.compile(
     r"/(Momentum|RMSProp(_1)?|Adam(_1)?|Adagrad|Ftrl(_1)?|ExponentialMovingAverage|step)$"
-    r"|_power$|^(learning_rate|save_counter)$"
+    r"|_power$|^(learning_rate|save_counter)$|^" + class_columns.ADDED_STATE
 )
 
 
@@ -55,6 +55,7 @@ def slice_variables(
     zoo_names: Mapping[int, str],
     names: Mapping[int, str],
     seed: int = 0,
+    silent: bool = False,
 ) -> Slice:
     """The variables of the limited model.
 
@@ -64,6 +65,7 @@ def slice_variables(
       zoo_names: the zoo model's label map, id -> name.
       names: the wanted label map, also with gaps; the limited model has max(id) classes.
       seed: of the new columns for classes that the zoo model lacks.
+      silent: whether these columns never detect anything, as class_columns.take_classes has it.
 
     Raises:
       TodusError: the predictor cannot be sliced, or num_classes is not the checkpoint's.
@@ -96,7 +98,7 @@ def slice_variables(
             # A new class has the same values in a weight and in its average.
             random.set_state(states.setdefault(weight, random.get_state()))
             result.variables[name] = class_columns.take_classes(
-                weight, value, class_layouts[weight], zoo_classes, wanted, random
+                weight, value, class_layouts[weight], zoo_classes, wanted, random, silent
             )
             result.sliced.append(name)
         else:

@@ -11,6 +11,7 @@ from todus import __version__, categories, files, locks
 from todus.dataset.records import reader
 from todus.errors import TodusError
 from todus.model import (
+    added,
     checkpoint_values,
     class_columns,
     class_slice,
@@ -22,6 +23,7 @@ from todus.model import (
     zoo,
 )
 from todus.paths import Dataset, Model
+from todus.text import without_credentials
 
 # Factors of the zoo's learning rate for trained weights: where every class is known, and beside new
 # classes, which learn little at the first. docs/training.md has the measurements.
@@ -45,6 +47,7 @@ class Request:
     label_map: Optional[str] = None  # of a zoo model whose archive and table entry have none
     quantize: bool = False
     limit: bool = True  # False: a fresh head on the zoo model's features
+    keep: Optional[str] = None  # the zoo's classes that stay as they are; the dataset's are added
     batch_auto: bool = False
     options: pipeline_options.Options = field(default_factory=pipeline_options.Options)
     # The typed arguments, for messages that name the command that prepares the model again.
@@ -61,6 +64,7 @@ class Prepared:
     zoo_names: Dict[int, str]
     names: Dict[int, str]
     start: str  # "slice", "features" (a fresh head) or "classification"
+    added: List[str] = field(default_factory=list)  # classes that are trained beside kept ones
     bytes_before: int = 0
     bytes_after: int = 0
     notes: List[str] = field(default_factory=list)
@@ -79,7 +83,10 @@ def prepare(model: Model, request: Request) -> Prepared:
         bundled = categories.bundled(zoo.find(request.zoo_name).labels)
         categories.choose(request.categories, bundled, "the model's classes")
     locked = locks.exclusive(model.pretrained, "model %s" % model.name)
-    with _removing_empty_folders(model), locked:
+    # A training reads pretrained/ until its end, and its run.json would be of other classes.
+    refusal = "%s is in training by %%s; stop that (./train.sh --stop), or give another --as"
+    untrained = locks.shared(model.training, "a preparation", refusal % model.name)
+    with _removing_empty_folders(model), locked, untrained:
         files.recover_folder(model.pretrained)
         edited = _edited_pipeline(model)
         with files.replacing_folder(model.pretrained) as new:
@@ -123,11 +130,13 @@ def _unused(path: Path) -> Path:
 
 def _zoo_files(model: Model, request: Request, new: Path) -> Dict:
     """Links the zoo's files into `new`, or unpacks their archive. Returns their source."""
+    base = None if request.archive else added.base_of(request.zoo_name, model)
+    if base:
+        return added.copy_base(base, new)
     before = prepared.prepared_from(model)
     wanted = _archive_name(request)
     half = "uint8" if request.quantize else "fp32"
-    same = before and before.get("archive") == wanted and before.get("half", half) == half
-    if same and _same_local_archive(before, request):
+    if before and before.get("half", half) == half and _is_from(before, request):
         _link_tree(model.pretrained, new)
         keys = ("zoo", "archive", "archive_sha256", "half")
         return {key: before[key] for key in keys if key in before}
@@ -135,7 +144,12 @@ def _zoo_files(model: Model, request: Request, new: Path) -> Dict:
     downloads.mkdir(exist_ok=True)
     archive = zoo.fetch_archive(request.zoo_name, request.archive, downloads)
     digest = files.sha256(archive)
-    zoo.unpack_archive(archive, new, request.quantize)
+    try:
+        zoo.unpack_archive(archive, new, request.quantize)
+    except TodusError:
+        if archive.parent == downloads:
+            archive.unlink()  # else the next run takes it again, and never asks the mended server
+        raise
     if not (new / "zoo-pipeline.config").exists() and not request.config:
         raise TodusError(
             "%s holds no pipeline.config; give one with --config FILE "
@@ -148,7 +162,20 @@ def _zoo_files(model: Model, request: Request, new: Path) -> Dict:
 def _archive_name(request: Request) -> str:
     if request.archive and "://" not in request.archive:
         return str(Path(request.archive).expanduser().resolve())
-    return request.archive or zoo.archive_url(request.zoo_name)
+    return without_credentials(request.archive or zoo.archive_url(request.zoo_name))
+
+
+def _is_from(before: Dict, request: Request) -> bool:
+    """Whether the last preparation took this archive; that of the zoo may be of any mirror."""
+    wanted, found = _archive_name(request), str(before.get("archive"))
+    if request.archive:
+        return found == wanted and _same_local_archive(before, request)
+    is_of_zoo = before.get("zoo") == request.zoo_name and "--archive" not in str(
+        before.get("command")
+    )
+    return found == wanted or (
+        is_of_zoo and "://" in found and found.split("/")[-1] == wanted.split("/")[-1]
+    )
 
 
 def _same_local_archive(before: Dict, request: Request) -> bool:
@@ -181,12 +208,15 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
     zoo_names = zoo.label_map_of(request.zoo_name, new)
     if request.label_map:
         zoo_names = categories.read_label_map(request.label_map)
-    names = wanted_names(request, zoo_names)
+    names, new_classes = wanted_names(request, zoo_names), []
+    if request.keep:
+        added.check(zoo_config, request.quantize)
+        names, new_classes = added.names(request.keep, zoo_names, names)
     variables = checkpoint_values.read_checkpoint(new / "model.ckpt")
     sliced, start = _start(request, variables, zoo_config, classes, zoo_names, names)
     config = pipeline.Config()
     config.CopyFrom(zoo_config)
-    made = Prepared(sliced, config, zoo_config, zoo_names, names, start, notes=notes)
+    made = Prepared(sliced, config, zoo_config, zoo_names, names, start, new_classes, notes=notes)
     limited = new / "limited"
     limited.mkdir()
     checkpoint = limited / _start_checkpoint(model, start).name
@@ -199,10 +229,11 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
     files.write_text(new / "pipeline.config", text)
     source.update(
         todus=__version__,
-        command=request.command,
+        command=[without_credentials(word) for word in request.command],
         categories=[{"id": identity, "name": name} for identity, name in sorted(names.items())],
         dataset=request.dataset.name if request.dataset else None,
         fresh=sliced.fresh,
+        added=made.added,
         start=start,
         pipeline_sha256=hashlib.sha256(text.encode("utf-8")).hexdigest(),
         cost={"parameters": cost.parameters, "activations": cost.activations} if cost else None,
@@ -241,7 +272,8 @@ def _start(
     config = pipeline.Config()
     config.CopyFrom(zoo_config)
     pipeline.meta(config).num_classes = classes
-    return class_slice.slice_variables(variables, config, zoo_names, names), "slice"
+    silent = bool(request.keep)
+    return class_slice.slice_variables(variables, config, zoo_names, names, silent=silent), "slice"
 
 
 def wanted_names(request: Request, zoo_names: Mapping[int, str]) -> Dict[int, str]:
@@ -277,13 +309,18 @@ def _patch(made: Prepared, model: Model, request: Request, variables) -> Optiona
     if request.quantize and not pipeline.is_quantized(config):
         pipeline.set_quantization(config, 0)
     options, cost = request.options, None
-    if start == "slice" and made.sliced.from_zoo:
+    if made.added:
+        options, line = added.set_training(config, options, train.get("images", 0))
+        made.notes.append(line)
+    elif start == "slice" and made.sliced.from_zoo:
         _protect_trained_weights(config, request, made)
     elif start == "slice" and options.freeze is None:
         options = replace(options, freeze="backbone")
         text = "no class is the zoo model's: its backbone is frozen, and the predictor is trained; "
         made.notes.append(text + "--freeze none trains all")
-    if request.dataset or request.batch_auto:
+    if made.added:
+        cost = _cost(config, options)
+    elif request.dataset or request.batch_auto:
         cost = _cost(config, options)
         images = train.get("images", 0)
         options, lines = run_plan.complete(config, options, images, cost, request.batch_auto)

@@ -22,6 +22,8 @@ def prepared_from(model: Model) -> Optional[Dict]:
     source = files.read_json(path)
     keys = ("zoo", "archive", "archive_sha256", "half", "start", "dataset", "pipeline_sha256")
     is_source = isinstance(source, dict)
+    added = source.get("added") or [] if is_source else []
+    is_source = is_source and isinstance(added, list) and all(isinstance(x, str) for x in added)
     if not is_source or not all(isinstance(source.get(key) or "", str) for key in keys):
         text = "%s is not what a preparation writes; remove it and run python -m model again"
         raise TodusError(text % path)
@@ -68,6 +70,11 @@ def dataset_of(model: Model) -> Dataset:
             % (model.name, source.get("zoo", model.name))
         )
     return paths.dataset(source["dataset"]).check()
+
+
+def added_classes(model: Model) -> List[str]:
+    """The classes that are trained beside kept ones (--keep); [] where all classes are trained."""
+    return list((prepared_from(model) or {}).get("added") or [])
 
 
 def set_dataset(config: pipeline.Config, dataset: Dataset) -> None:

@@ -83,6 +83,7 @@ class Scorer:
     def __post_init__(self) -> None:
         self._names = categories.read_label_map(self.model.limited_label_map)
         self._images = scored_images(self.dataset, self.scoring)
+        self._detector = None
 
     def _comparable(self) -> List[metrics.Row]:
         return metrics.comparable(metrics.read(self.model), self._images)
@@ -96,31 +97,33 @@ class Scorer:
         done = {row["step"] for row in self._comparable()}
         best = checkpoints.best(self.model)
         if best and checkpoints.step_of(best) not in done:
-            self._score(checkpoints.step_of(best), best)
+            self.score(checkpoints.step_of(best), best)
         if not slice_too or 0 in done:
             return
         for prefix in (self.model.limited_checkpoint, self.model.training / "model.ckpt-0"):
             if kept_checkpoints.exists(prefix):
-                self._score(0, prefix)
+                self.score(0, prefix)
                 return
 
     def score_pending(self) -> None:
         """Scores every pending checkpoint, by step, unless interrupted."""
         for step, prefix in pending(self.model):
-            if not self._score(step, prefix):
+            if not self.score(step, prefix):
                 return
             _remove(prefix)
         for step, prefix in _in_folder(self.model):
             if step in metrics.steps(self.model):
                 _remove(prefix)
 
-    def _score(self, step: int, prefix: Path) -> bool:
-        """Returns False when interrupted."""
+    def score(self, step: int, prefix: Path) -> bool:
+        """Adds a row for a checkpoint; returns False when interrupted."""
         from todus.detection import checkpoint
 
         started = time.perf_counter()
         try:
-            detector = checkpoint.Checkpoint(prefix, self.config, self._names)
+            if not self._detector or not self._detector.reopen(prefix):
+                self._detector = checkpoint.Checkpoint(prefix, self.config, self._names)
+            detector = self._detector
             result = self._evaluate(detector, "val")
             train = self._evaluate(detector, "train") if self.scoring.train_too else None
         except Interrupted:

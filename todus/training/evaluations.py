@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
-from todus.model import pipeline
+from todus.model import pipeline, prepared
 from todus.paths import Dataset, Model
 from todus.training import checkpoint_scoring, metrics
 from todus.training.checkpoint_scoring import Scorer
@@ -48,7 +48,9 @@ class Evaluations:
         if self.scoring.every:
             checkpoint_scoring.add_missed(self.model, self.scoring, self._num_steps)
         if self._scorer:
-            slice_too = start == 0 or self.settings.target_ap == "pretrained"
+            # A slice to which classes are added detects none of them: its AP is 0.
+            is_first = start == 0 and not prepared.added_classes(self.model)
+            slice_too = is_first or self.settings.target_ap == "pretrained"
             self._scorer.score_references(slice_too)
             self._scorer.score_pending()
 

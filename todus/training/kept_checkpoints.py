@@ -32,10 +32,16 @@ def remove(prefix: Path) -> None:
 
 
 def keep_newest(model: Model, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints: TensorFlow removes one for each it saves."""
-    every = [prefix for _, prefix in checkpoints.trained(model)]
-    if len(every) > keep:
-        _keep_only(model, every[-keep:])
+    """Removes all but the newest `keep` checkpoints: TensorFlow removes one for each it saves.
+
+    TensorFlow's list of them is written anew: it may be damaged, or name one that was removed.
+    """
+    _keep_only(model, [prefix for _, prefix in checkpoints.trained(model)][-keep:])
+
+
+def list_existing(model: Model) -> None:
+    """Writes TensorFlow's list of checkpoints anew, and removes none of them."""
+    _keep_only(model, [prefix for _, prefix in checkpoints.trained(model)])
 
 
 def drop_suspects(model: Model, step: int) -> None:
@@ -48,9 +54,13 @@ def drop_suspects(model: Model, step: int) -> None:
 
 def _keep_only(model: Model, good: List[Path]) -> None:
     """Also writes TensorFlow's list of checkpoints, with relative paths."""
-    lines = ['model_checkpoint_path: "%s"\n' % good[-1].name]
+    lines = ['model_checkpoint_path: "%s"\n' % prefix.name for prefix in good[-1:]]
     lines += ['all_model_checkpoint_paths: "%s"\n' % prefix.name for prefix in good]
-    files.write_text(model.training / "checkpoint", "".join(lines))
+    state = model.training / "checkpoint"
+    if good:
+        files.write_text(state, "".join(lines))
+    elif state.exists():
+        state.unlink()
     for _, prefix in checkpoints.trained(model):
         if prefix not in good:
             remove(prefix)

@@ -5,7 +5,7 @@ import os
 import platform
 import socket
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Mapping
 
 from todus import __version__, files
 from todus.errors import TodusError
@@ -74,12 +74,19 @@ def _is_status(found: Dict[str, Any]) -> bool:
 
 
 def begin(
-    model: Model, config: pipeline.Config, manifest: Dict[str, Any], step: int, more: Dict[str, Any]
+    model: Model,
+    config: pipeline.Config,
+    names: Mapping[int, str],
+    manifest: Dict[str, Any],
+    step: int,
+    more: Dict[str, Any],
 ) -> List[str]:
     """Records a start; the caller holds the lock of training/.
 
     Args:
       config: with the settings of this start; `more` are further settings to record.
+      names: the model's label map.
+      manifest: of the dataset.
       step: of the checkpoint that it resumes from, 0 without one.
 
     Returns:
@@ -89,7 +96,6 @@ def begin(
       TodusError: training/ was started with other classes or another config.
     """
     run = read(model)
-    names = {item["id"]: item["name"] for item in manifest["categories"]}
     classes = list(names.values())
     if step or checkpoints.latest(model):
         _check_classes(model, run, classes)

@@ -33,6 +33,8 @@ class Settings:
       separate: whether a separate process evaluates.
       target_ap: a number as text, "pretrained", or "" for none.
       patience: evaluations without a better AP after which training stops; 0: never.
+      coco_negatives: images of COCO that a training that adds classes learns to be silent in.
+      cache_bytes: for features, on disk, of such a training.
     """
 
     num_steps: Optional[int] = None
@@ -45,6 +47,8 @@ class Settings:
     separate: bool = False
     target_ap: str = ""
     patience: int = 0
+    coco_negatives: int = 0
+    cache_bytes: float = 0.0
 
 
 def apply(model: Model, config: pipeline.Config, settings: Settings) -> None:

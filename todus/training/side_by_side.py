@@ -20,7 +20,7 @@ def side_by_side(
 
     pixels = image_files.decode(example.encoded)
     truth = Detections(example.boxes, example.classes, np.ones(len(example.classes), np.float32))
-    left = drawing.draw(pixels, truth, names, 0.0)
+    left = drawing.draw(pixels, truth, names, 0.0, with_scores=False)
     right = drawing.draw(pixels, found, names, LEAST_SCORE)
     both = Image.new("RGB", (left.width + right.width + 8, left.height), "white")
     both.paste(left, (0, 0))

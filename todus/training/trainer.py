@@ -5,12 +5,13 @@ import os
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, Optional
 
-from todus import files, locks
+from todus import categories, files, locks
 from todus.dataset.records import access, reader
 from todus.errors import TodusError
 from todus.machine import memory
 from todus.model import checkpoints, pipeline, prepared
 from todus.paths import Dataset, Model
+from todus.text import shortened
 from todus.training import (
     background,
     checkpoint_scoring,
@@ -22,6 +23,7 @@ from todus.training import (
     run_record,
     split_changes,
 )
+from todus.training.added_run import train_added
 from todus.training.estimator_run import run_estimator, run_task
 from todus.training.evaluations import Evaluations
 from todus.training.progress import Progress, write_status
@@ -53,6 +55,8 @@ def train(model: Model, settings: Settings, say: Say) -> int:
         raise TodusError(
             'dataset %s has no train records; make it with SPLITS="train val"' % dataset.name
         )
+    if role and prepared.added_classes(model):
+        raise TodusError("classes are added on one machine, in minutes; unset TF_CONFIG")
     manifest = reader.read_manifest(dataset)
     model.training.mkdir(parents=True, exist_ok=True)
     if role and role.kind == "evaluator":
@@ -90,6 +94,7 @@ class Run:
         self.pid_file, self.config_file = training / "pid", training / "pipeline.config"
         self.steps = self.config.train_config.num_steps
         self.stop, self.reason = Stop(), "an error"
+        self.added = prepared.added_classes(self.model)
         inline = not separate and not self.role
         about = (self.model, self.config, self.dataset, self.settings, inline, self.stop, self.say)
         self.evaluations = Evaluations(*about)
@@ -111,7 +116,8 @@ class Run:
                 )
                 return start
             chosen = to_record(self.settings, self.evaluations.scoring, self.role)
-            notes = run_record.begin(self.model, self.config, self.manifest, start, chosen)
+            names = categories.read_label_map(self.model.limited_label_map)
+            notes = run_record.begin(self.model, self.config, names, self.manifest, start, chosen)
             for note in notes + split_changes.record(self.model, self.dataset, start):
                 self.say("train: %s" % note)
             with self._stop_recorded():
@@ -165,12 +171,18 @@ class Run:
 
     def _train(self, start: int) -> str:
         """Trains until num_steps or a stop; returns the reason of the stop."""
-        if not self.role:
+        if self.role:
+            kept_checkpoints.list_existing(self.model)
+        else:
             kept_checkpoints.keep_newest(self.model, self.settings.keep)
         settings, every = self.settings, self.evaluations.scoring.every
         schedule = Schedule(self.steps, settings.save_steps, settings.log_steps, every)
         progress = Progress(self.model, schedule, self.stop, self.say, self._after_report)
         plan = SavePlan(schedule, start)
+        if self.added:
+            about = (self.model, self.config, self.dataset, settings, self.evaluations.saved)
+            train_added(*about, plan, progress, self.say)
+            return self.stop.reason or "reached num_steps"
         session_hooks = [
             hooks.watch_hook(self.stop, progress),
             hooks.save_hook(self.model, plan, self.stop, self.evaluations.saved),
@@ -210,5 +222,8 @@ class Run:
 
 
 def _first_weights(model: Model) -> str:
+    added = prepared.added_classes(model)
+    if added:
+        return "the slice, to which it adds %s" % shortened(added)
     has_slice = kept_checkpoints.exists(model.limited_checkpoint)
     return "the slice" if has_slice else "the zoo's features, with a fresh head"
