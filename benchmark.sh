@@ -10,6 +10,7 @@
 #   MODEL_DIR  the model's folder (default: choose from a list; the only one)
 #   ROUNDS     measured turns, one image each (default: 50)
 #   THREADS    of each runtime (default: its own); TensorFlow 1.15's TFLite interpreter has one
+#   ALLOW_OPS  operators of a graph to run beside the known ones; docs/reliability.md
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 

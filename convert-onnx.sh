@@ -9,8 +9,9 @@
 #
 #   MODEL_DIR  the model's folder (default: choose from a list; the only one)
 #   LAYOUT     todus, detectnet (jetson-inference), detection_output or yolonas (Frigate, OpenVINO),
-#              raw (each anchor), or tensorrt (default: todus)
+#              raw (each anchor), opencv, or tensorrt (default: todus)
 #   OPSET      ONNX operator set, 11 or newer (default: 11)
+#   ALLOW_OPS  operators of a graph to convert beside the known ones; docs/reliability.md
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 

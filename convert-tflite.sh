@@ -17,6 +17,7 @@
 #   INPUT_DTYPE  of int8: uint8 takes pixels, as Coral, Frigate and MediaPipe give them; int8 takes
 #                pixels minus 128; float32 takes normalised ones (default: uint8)
 #   CALIBRATION  images for int8 (default: 100)
+#   ALLOW_OPS    operators of a graph to convert beside the known ones; docs/reliability.md
 #
 # Download of COCO's images, for int8 without a dataset
 #   COCO_URL     the server or a mirror of it (default: http://images.cocodataset.org)

@@ -11,6 +11,7 @@
 #   PRECISION          with --all: the precision, from 0 to 1, of each class's score threshold
 #                      (default: the best F1)
 #   THREADS            of one call of the runtime (default: one, and as many calls as cores)
+#   ALLOW_OPS          operators of a graph to run beside the known ones; docs/reliability.md
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 

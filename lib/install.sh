@@ -21,7 +21,7 @@ main() {
 }
 
 runs_37() {
-	"$1" -c 'import sys, ssl, ctypes, venv; sys.exit(sys.version_info[:2] != (3, 7))' >/dev/null 2>&1
+	"$1" -I -c 'import sys, ssl, ctypes, venv; sys.exit(sys.version_info[:2] != (3, 7))' >/dev/null 2>&1
 }
 
 # candidates: prints every path where a Python 3.7 may be, best first.
@@ -54,7 +54,7 @@ make_venv() {
 			"&& PYTHON37=\$(conda run -n todus which python) make install)"
 	todus_say "install: $("$python" --version 2>&1) at $python -> .venv"
 	rm -rf "$venv"
-	"$python" -m venv "$venv" ||
+	"$python" -I -m venv "$venv" ||
 		todus_die "$python cannot make a virtual environment;" \
 			"name another: PYTHON37=/path/to/python3.7 make install"
 }
@@ -72,7 +72,7 @@ install_once() {
 }
 
 pip_install() {
-	"$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes "$@"
+	"$venv/bin/python" -I -m pip install -q --disable-pip-version-check --require-hashes "$@"
 }
 
 install_runtime() {
@@ -82,14 +82,14 @@ install_runtime() {
 		link_nets
 }
 
-packages() { "$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])'; }
+packages() { "$venv/bin/python" -I -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])'; }
 
 # link_nets: the OD API has slim's nets as object_detection/nets but imports it as nets.
 link_nets() {
 	local folder
 	folder="$(packages)" &&
 		ln -sfn object_detection/nets "$folder/nets" &&
-		"$venv/bin/python" -c 'import importlib.util as u; exit(u.find_spec("nets") is None)'
+		"$venv/bin/python" -I -c 'import importlib.util as u; exit(u.find_spec("nets") is None)'
 }
 
 install_dev() {

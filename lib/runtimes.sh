@@ -22,7 +22,7 @@ main() {
 	todus_lock "$TODUS_REPO/.runtimes.lock"
 	local stamp="$venv/.installed" digest
 	digest="$( (cd "$TODUS_REPO" && cat requirements-runtimes*.txt lib/runtimes.sh) | cksum | tr -d ' ')"
-	if [[ -f "$stamp" && "$(cat "$stamp")" == "$digest" ]] && "$venv/bin/python" -c '' 2>/dev/null; then
+	if [[ -f "$stamp" && "$(cat "$stamp")" == "$digest" ]] && "$venv/bin/python" -I -c '' 2>/dev/null; then
 		return
 	fi
 	install
@@ -33,7 +33,7 @@ main() {
 # runs PYTHON VERSIONS...: whether it runs, and is one of them.
 runs() {
 	local code='import sys, ssl, ctypes, venv; sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv)'
-	"$1" -c "$code" "${@:2}" >/dev/null 2>&1
+	"$1" -I -c "$code" "${@:2}" >/dev/null 2>&1
 }
 
 find_python() {
@@ -63,7 +63,7 @@ install() {
 	} || todus_die "no Python 3.9 to 3.14; name one: RUNTIMES_PYTHON=/path/to/python3.11 make runtimes"
 	todus_say "runtimes: $("$python" --version 2>&1) at $python -> .runtimes (700 MB on disk, a minute)"
 	rm -rf "$venv"
-	"$python" -m venv --without-pip "$venv" ||
+	"$python" -I -m venv --without-pip "$venv" ||
 		todus_die "$python cannot make a virtual environment;" \
 			"name another: RUNTIMES_PYTHON=/path/to/python3.11 make runtimes"
 	{ fetch_pip && pip_install -r "$TODUS_REPO/requirements-runtimes.txt"; } ||
@@ -73,21 +73,21 @@ install() {
 
 # fetch_pip: downloads the pinned pip with the pip of .venv; Debian's python3 may have none.
 fetch_pip() {
-	"$TODUS_REPO/.venv/bin/python" -m pip download -q --disable-pip-version-check --no-deps \
+	"$TODUS_REPO/.venv/bin/python" -I -m pip download -q --disable-pip-version-check --no-deps \
 		--ignore-requires-python --require-hashes -r "$TODUS_REPO/requirements-runtimes-pip.txt" \
 		-d "$venv/pip" >&2
 }
 
 pip_install() {
 	local wheel=("$venv"/pip/pip-*.whl)
-	"$venv/bin/python" "${wheel[0]}/pip" install -q --disable-pip-version-check \
+	"$venv/bin/python" -I "${wheel[0]}/pip" install -q --disable-pip-version-check \
 		--require-hashes --only-binary :all: "$@" >&2
 }
 
 # install_mediapipe: only where it can be loaded; no command of Todus needs it.
 install_mediapipe() {
 	local libraries='import ctypes; [ctypes.CDLL(name) for name in ("libEGL.so.1", "libGLESv2.so.2")]'
-	if [[ "$(uname)" == Linux ]] && ! "$venv/bin/python" -c "$libraries" 2>/dev/null; then
+	if [[ "$(uname)" == Linux ]] && ! "$venv/bin/python" -I -c "$libraries" 2>/dev/null; then
 		todus_say "runtimes: MediaPipe is left out: it needs the libraries libegl1 and libgles2"
 	elif ! pip_install --no-deps -r "$TODUS_REPO/requirements-runtimes-nodeps.txt" 2>/dev/null; then
 		todus_say "runtimes: MediaPipe is left out: it has no package for this machine"

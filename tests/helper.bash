@@ -22,11 +22,13 @@ program() {
 	chmod +x "$1"
 }
 
-# stub_python: replaces Python by a program that prints MODEL_DIR and its arguments.
+# stub_python: replaces Python by a program that prints MODEL_DIR and its arguments from -m on.
 stub_python() {
 	export PYTHON="$BATS_TEST_TMPDIR/python-stub"
 	# shellcheck disable=SC2016 # the stub expands them
-	program "$PYTHON" 'echo "MODEL_DIR=${MODEL_DIR:-} $*"'
+	program "$PYTHON" 'echo "$*" >>"$BATS_TEST_TMPDIR/arguments"
+while [[ $# -gt 0 && "$1" != -m ]]; do shift; done
+echo "MODEL_DIR=${MODEL_DIR:-} $*"'
 }
 
 # one_line: the last run printed exactly one line.

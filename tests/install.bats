@@ -23,6 +23,7 @@ python37() {
 	mkdir -p "$(dirname "$1")"
 	cat >"$1" <<'FAKE'
 #!/usr/bin/env bash
+[[ "$1" != -I ]] || shift
 case "$*" in
 "--version") echo "Python 3.7.16" ;;
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
@@ -80,7 +81,7 @@ FAKE
 	python37 "$BATS_TEST_TMPDIR/spare"
 	UV="$BATS_TEST_TMPDIR/bin/uv" install
 	[ "$status" -eq 0 ]
-	grep -q '^uv python install --install-dir .* 3.7$' "$LOG"
+	grep -q '^uv --no-config python install --install-dir .* 3.7$' "$LOG"
 }
 
 @test "without a Python 3.7 and a network, the error names the command to type" {

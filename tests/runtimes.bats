@@ -27,6 +27,7 @@ python_of() {
 	mkdir -p "$(dirname "$2")"
 	cat >"$2" <<FAKE
 #!/usr/bin/env bash
+[[ "\$1" != -I ]] || shift
 case "\$*" in
 "--version") echo "Python $1.9" ;;
 "-m venv "*) mkdir -p "\$4/bin" && cp "\$0" "\$4/bin/python" ;;
@@ -107,7 +108,7 @@ FAKE
 	python_of 3.11 "$BATS_TEST_TMPDIR/spare"
 	UV="$BATS_TEST_TMPDIR/bin/uv" runtimes
 	[ "$status" -eq 0 ]
-	grep -q '^uv python install --install-dir .* 3.11$' "$LOG"
+	grep -q '^uv --no-config python install --install-dir .* 3.11$' "$LOG"
 }
 
 @test "without a Python 3.9 and a network, the error names the command to type" {

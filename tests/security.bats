@@ -153,3 +153,48 @@ harmless() {
 		[[ "${lines[-1]}" == "dataset-limited: "* ]]
 	done
 }
+
+# shadowed: makes modules in the working directory that have the names of others, and write pwned.
+shadowed() {
+	local name
+	for name in todus eval detect model slice demo tests bench argparse contextlib json numpy onnx os \
+		pip re runpy sitecustomize ssl tensorboard tensorflow types uff usercustomize venv; do
+		echo "open('$PWD/pwned', 'a').write(__name__ + ' ')" >"$name.py"
+	done
+}
+
+@test "no script runs a module of the working directory in place of another" {
+	shadowed
+	fake_model m
+	export MODEL_DIR="$TODUS_HOME/model/m"
+	mkdir "$MODEL_DIR/training"
+	for script in "$REPO"/*.sh "$REPO"/lib/{doctor,history,report,limited,bench,torture}.sh; do
+		[[ "$script" != */sync.sh ]] || continue
+		MODEL=m CATEGORIES=person run "$script"
+		grep -qF "$REPO/lib/start.py -m " "$BATS_TEST_TMPDIR/arguments" || {
+			echo "$script: $output"
+			return 1
+		}
+		rm "$BATS_TEST_TMPDIR/arguments"
+	done
+	[ ! -e pwned ]
+}
+
+@test "Python itself loads no module of the working directory" {
+	shadowed
+	unset PYTHON
+	fake_model m
+	PYTHONPATH="$REPO:" MODEL_DIR="$TODUS_HOME/model/m" run "$REPO/train.sh" --status
+	[ "$status" -eq 0 ]
+	[[ "$output" == *"was never trained"* ]]
+	PYTHONPATH="::$REPO" run "$REPO/dataset-voc.sh" nowhere
+	[ "$status" -ne 0 ]
+	run "$REPO/lib/history.sh"
+	MODEL_DIR="$TODUS_HOME/model/m" run "$REPO/eval.sh" --no-such
+	[ "$status" -eq 2 ]
+	run "$REPO/lib/runtimes.sh" --find
+	[ ! -e pwned ] || {
+		cat pwned
+		return 1
+	}
+}

@@ -13,6 +13,13 @@ def test_coco_has_80_classes_with_ids_from_1_to_90_and_gaps():
     assert COCO[17] == "cat" and COCO[23] == "bear"
 
 
+def test_a_label_map_of_many_megabytes_is_an_error_at_once(tmp_path):
+    path = tmp_path / "map.pbtxt"
+    path.write_text('item { id: 1 name: "cat" }\n' * 200000)
+    with pytest.raises(TodusError, match="more than 4 MB"):
+        categories.read_label_map(path)
+
+
 def test_open_images_has_601_classes_with_boxes():
     assert len(categories.bundled("openimages")) == 601
 

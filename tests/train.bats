@@ -83,6 +83,12 @@ teardown() {
 	[ "$(scored_steps | tr '\n' ' ')" = "step $killed $NUM_TRAIN_STEPS " ]
 	ls "$MODEL_DIR"/training/best/model.ckpt-*.index
 
+	export NUM_TRAIN_STEPS=$((NUM_TRAIN_STEPS + 2))
+	run bash -c './train.sh 2>&1 <&- 3>&- | head -n 1; exit "${PIPESTATUS[0]}"'
+	[ "$status" -eq 0 ]
+	one_line
+	[ "$(saved_step)" -eq "$NUM_TRAIN_STEPS" ]
+
 	run ./train.sh
 	[ "$status" -eq 0 ]
 	[[ "$output" == *"already at step $NUM_TRAIN_STEPS of $NUM_TRAIN_STEPS: nothing to do"* ]]

@@ -9,8 +9,9 @@ from typing import Dict, Iterable, List, Mapping, Sequence
 
 from todus import files
 from todus.errors import TodusError, UsageError
-from todus.text import one_line, shortened
+from todus.text import megabytes, one_line, shortened
 
+MOST_LABEL_MAP_BYTES = 4000000  # some 80,000 classes, read in seconds
 LABELS = Path(__file__).resolve().parent / "labels"
 
 
@@ -125,6 +126,9 @@ def read_label_map(path: files.PathLike) -> Dict[int, str]:
     from object_detection.protos import string_int_label_map_pb2
 
     label_map = string_int_label_map_pb2.StringIntLabelMap()
+    if os.path.isfile(str(path)) and os.path.getsize(str(path)) > MOST_LABEL_MAP_BYTES:
+        what = "%s has more than %s, which no label map has; give another file"
+        raise TodusError(what % (path, megabytes(MOST_LABEL_MAP_BYTES)))
     try:
         text_format.Merge(Path(path).read_text(encoding="utf-8"), label_map)
     except FileNotFoundError:

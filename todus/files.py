@@ -1,19 +1,23 @@
 """Atomic writes of files and folders, scratch folders, JSON, digests."""
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
 import os
 import shutil
 import socket
+import stat
 import tempfile
 from pathlib import Path
-from typing import Any, Iterator, Union
+from typing import Any, Iterator, Optional, Union
 
 from todus.errors import TodusError
 
 PathLike = Union[str, Path]
+
+_MOST_LINKS = 40  # symlinks that lead to each other, as in Linux
 
 
 def beside(path: PathLike, suffix: str = "part") -> Path:
@@ -26,9 +30,15 @@ def beside(path: PathLike, suffix: str = "part") -> Path:
 def replacing(path: PathLike) -> Iterator[Path]:
     """Yields a temporary path to write to; replaces `path` with it, or removes it on an exception.
 
-    Temporary files of processes that were killed are removed first.
+    Temporary files of processes that were killed are removed first. What a symlink leads to is
+    replaced, not the symlink; a device, a FIFO or a descriptor (/dev/stdout) is written to.
     """
-    path = Path(path)
+    path = _led_to(Path(path))
+    if is_special(path):
+        with tempfile.TemporaryDirectory(prefix="todus-") as folder:
+            yield Path(folder) / "part"
+            _write_in_place(Path(folder) / "part", path)
+        return
     _remove_leftovers(path)
     part = beside(path, "part-%d" % os.getpid())
     try:
@@ -39,6 +49,54 @@ def replacing(path: PathLike) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             part.unlink()
+
+
+def is_special(path: PathLike) -> bool:
+    """Whether a path leads to a device, a FIFO, a socket or an open descriptor (/dev/stdout)."""
+    path = _led_to(Path(path))
+    if _descriptor(path) is not None:
+        return True
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(kind) and not stat.S_ISDIR(kind)
+
+
+def _led_to(path: Path) -> Path:
+    """The path at the end of symlinks; that of a descriptor (/proc/self/fd/1) is such an end."""
+    for _ in range(_MOST_LINKS):
+        if _descriptor(path) is not None or not path.is_symlink():
+            return path
+        path = path.parent / os.readlink(str(path))
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _descriptor(path: Path) -> Optional[int]:
+    """The number of the descriptor of this process that a path names; None for another path."""
+    folder = os.path.realpath(str(path.parent))
+    is_own = folder in ("/dev/fd", "/proc/self/fd", "/proc/%d/fd" % os.getpid())
+    return int(path.name) if is_own and path.name.isdigit() else None
+
+
+def _write_in_place(part: Path, path: Path) -> None:
+    """Writes the bytes of a file to a device, a FIFO or a descriptor."""
+    number = _descriptor(path)
+    try:
+        # Without O_CREAT: what was there may be gone.
+        handle = os.open(str(path), os.O_WRONLY | os.O_NOCTTY) if number is None else os.dup(number)
+        with part.open("rb") as source, os.fdopen(handle, "wb", buffering=0) as target:
+            for block in iter(lambda: source.read(1 << 16), b""):
+                rest = memoryview(block)
+                while rest:
+                    rest = rest[target.write(rest) :]
+    except BrokenPipeError:
+        raise TodusError(
+            "%s was closed by its reader before all was written; run this again" % path
+        )
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 @contextlib.contextmanager
@@ -138,7 +196,8 @@ def link_or_copy(source: PathLike, target: PathLike) -> None:
 
 def write_text(path: PathLike, text: str) -> None:
     with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+        # A file name that is not UTF-8 has surrogates; in JSON, \\udcff is one.
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: PathLike, value: Any) -> None:

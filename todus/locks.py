@@ -1,8 +1,9 @@
 """Locks on folders; the kernel releases a lock when its process ends.
 
-A lock is flock(2) on a hidden file beside the folder; the file's text is the PID and host of its
-holder. The file is opened without following symlinks, without blocking on a FIFO, and read-only if
-it belongs to another user.
+A lock is flock(2) on a hidden file beside the folder. The file's first line is the PID and host of
+its holder, the second tells that process from every other one: another machine or container can
+have the same host name, and the text can be that of a former holder. The file is opened without
+following symlinks, without blocking on a FIFO, and read-only if it belongs to another user.
 """
 
 import contextlib
@@ -26,15 +27,49 @@ _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Holder(NamedTuple):
-    """The holder of a lock; pid is 0 if the lock file does not contain it."""
+    """The holder of a lock, as its file says.
+
+    Attributes:
+      pid: 0 if the file does not contain it.
+      life: as `life_of`; "" in the files of earlier versions.
+    """
 
     text: str
     pid: int
     host: str
+    life: str = ""
 
     @property
     def is_here(self) -> bool:
-        return self.host == socket.gethostname()
+        """Whether its process runs on this machine, in this PID namespace."""
+        if not self.pid or self.host != socket.gethostname():
+            return False
+        if self.life:
+            return self.life == life_of(self.pid)
+        return not life_of(os.getpid()) or _is_of_todus(self.pid)
+
+
+def life_of(pid: int) -> str:
+    """What tells a process from every other one: boot ID, PID namespace, start time; "" if unknown.
+
+    The namespace is that of this process, in which `pid` is meant.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # Field 22 of proc(5); the name in field 2 may have spaces and parentheses.
+        stat_line = Path("/proc/%d/stat" % pid).read_bytes()
+        start = stat_line.rpartition(b")")[2].split()[19].decode()
+        return " ".join((boot, os.readlink("/proc/self/ns/pid"), start))
+    except (OSError, IndexError, UnicodeDecodeError):
+        return ""
+
+
+def _is_of_todus(pid: int) -> bool:
+    """Whether a process was started as one of Todus's."""
+    try:
+        return b"todus" in Path("/proc/%d/cmdline" % pid).read_bytes()
+    except OSError:
+        return False
 
 
 def path_of(folder: files.PathLike) -> Path:
@@ -173,14 +208,15 @@ def _write(handle: int, text: str) -> None:
     # The lock is valid without the text: the file may be another user's, or the disk full.
     with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
-        os.pwrite(handle, text.encode("utf-8"), 0)
+        os.pwrite(handle, ("%s\n%s" % (text, life_of(os.getpid()))).encode("utf-8"), 0)
 
 
 def _read(handle: int) -> Holder:
-    text = os.pread(handle, 200, 0).decode("utf-8", "replace").strip()
+    content = os.pread(handle, 400, 0).decode("utf-8", "replace")
+    text, life = (line.strip() for line in content.partition("\n")[::2])
     match = re.search(r"PID (\d{1,9}) on ([^\s)]+)", text)
     pid, host = match.groups() if match else (0, "an unknown host")
-    return Holder(text, int(pid), host)
+    return Holder(text, int(pid), host, life)
 
 
 def _is_at(handle: int, path: Path) -> bool:

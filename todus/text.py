@@ -3,12 +3,21 @@
 import re
 from typing import Iterable, List, Sequence
 
+_CREDENTIALS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^/\s@]*@")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 def one_line(text: str) -> str:
-    """`text` without newlines, control characters or terminal escapes."""
-    return _CONTROL.sub(" ", text).strip()
+    """`text` without newlines, control characters or terminal escapes.
+
+    Bytes of file names that are not UTF-8 are shown as \\udcff.
+    """
+    return _CONTROL.sub(" ", text).strip().encode("utf-8", "backslashreplace").decode()
+
+
+def without_credentials(text: str) -> str:
+    """`text` without the names and passwords in its URLs."""
+    return _CREDENTIALS.sub(r"\1", text)
 
 
 def has_control_characters(text: str) -> bool:

@@ -159,7 +159,7 @@ BREAKAGES = {
     ),
     "an incomplete checkpoint": (
         add_incomplete_checkpoint,
-        r"model.ckpt-40.data-.* has 1000 of \d+ bytes; remove .*model.ckpt-40\.\*",
+        r"model.ckpt-40.data-.* has 1000 of \d+ bytes; .* run: rm .*model.ckpt-40\.\*$",
     ),
 }
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.places import MODEL, QUANTIZED
-from todus import categories, files, paths
+from todus import categories, files, forms, paths
 from todus.commands.export import input_shape
 from todus.dataset import image_files
 from todus.detection import catalogue, checkpoint
@@ -16,7 +16,7 @@ from todus.detection.frozen_graph import read_graph
 from todus.errors import TodusError, UsageError
 from todus.evaluation import average_precision
 from todus.export import inference_graph, tflite_graph
-from todus.model import checkpoint_values, checkpoints, pipeline
+from todus.model import artefacts, checkpoint_values, checkpoints, pipeline
 
 
 def test_an_export_has_all_its_files(exported):
@@ -45,6 +45,35 @@ def unexported(exported, tmp_path, monkeypatch):
     for folder in ("dataset", "model/%s/pretrained" % MODEL):
         shutil.copytree(str(exported / folder), str(tmp_path / folder), copy_function=os.link)
     return paths.model(MODEL)
+
+
+def test_a_changed_byte_of_an_export_is_an_error_with_the_command_that_makes_it(
+    unexported, exported
+):
+    model = unexported
+    before = paths.Model(exported / "model" / MODEL).inference_graph
+    shutil.copytree(str(before), str(model.inference_graph))
+    graphs = {
+        "frozen_graph": model.frozen_graph,
+        "saved_model": model.saved_model / "saved_model.pb",
+        "tflite_graph": model.tflite_graph,
+    }
+    for name, path in graphs.items():
+        form = forms.find(name)
+        artefacts.check_file(model, form)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+        words = "%s is damaged.* run: .*%s" % (path.name, form.command.split("{")[0].split()[-1])
+        with pytest.raises(TodusError, match=words):
+            artefacts.check_file(model, form)
+    with pytest.raises(TodusError, match="is damaged"):
+        artefacts.graph_of(model, "tflite_graph")
+    about = artefacts.exported(model.inference_graph)
+    for entry in about.values():  # as exports of earlier versions have it
+        del entry["sha256"]
+    files.write_json(model.inference_graph / "export.json", about)
+    artefacts.check_file(model, forms.find("frozen_graph"))
 
 
 def frozen_graph_of(model):

@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.places import REPO
 from todus.errors import TodusError
 from todus.fetching import archives
 
@@ -79,6 +82,65 @@ def test_a_symlink_in_the_folder_is_not_followed(tmp_path):
     with pytest.raises(TodusError, match="is a symlink"):
         archives.unpack_tar(tar(tmp_path / "x.tar", ("a/b", b"x")), tmp_path / "out")
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def header(name, size, kind=tarfile.REGTYPE):
+    """The header of a member in the GNU format, with any size."""
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = size.to_bytes(12, "big", signed=True) if size < 0 else b"%011o\0" % size
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def pax(**values):
+    """A pax header of the next member."""
+    text = "".join(
+        "%d %s=%s\n" % (len(key + value) + 3 + len(str(len(key + value) + 5)), key, value)
+        for key, value in values.items()
+    ).encode()
+    return header("pax", len(text), tarfile.XHDTYPE) + text.ljust(512, b"\0")
+
+
+END = bytes(1024)
+FIRST = header("a", 1) + b"x".ljust(512, b"\0")
+HOSTILE_SIZES = {
+    "negative": FIRST + header("b", -1536),
+    "negative in a pax header": FIRST + pax(size="-1536") + header("b", 0),
+    "a long name of negative size": FIRST + header("b", -512, tarfile.GNUTYPE_LONGNAME) + FIRST,
+    "a pax header of negative size": FIRST + header("b", -512, tarfile.XHDTYPE) + FIRST,
+    "a long name of 8 GB": FIRST + header("b", 8 << 30, tarfile.GNUTYPE_LONGNAME) + FIRST,
+    "an unknown kind": FIRST + header("b", -1536, b"Z"),
+    "long names nested without end": header("b", 0, tarfile.GNUTYPE_LONGNAME) * 5000 + FIRST,
+}
+
+
+@pytest.mark.parametrize("kind", sorted(HOSTILE_SIZES))
+def test_a_member_of_a_hostile_size_is_an_error_and_no_loop(tmp_path, kind):
+    path = tmp_path / "x.tar"
+    path.write_bytes(HOSTILE_SIZES[kind] + END)
+    code = """import sys
+from todus.errors import TodusError
+from todus.fetching import archives
+for call in (archives.check_archive, lambda path: archives.unpack_tar(path, sys.argv[2])):
+    try:
+        call(sys.argv[1])
+        sys.exit("no error")
+    except TodusError:
+        pass
+"""
+    command = [sys.executable, "-c", code, str(path), str(tmp_path / "out")]
+    subprocess.run(command, cwd=str(REPO), timeout=20, check=True)
+
+
+def test_a_tar_of_very_many_members_is_an_error(tmp_path):
+    path = tmp_path / "x.tar"
+    path.write_bytes(b"".join(header("m/%d" % number, 0) for number in range(10001)) + END)
+    for call in (archives.check_archive, lambda path: archives.unpack_tar(path, tmp_path / "out")):
+        with pytest.raises(TodusError, match="more than 10000 members"):
+            call(path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])

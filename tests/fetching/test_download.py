@@ -1,14 +1,16 @@
 """Downloads from a loopback server with faults."""
 
+import contextlib
 import hashlib
 import os
 import socket
+import threading
 import zipfile
 
 import pytest
 
 from demo.server import HTML, Fault, Server
-from todus import files, locks
+from todus import files, locks, variables
 from todus.errors import TodusError, UsageError
 from todus.fetching import download, transport
 
@@ -113,6 +115,86 @@ def test_a_web_page_instead_of_the_file_is_an_error(site, tmp_path, fault):
 def test_a_download_is_retried_after_a_content_length_that_is_too_large(site, tmp_path):
     site.faults.append(Fault(PATH, length=len(CONTENT) + 10, times=1))
     assert get(site, tmp_path) == CONTENT
+
+
+@contextlib.contextmanager
+def answering(*headers, status=b"200 OK", body=b"abc"):
+    """The URL of a server that gives every request this answer."""
+    answer = b"\r\n".join([b"HTTP/1.1 " + status, *headers, b"Connection: close", b"", body])
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        threading.Thread(target=serve, daemon=True).start()
+        yield "http://127.0.0.1:%d/x" % listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_body_without_an_end_is_an_error_and_leaves_no_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "MOST_UNKNOWN", 1 << 20)
+    with answering(body=bytes(5 << 20)) as url, pytest.raises(TodusError, match="does not end"):
+        download.download(url, tmp_path / "out" / "x", policy=QUICK)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+HEADERS = {
+    "a length of another script": b"Content-Length: \xb2",
+    "a negative length": b"Content-Length: -5",
+    "a length of 5000 digits": b"Content-Length: " + b"9" * 5000,
+    "an infinite length": b"Content-Length: inf",
+    "two lengths": b"Content-Length: 3\r\nContent-Length: 4",
+    "a wrong chunk": b"Transfer-Encoding: chunked",
+    "a range": b"Content-Range: bytes \xb2-\xb3/\xb9",
+    "a digest": b"Digest: sha-256=\xff\xff, md5==",
+    "no header": b"\xff\xfe",
+    "many headers": b"\r\n".join(b"X-%d: y" % number for number in range(300)),
+    "a long header": b"X: " + b"y" * 70000,
+    "a redirect to no address": b"Location: http://[::1/",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(HEADERS))
+def test_a_damaged_header_is_the_file_or_an_error_of_one_line(kind, tmp_path):
+    with answering(HEADERS[kind]) as url:
+        try:
+            download.download(url, tmp_path / "x", policy=QUICK)
+        except TodusError as error:
+            assert "\n" not in str(error)
+        else:
+            assert (tmp_path / "x").read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("status", [b"302 Found", b"503 Busy"])
+def test_a_damaged_header_of_another_status_is_an_error_of_one_line(status, tmp_path):
+    headers = (b"Location: http://[::1/", b"Retry-After: \xb2", b"Content-Length: \xb2")
+    with answering(*headers, status=status) as url, pytest.raises(TodusError):
+        download.download(url, tmp_path / "x", policy=QUICK)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1/", "http://[::1/x.html", "http://x:y/", "http://\udcff/"]
+)
+def test_an_address_that_is_none_is_an_error_of_one_line(url, tmp_path):
+    with pytest.raises(TodusError, match="URL"):
+        download.download(url, tmp_path / "x", policy=QUICK)
+    if "[" in url:
+        with pytest.raises(UsageError, match="a web address"):
+            variables.value("COCO_URL", "dataset-limited", {"COCO_URL": url})
+
+
+def test_a_content_length_that_is_too_large_each_time_is_an_error(site, tmp_path):
+    site.faults.append(Fault(PATH, length=len(CONTENT) + 10, ignore_range=True))
+    with pytest.raises(TodusError, match="interrupted.*run this again"):
+        download.download(site.url + PATH, tmp_path / "out" / "data.bin", policy=QUICK)
+    assert site.requests[PATH] <= QUICK.retries + 1
 
 
 def test_a_download_is_retried_after_a_truncated_archive(site, tmp_path):

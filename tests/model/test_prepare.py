@@ -2,13 +2,18 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import tarfile
 
 import pytest
 
+from demo.server import Server
 from tests.helpers.datasets import annotated, build
 from tests.helpers.families import SSD_FAMILIES, archive
 from tests.helpers.own_images import tree
-from todus import categories, command, files, paths
+from tests.helpers.places import MODEL, REPO, ZOO
+from todus import categories, command, files, locks, paths
 from todus.commands import model as command_line
 from todus.dataset.records.writer import Content, write_dataset
 from todus.errors import TodusError, UsageError
@@ -208,6 +213,82 @@ def test_an_image_size_that_the_network_cannot_have_is_refused_in_one_line(home,
     assert command.run("model", command_line.main, line.split()) == 2
     error = capsys.readouterr().err
     assert "cannot be built for 16x16 pixels" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", ".x", "~/x"])
+def test_a_name_that_leads_out_of_the_models_is_wrong_usage(home, packed, name, capsys):
+    argv = ["-m", "m", "--archive", str(packed), "--categories", "bear", "--as", name]
+    assert command.run("model", command_line.main, argv) == 2
+    assert "--as=%s cannot be a folder's name" % name in capsys.readouterr().err
+    assert not (home / "model").exists() and not (home.parent / "x").exists()
+
+
+def test_another_mirror_is_not_asked_for_a_model_that_is_there(home, packed, tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    name = "ssd_mobilenet_v1_coco_2018_01_28"
+    shutil.copy(str(packed), str(tmp_path / "site" / (name + ".tar.gz")))
+    model = paths.model("m")
+    with Server(tmp_path / "site") as server:
+        monkeypatch.setenv("ZOO_URL", server.url.replace("://", "://me:secret@"))
+        prepare.prepare(model, prepare.Request(name, categories="bear"))
+    assert "secret" not in (model.pretrained / "source.json").read_text()
+    monkeypatch.setenv("ZOO_URL", "http://127.0.0.1:9/elsewhere")
+    prepare.prepare(model, prepare.Request(name, categories="person horse"))
+    assert len(categories.read_label_map(model.limited_label_map)) == 2
+
+
+def test_a_model_in_training_is_not_prepared_again(home, packed):
+    make(packed)
+    model = paths.model("m")
+    before = tree(model.pretrained)
+    refused = pytest.raises(TodusError, match="m is in training by PID %d .*--stop" % os.getpid())
+    with locks.exclusive(model.training, "x"), refused:
+        make(packed, categories="person")
+    assert tree(model.pretrained) == before
+
+
+def test_a_full_disk_at_any_point_is_an_error_of_one_line(tmp_path):
+    line = "mount -t tmpfs -o size=$1 tmpfs $2 && cd $3 && TODUS_HOME=$2 exec $4 -m model -m m "
+    line += "--archive $5 --categories circle"
+    mount = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", line, "bash"]
+    if subprocess.run([*mount[:4], "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("needs unshare with mounts")
+    # The room for the zoo's files, and for a part of the slice's checkpoint.
+    archived = str(ZOO / (MODEL + ".tar.gz"))
+    command = [*mount, "9m", str(tmp_path), str(REPO), sys.executable, archived]
+    done = subprocess.run(command, stderr=subprocess.PIPE)
+    (message,) = done.stderr.decode().splitlines()
+    assert done.returncode == 1 and message.startswith("model: No space left on device: /")
+
+
+@pytest.mark.parametrize("place", [0.5, -5])
+def test_an_archive_with_a_changed_byte_is_refused(home, packed, tmp_path, place):
+    data = bytearray(packed.read_bytes())
+    at = place if place < 0 else int(place * len(data))
+    data[at] ^= 1
+    path = tmp_path / "changed.tar.gz"
+    path.write_bytes(data)
+    with pytest.raises(TodusError, match="is damaged"):
+        make(path)
+    assert not paths.model("m").folder.exists()
+
+
+def test_an_archive_that_cannot_be_unpacked_is_fetched_again_from_the_mended_server(
+    home, packed, tmp_path, monkeypatch
+):
+    (tmp_path / "site").mkdir()
+    served = tmp_path / "site" / "m.tar.gz"
+    with tarfile.open(str(served), "w:gz") as tar:
+        link = tarfile.TarInfo("m/model.ckpt.index")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with Server(tmp_path / "site") as server:
+        request = prepare.Request("m", categories="bear", archive=server.url + "/m.tar.gz")
+        with pytest.raises(TodusError, match="is a link"):
+            prepare.prepare(paths.model("m"), request)
+        shutil.copy(str(packed), str(served))
+        prepare.prepare(paths.model("m"), request)
+    assert paths.model("m").pipeline.exists()
 
 
 def test_the_archive_is_not_unpacked_again_for_other_classes(home, packed, monkeypatch):

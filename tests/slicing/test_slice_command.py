@@ -15,7 +15,8 @@ from tests.helpers import finished_files
 from tests.helpers.places import REPO
 from todus import command, files
 from todus.slicing import command as slice_command
-from todus.slicing import proof, tflite
+from todus.slicing import proof, tflite, tflite_file
+from todus.slicing import tflite_schema as schema
 
 NAMES = ["person", "bicycle", "car", "motorcycle", "airplane", "bus", "traffic light"]
 
@@ -173,6 +174,32 @@ def test_wrong_use_is_one_line_and_writes_nothing(detector, unchecked, capsys, a
     code, out, err = run(capsys, detector, *argv)
     assert code in (1, 2) and words in err and err.count("\n") == 1 and not out
     assert before == {path.name: path.read_bytes() for path in detector.parent.iterdir()}
+
+
+def test_an_output_that_is_no_regular_file_is_wrong_use(detector, unchecked, capsys):
+    fifo, link = detector.parent / "fifo", detector.parent / "link.tflite"
+    os.mkfifo(str(fifo))
+    link.symlink_to(detector)
+    for output, words in ((fifo, "is no regular file"), (link, "is the file itself")):
+        code, _, err = run(capsys, detector, "car", "-o", output)
+        assert code == 2 and words in err and err.count("\n") == 1
+
+
+def test_a_tflite_file_with_an_operator_that_could_write_files_is_refused(
+    detector, unchecked, capsys, monkeypatch
+):
+    model = tflite_file.read(detector.read_bytes())
+    code = schema.OperatorCodeT()
+    code.customCode, code.builtinCode, code.deprecatedBuiltinCode = "FlexWriteFile", 32, 32
+    model.operatorCodes.append(code)
+    operator = schema.OperatorT()
+    operator.opcodeIndex, operator.inputs, operator.outputs = len(model.operatorCodes) - 1, [], []
+    model.subgraphs[0].operators.append(operator)
+    detector.write_bytes(tflite_file.packed(model))
+    code, _, err = run(capsys, detector, "car")
+    assert code == 1 and "ALLOW_OPS=WriteFile" in err
+    monkeypatch.setenv("ALLOW_OPS", "WriteFile")
+    assert "ALLOW_OPS" not in run(capsys, detector, "car")[2]
 
 
 def test_200_damaged_files_are_one_line_each_and_write_nothing(tmp_path, unchecked, capsys):

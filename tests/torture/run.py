@@ -41,7 +41,9 @@ def main(argv=None) -> int:
             files.write_json(path, results)
     print("\n".join(report.table(results)))
     if write:
-        files.write_text(REPO / "docs" / "reliability.md", report.page(results, seed))
+        path = REPO / "docs" / "reliability.md"
+        _, heading, rest = path.read_text(encoding="utf-8").partition("\n## ")
+        files.write_text(path, report.page(results, seed) + heading + rest)
     trials = [each for command in chosen for each in results[command.name]["trials"]]
     failed = len(trials) - report.passed(trials)
     if failed:

@@ -1,15 +1,21 @@
 """The files and functions of a training that work without one: metrics, hosts files, history."""
 
+import contextlib
 import csv
 import fcntl
 import json
 import os
 import re
+import signal
+import socket
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.places import REPO
 from todus import files, locks, text
 from todus.errors import TodusError, UsageError
 from todus.machine import memory
@@ -308,6 +314,74 @@ def test_stop_without_a_training_reports_that_none_is_running(model):
     lines = []
     assert background.stop(model, lines.append) is False
     assert lines == ["train: no training of m is running"]
+
+
+HOLD = """import sys, time
+from todus import locks
+with locks.exclusive(sys.argv[1], "x"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+# As between flock and the write of the holder's name.
+HOLD_WITHOUT_NAME = """import fcntl, sys, time
+from todus import locks
+with locks.path_of(sys.argv[1]).open("a") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextlib.contextmanager
+def held_by(model, *before, code=HOLD):
+    """A process that holds the lock of a training."""
+    command = [*before, sys.executable, "-c", code, str(model.training)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=str(REPO)) as holder:
+        try:
+            assert holder.stdout.readline() == b"held\n"
+            yield holder
+        finally:
+            holder.kill()
+
+
+def test_stop_ends_the_process_that_holds_the_lock(model):
+    with held_by(model) as holder:
+        assert background.running(model).is_here
+        assert background.stop(model, lambda line: None) is True
+        assert holder.wait(10) == -signal.SIGTERM
+
+
+def test_stop_signals_no_process_that_has_the_pid_of_a_former_trainer(model):
+    with subprocess.Popen(["sleep", "60"]) as innocent:
+        here = "PID %d on %s" % (innocent.pid, socket.gethostname())
+        other = locks.life_of(innocent.pid).rpartition(" ")[0] + " 1"
+        for left in (here, here + "\n" + other):
+            locks.path_of(model.training).write_text(left)
+            with held_by(model, code=HOLD_WITHOUT_NAME) as holder:
+                with pytest.raises(TodusError, match="in another machine or container"):
+                    background.stop(model, lambda line: None)
+                assert holder.poll() is None and innocent.poll() is None
+        innocent.kill()
+
+
+def test_stop_signals_no_process_for_a_trainer_of_another_pid_namespace(model):
+    namespace = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*namespace, "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("needs unshare with PID namespaces")
+    with held_by(model, *namespace):
+        assert not background.running(model).is_here
+        with pytest.raises(TodusError, match="in another machine or container"):
+            background.stop(model, lambda line: None)
+
+
+def test_the_log_and_the_status_have_no_terminal_escapes(model):
+    background.log_path(model).write_text("train: a\x1b]0;owned\x07b\n   step 1\n")
+    shown = []
+    background.follow(model, shown.append)
+    assert shown == ["train: a ]0;owned b", "   step 1"]
+    stop = {"stopped": "now\x1b[2J", "step": 9, "reason": "an\x1b[31m error\nand more"}
+    files.write_json(model.training / "run.json", {"events": [stop]})
+    assert background.status(model)[0] == "idle      m: an [31m error and more at now [2J"
 
 
 def test_history_shows_each_run_and_only_the_settings_that_differ(home):

@@ -7,7 +7,7 @@ Writes model/MODEL/MODEL.uff and MODEL.uff.json.
 
 A model converts if its name begins with a name in config/. NVIDIA's uff package writes the file
 if it is installed, else Todus does. docs/tensorrt.md shows how to use the file. Later TensorRT
-reads ONNX only (./convert-onnx.sh).
+reads ONNX only (./convert-onnx.sh). ALLOW_OPS is as in python -m detect.
 """
 
 from typing import List, Optional

@@ -7,6 +7,7 @@
   python -m detect -m ssd_mobilenet_v1_coco_2018_01_28 --format tflite photo.jpg
 
 --runtime is as in python -m eval; THREADS is the number of its threads (default: the runtime's).
+ALLOW_OPS names operators of a graph to run beside the known ones (docs/reliability.md).
 
 Runs the exported inference graph, or the zoo's before any export. Writes
 model/NAME/detections/PHOTO.png and prints one line for each detection: image, class, score, xmin,
@@ -132,5 +133,5 @@ def print_detections(name: str, image, found, names, arguments) -> None:
         print(json.dumps(line, ensure_ascii=False), flush=True)
         return
     for label, score, box in rows:
-        values = (name, one_line(label), score, *box)
+        values = (one_line(name), one_line(label), score, *box)
         print("%s\t%s\t%.3f\t%d\t%d\t%d\t%d" % values, flush=True)

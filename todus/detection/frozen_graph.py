@@ -4,8 +4,10 @@ import warnings
 from pathlib import Path
 from typing import Dict, Optional
 
-from todus.detection.graph import GraphDetector
+from todus.detection.detector import DETECTIONS
+from todus.detection.graph import INPUTS, GraphDetector
 from todus.errors import TodusError
+from todus.slicing import graph_operations
 from todus.text import first_line
 
 
@@ -16,7 +18,8 @@ class FrozenGraph(GraphDetector):
 
     def __init__(self, path: Path, names: Dict[int, str], threads: Optional[int] = None):
         super().__init__(path, names, threads)
-        graph_def = read_graph(path)
+        graph_def = graph_operations.needed(parsed(path), INPUTS + tuple(DETECTIONS))
+        graph_operations.check(graph_def, path)
         from todus.tf import tf
 
         with tf.Graph().as_default() as graph:
@@ -29,7 +32,20 @@ class FrozenGraph(GraphDetector):
 
 
 def read_graph(path: Path):
-    """The GraphDef in a frozen .pb file. Raises TodusError for one that is missing or damaged."""
+    """The GraphDef in a frozen .pb file.
+
+    Raises TodusError for one that is missing or damaged, or has operators that are not allowed.
+    """
+    graph_def = parsed(path)
+    graph_operations.check(graph_def, path)
+    return graph_def
+
+
+def parsed(path: Path):
+    """The GraphDef in a frozen .pb file, which may have any operators: for graphs not to be run.
+
+    Raises TodusError for one that is missing or damaged.
+    """
     from todus.tf import tf
 
     graph_def = tf.GraphDef()

@@ -90,7 +90,12 @@ def origin_of(model: Model, prefix: Path, config: pipeline.Config) -> Dict[str, 
 
 
 def describe(model: Model, folder: Path, config: pipeline.Config, origin: Dict) -> None:
-    """Writes pipeline.config, the label map, labels.txt and export.json beside the graphs."""
+    """Writes pipeline.config, the label map, labels.txt and export.json beside the graphs.
+
+    export.json gets the entries in `origin`, with the digests of their graphs' files.
+    """
+    for graph, entry in origin.items():
+        entry["sha256"] = artefacts.digests(folder, graph)
     names = categories.read_label_map(model.limited_label_map)
     pipeline.write(folder / "pipeline.config", config)
     categories.write_label_map(folder / "label_map.pbtxt", names)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Iterator, Optional, Sequence
 
 from todus import files, locks
-from todus.detection.frozen_graph import read_graph
+from todus.detection.frozen_graph import parsed
 from todus.errors import UsageError
 from todus.export import batch_norm_folding, checkpoint_graph, reproducible, tflite_graph
 from todus.machine.silence import quiet
@@ -79,7 +79,7 @@ def _without_unused_parts(exporter) -> Iterator[None]:
 
 
 def _fold(path: Path) -> None:
-    graph_def = read_graph(path)
+    graph_def = parsed(path)
     batch_norm_folding.fold_batch_norms(graph_def)
     path.write_bytes(graph_def.SerializeToString())
 

@@ -19,13 +19,42 @@ from todus import files
 from todus.errors import TodusError
 from todus.text import one_line
 
-MOST_MEMBERS = 1000000
+MOST_MEMBERS = 1000000  # of a .zip, such as COCO's images
+MOST_TAR_MEMBERS = 10000  # a model has some twenty
 MOST_RATIO = 200  # unpacked bytes per packed byte
 ALLOWANCE = 64 << 20  # unpacked bytes that are allowed for an archive of any size
+LONGEST_HEADER = 1 << 18  # bytes of the long name or the pax header of a member in a tar
+_HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_HEADERS += (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 # What tarfile and zipfile raise for damaged bytes; NotImplementedError is a RuntimeError.
 _DAMAGE = (EOFError, zlib.error, ValueError, struct.error, OverflowError)
-_BAD_TAR = _DAMAGE + (tarfile.TarError, OSError)
+_BAD_TAR = _DAMAGE + (tarfile.TarError, OSError, RecursionError)
 _BAD_ZIP = _DAMAGE + (zipfile.BadZipFile, RuntimeError, KeyError)
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a tar whose sizes Python 3.7 can take: it reads headers of any size at once."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Member":
+        found = super().frombuf(buf, encoding, errors)
+        is_header = found.type not in tarfile.SUPPORTED_TYPES or found.type in _HEADERS
+        if found.size < 0 or (is_header and found.size > LONGEST_HEADER):
+            raise ValueError("a member of %d bytes" % found.size)
+        return found
+
+
+def _members(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar. Raises ValueError where one does not begin after the one before it."""
+    last = -1
+    for number, member in enumerate(opened, start=1):
+        if number > MOST_TAR_MEMBERS:
+            raise ValueError("more than %d members" % MOST_TAR_MEMBERS)
+        # A negative size, also in a pax header, leads back to a former member (CVE-2025-8194).
+        if member.size < 0 or member.offset <= last:
+            raise ValueError("a member of %d bytes" % member.size)
+        last = member.offset
+        yield member
 
 
 def check_archive(path: files.PathLike) -> None:
@@ -55,8 +84,9 @@ def check_archive(path: files.PathLike) -> None:
 
 def _check_tar(path: files.PathLike, name: str) -> None:
     try:
-        with tarfile.open(str(path)) as archive:
-            archive.getmembers()
+        with tarfile.open(str(path), tarinfo=_Member) as archive:
+            for _ in _members(archive):
+                pass
     except _BAD_TAR as error:
         raise _incomplete(name, "tar", error)
 
@@ -89,17 +119,21 @@ def unpack_tar(archive: files.PathLike, folder: files.PathLike) -> List[Path]:
     archive, folder = Path(archive), Path(folder)
     written: List[Path] = []
     try:
-        with tarfile.open(str(archive)) as opened:
+        with tarfile.open(str(archive), tarinfo=_Member) as opened:
             size = 0
-            for number, member in enumerate(opened, start=1):
+            for member in _members(opened):
                 size += member.size
-                _check_size(archive, number, size)
+                _check_size(archive, 0, size)
                 if member.isdir():
                     _inside(archive, folder, member.name).mkdir(parents=True, exist_ok=True)
                     continue
                 if not member.isreg() or member.issparse():
                     raise _untrusted(archive, member.name, "is a link or a special file")
                 written.append(_write(archive, folder, member, opened.extractfile(member)))
+            # A checksum follows the last member.
+            for block in iter(lambda: opened.fileobj.read(1 << 20), b""):
+                size += len(block)
+                _check_size(archive, 0, size)
     except _BAD_TAR as error:
         # An OSError with a number is of the disk; for damaged bytes gzip raises one without.
         if getattr(error, "errno", None) is not None:
@@ -110,7 +144,8 @@ def unpack_tar(archive: files.PathLike, folder: files.PathLike) -> List[Path]:
 
 def _damaged(archive: Path, what: str) -> TodusError:
     return TodusError(
-        "%s is damaged (%s); remove it and run the same command again" % (archive, one_line(what))
+        "%s is damaged (%s); run the same command again with another copy of it"
+        % (archive, one_line(what))
     )
 
 

@@ -7,8 +7,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Tuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 from todus import files, locks
 from todus.errors import TodusError
@@ -17,11 +16,13 @@ from todus.fetching.archives import check_archive
 from todus.fetching.transport import Policy, RetryableError
 from todus.fetching.web_pages import looks_like_html
 from todus.progress import Progress
+from todus.text import without_credentials
 
 if TYPE_CHECKING:
     import requests
 
 Check = Callable[[Path], None]
+MOST_UNKNOWN = 8 << 30  # bytes of a file whose size the server does not send
 
 
 def download(
@@ -74,7 +75,7 @@ class _Download:
     Attributes:
       part: the file with the bytes so far.
       note: a JSON file with the URL, size, validators and digests of the file being downloaded.
-      received: bytes received by this process.
+      furthest: the furthest byte of the file that this process has received.
       is_page: whether the URL is that of a web page.
     """
 
@@ -82,14 +83,15 @@ class _Download:
         self.url, self.path, self.sha256, self.check, self.policy = url, path, sha256, check, policy
         self.part = files.beside(path, "part")
         self.note = files.beside(path, "part.json")
-        self.received = 0
-        self.is_page = bool(re.search(r"\.html?$", urlsplit(url).path))
+        self.furthest = 0
+        self._name = without_credentials(url)
+        self.is_page = bool(re.search(r"\.html?$", transport.path_of(url)))
 
     def run(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with transport.session() as connection, Progress(self.path.name, None) as progress:
             work = functools.partial(self._attempt, connection, progress)
-            transport.retry(work, self.url, self.policy, lambda: self.received, progress.note)
+            transport.retry(work, self.url, self.policy, lambda: self.furthest, progress.note)
 
     def _attempt(self, connection: "requests.Session", progress: Progress) -> None:
         facts = self._read_facts()
@@ -116,7 +118,7 @@ class _Download:
             facts = files.read_json(self.note) if self.part.is_file() else {}
         except TodusError:
             facts = {}
-        return facts if isinstance(facts, dict) and facts.get("url") == self.url else {}
+        return facts if isinstance(facts, dict) and facts.get("url") == self._name else {}
 
     def _discard(self) -> None:
         for path in (self.part, self.note):
@@ -125,7 +127,7 @@ class _Download:
 
     def _check_complete(self, answer: "requests.Response", done: int) -> None:
         """Handles status 416: the part is the complete file, or of another version of it."""
-        match = re.fullmatch(r"bytes \*/(\d+)", answer.headers.get("Content-Range", ""))
+        match = re.fullmatch(r"bytes \*/([0-9]{1,18})", answer.headers.get("Content-Range", ""))
         if not done or not match or int(match.group(1)) != done:
             self._discard_changed()
 
@@ -143,12 +145,12 @@ class _Download:
         """
         if answer.headers.get("Content-Type", "").startswith("text/html") and not self.is_page:
             raise transport.WebPage()
-        found = {"url": self.url, "digests": digests(answer.headers)}
+        found = {"url": self._name, "digests": digests(answer.headers)}
         found["etag"] = answer.headers.get("ETag")
         found["last_modified"] = answer.headers.get("Last-Modified")
         if answer.status_code == 206:
             content_range = answer.headers.get("Content-Range", "")
-            match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
+            match = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]+|\*)", content_range)
             is_same = all(
                 None in (facts.get(key), found[key]) or facts[key] == found[key]
                 for key in ("etag", "last_modified")
@@ -166,7 +168,7 @@ class _Download:
     def _receive(self, answer: "requests.Response", start: int, progress: Progress) -> None:
         """Writes the answer's body to the part, from byte `start` on."""
         promised = transport.length_of(answer.headers)
-        with open(str(self.part), "r+b", buffering=0) as file:
+        with self._discarding(promised), open(str(self.part), "r+b", buffering=0) as file:
             file.truncate(start)
             file.seek(start)
             got = 0
@@ -176,11 +178,24 @@ class _Download:
                     raise transport.WebPage()
                 file.write(block)
                 got += len(block)
-                self.received += len(block)
+                if promised is None and got > MOST_UNKNOWN:
+                    what = "%s does not end (%d bytes, and no Content-Length); check the URL"
+                    raise TodusError(what % (self.url, got))
+                self.furthest = max(self.furthest, start + got)
                 progress.add(len(block))
             os.fsync(file.fileno())
         if promised is not None and got < promised:
             raise RetryableError(transport.CUT)
+
+    @contextlib.contextmanager
+    def _discarding(self, promised: Optional[int]) -> Iterator[None]:
+        """Removes a part that has filled the disk, or that need never end: no run can resume it."""
+        try:
+            yield
+        except (OSError, TodusError):
+            if promised is None:
+                self._discard()
+            raise
 
     def _finish(self) -> None:
         """Renames the part, or discards it if a check fails."""

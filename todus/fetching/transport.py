@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import re
 import threading
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional
 from urllib.parse import urlsplit
@@ -122,9 +123,11 @@ def get(
     try:
         answer = connection.request(method, url, headers=headers, stream=True, timeout=timeouts)
     except (errors.InvalidURL, errors.InvalidSchema, errors.MissingSchema) as error:
-        raise TodusError("%s is not a URL to download from (%s)" % (url, one_line(str(error))))
+        raise _no_url(url, error)
     except (errors.RequestException, urllib3.exceptions.HTTPError) as error:
         raise RetryableError(reason_of(error), unanswered=True)
+    except ValueError as error:  # urllib.parse, of this URL or one that the server redirects to
+        raise _no_url(url, error)
     status = answer.status_code
     if status in (200, 206, 416):
         return answer
@@ -133,9 +136,21 @@ def get(
         raise NotFound("the server has no %s (%d); check the name and the URL" % (url, status))
     if status in (408, 425, 429) or status >= 500:
         asked = answer.headers.get("Retry-After", "")
-        wait = float(asked) if asked.isdigit() else 0.0
+        wait = float(number_in(asked) or 0)
         raise RetryableError("the server answers %d" % status, wait)
     raise TodusError("the server answers %d to %s; check the URL" % (status, url))
+
+
+def _no_url(url: str, error: Exception) -> TodusError:
+    return TodusError("%s leads to no URL to download from (%s)" % (url, one_line(str(error))))
+
+
+def path_of(url: str) -> str:
+    """The path in a URL. Raises TodusError for what is no URL."""
+    try:
+        return urlsplit(url).path
+    except ValueError as error:
+        raise _no_url(url, error)
 
 
 def read(answer: "requests.Response", most: int) -> bytes:
@@ -148,7 +163,7 @@ def read(answer: "requests.Response", most: int) -> bytes:
 
     try:
         return answer.raw.read(most, decode_content=False)
-    except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
+    except (urllib3.exceptions.HTTPError, requests.RequestException, OSError, ValueError) as error:
         raise RetryableError(reason_of(error))
 
 
@@ -161,6 +176,7 @@ def reason_of(error: Exception) -> str:
         ("Temporary failure in name", "unknown host name"),
         ("Connection refused", "connection refused"),
         ("unreachable", "the network is unreachable"),
+        ("TooManyRedirects", "the server redirects without end"),
         ("CERTIFICATE", "the certificate cannot be verified"),
         ("imeout", "no answer in time"),
         ("timed out", "no answer in time"),
@@ -181,8 +197,12 @@ def size_of(connection: "requests.Session", url: str, policy: Policy) -> Optiona
 
 def length_of(headers: Mapping[str, str]) -> Optional[int]:
     """Content-Length; None if it is missing."""
-    text = headers.get("Content-Length", "")
-    return int(text) if text.isdigit() else None
+    return number_in(headers.get("Content-Length", ""))
+
+
+def number_in(text: str) -> Optional[int]:
+    """A number in a header; None for anything else, as other digits than 0 to 9."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else None
 
 
 def retry(
@@ -225,5 +245,5 @@ def retry(
                 raise TodusError("%s: %s; %s" % (url, error, hint))
             pause = policy.pause(failures, error.wait)
             if note and pause >= 1:
-                note("%s: %s; next try in %d s" % (urlsplit(url).path, error, pause))
+                note("%s: %s; next try in %d s" % (path_of(url), error, pause))
             stop.wait(pause)

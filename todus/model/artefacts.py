@@ -16,6 +16,11 @@ from todus.paths import Model, beside_json
 from todus.text import shortened
 
 IDENTITY = "identity"  # the key in run.json, export.json and FILE.json
+# The files and folders in inference-graph/ of each graph.
+_EXPORTED = {
+    "inference_graph": ("frozen_inference_graph.pb", "saved_model"),
+    "tflite_graph": ("tflite_graph.pb",),
+}
 MOST_NAMED = 6  # classes listed in a message
 
 
@@ -150,13 +155,37 @@ def check_file(model: Model, form: forms.Form) -> None:
     path = form.path(model.folder)
     if path.parent == model.inference_graph:
         graph = "tflite_graph" if form.name == "tflite_graph" else "inference_graph"
+        _check_export(model, graph, form)
         check(model, str(path), of_graph(model, graph), command(model, form))
     elif form.made_from:
         about = read(path)
-        check_digest(path, about)
+        check_digest(path, about, command(model, form))
         if str((about.get("made_from") or {}).get("graph", "")).startswith("pretrained"):
             return  # converted from the zoo's own graph, which has the zoo's classes
         check(model, str(path), of_file(path), command(model, form))
+
+
+def digests(folder: Path, graph: str) -> Dict[str, str]:
+    """Path in an export -> SHA-256, of the files of "inference_graph" or "tflite_graph"."""
+    found = [folder / name for name in _EXPORTED[graph]]
+    found += [path for each in found for path in each.rglob("*")]
+    return {
+        path.relative_to(folder).as_posix(): files.sha256(path)
+        for path in sorted(found)
+        if path.is_file()
+    }
+
+
+def _check_export(model: Model, graph: str, form: forms.Form) -> None:
+    """Raises TodusError where a file of a form is not the one that was exported."""
+    folder, at = model.inference_graph, form.path(model.folder)
+    known = exported(folder).get(graph, {}).get("sha256")
+    for name, digest in sorted(known.items()) if isinstance(known, dict) else ():
+        path = folder / name
+        is_of_form = path == at or at in path.parents
+        if is_of_form and path.is_file() and files.sha256(path) != digest:
+            what = "%s is damaged, or not the file that export.json describes; run: %s"
+            raise TodusError(what % (path, command(model, form)))
 
 
 def command(model: Model, form: forms.Form) -> str:
@@ -202,6 +231,7 @@ def graph_of(model: Model, graph: str) -> Identity:
     path, found = form.path(model.folder), of_graph(model, graph)
     if not path.exists() or found is None:
         raise TodusError("%s is missing; run: %s" % (path, command(model, form)))
+    _check_export(model, graph, form)
     check(model, str(path), found, command(model, form))
     return found
 
@@ -258,15 +288,16 @@ def _is_description(value: Any) -> bool:
     )
 
 
-def check_digest(path: Path, about: Dict[str, Any]) -> None:
+def check_digest(path: Path, about: Dict[str, Any], again: str = "") -> None:
     """Raises TodusError where `path` is not the file that FILE.json describes.
 
-    Runtimes crash on damaged files.
+    Runtimes crash on damaged files. `again` is the command that makes the file.
     """
     digest = about.get("sha256")
     if digest and files.sha256(path) != digest:
-        text = "%s is damaged, or not the file that %s describes; convert it again"
-        raise TodusError(text % (path, beside_json(path).name))
+        text = "%s is damaged, or not the file that %s describes; %s"
+        remedy = "run: %s" % again if again else "convert it again"
+        raise TodusError(text % (path, beside_json(path).name, remedy))
 
 
 def exported(folder: Path) -> Dict[str, Dict[str, Any]]:

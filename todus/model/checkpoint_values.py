@@ -1,5 +1,7 @@
 """Reads and writes the variables of a TensorFlow checkpoint."""
 
+import errno
+import os
 from collections import OrderedDict
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional
@@ -7,6 +9,7 @@ from typing import Dict, List, Mapping, Optional
 import numpy as np
 
 from todus.errors import TodusError
+from todus.text import first_line
 
 # The end of the name of a variable's moving average (tf.train.ExponentialMovingAverage).
 AVERAGE = "/ExponentialMovingAverage"
@@ -26,7 +29,10 @@ def read_checkpoint(prefix: Path) -> "OrderedDict[str, np.ndarray]":
 
 
 def write_checkpoint(prefix: Path, variables: Mapping[str, np.ndarray]) -> None:
-    """Writes PREFIX.index and PREFIX.data-00000-of-00001 to an existing folder."""
+    """Writes PREFIX.index and PREFIX.data-00000-of-00001 to an existing folder.
+
+    Raises OSError where the disk is full, TodusError where TensorFlow cannot write otherwise.
+    """
     from todus.tf import tf
 
     names = sorted(variables)
@@ -39,7 +45,13 @@ def write_checkpoint(prefix: Path, variables: Mapping[str, np.ndarray]) -> None:
             shape_and_slices=[""] * len(names),
             tensors=feeds,
         )
-        session.run(save, {feed: variables[name] for feed, name in zip(feeds, names)})
+        try:
+            session.run(save, {feed: variables[name] for feed, name in zip(feeds, names)})
+        except tf.errors.OpError as error:
+            if "No space left" in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(prefix))
+            text = "checkpoint %s cannot be written (%s); check the disk, and run this again"
+            raise TodusError(text % (prefix, first_line(error)))
 
 
 def averaged(variables: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:

@@ -14,6 +14,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 import numpy as np
 
+from todus.slicing import graph_operations
+
 # The tolerance of floats. Integers must be equal.
 SCORES, BOXES = 1e-6, 1e-4
 THREADS = (1, 4)
@@ -82,6 +84,8 @@ def _graph(path: str, threads: int) -> Tuple[Input, Run]:
     ends = json.loads(Path(path + ".json").read_text(encoding="utf-8"))
     definition = tf.GraphDef()
     definition.ParseFromString(Path(path).read_bytes())
+    definition = graph_operations.needed(definition, [ends["input"], *ends["outputs"]])
+    graph_operations.check(definition, "the file")
     graph = tf.Graph()
     with graph.as_default():
         tf.import_graph_def(definition, name="")

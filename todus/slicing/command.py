@@ -10,7 +10,8 @@ classes are detected exactly as before; their order is the one typed. FILE is a 
 .onnx file (an SSD's, with its non-max suppression or without, Ultralytics', TensorRT's). The labels
 are those in FILE.json, in the file or beside it, else COCO's. Where a runtime is installed (LiteRT,
 ONNX Runtime, TensorFlow), the two files are compared before anything is written. make slice takes
-FILE and CATEGORIES as variables, and sets up an environment. docs/slice.md has more.
+FILE and CATEGORIES as variables, and sets up an environment. ALLOW_OPS names operators of a graph
+to run beside the known ones. docs/slice.md has more.
 Exit codes: 0, 1 for an error, 2 for wrong usage.
 """
 
@@ -87,8 +88,11 @@ def limit(path: Path, options) -> Dict[str, Any]:
     path = path.parent if path.name == saved_model.FILE else path
     path = path if path.name else path.absolute()
     target = Path(options.output) if options.output else _target(path)
-    if target.absolute() == path.absolute():
+    if os.path.realpath(str(target)) == os.path.realpath(str(path)):
         raise UsageError("--output %s is the file itself; name another" % target)
+    if files.is_special(target):
+        what = "--output %s is no regular file, and the labels are written beside it; name another"
+        raise UsageError(what % target)
     others = {each.name for each in target.iterdir()} if target.is_dir() else set()
     if others.difference((saved_model.FILE, saved_model.VARIABLES)):
         raise UsageError("--output %s is a folder with other files; name another" % target)

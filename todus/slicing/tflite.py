@@ -7,13 +7,22 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from todus.errors import TodusError
-from todus.slicing import finished, metadata, post_process, proof, tflite_file, walk
+from todus.slicing import (
+    finished,
+    graph_operations,
+    metadata,
+    post_process,
+    proof,
+    tflite_file,
+    walk,
+)
 from todus.slicing.finished import Cutting, logit, sigmoid
 from todus.slicing.tflite_file import Detector, TFLiteGraph
 
 LOW = 0.01  # the score threshold of a comparison on noise
 
 _BOX = 4
+_FLEX = "Flex"  # begins the names of TensorFlow's operators, which TensorFlow's interpreter runs
 
 
 class TFLite(finished.Finished):
@@ -37,6 +46,7 @@ class TFLite(finished.Finished):
         self.packed = metadata.Packed(model, data)
         self._repaired = post_process.remove_lost_class(model)
         self.graph = TFLiteGraph(model)
+        _check_operators(self.graph)
         known = self.packed.labels()
         self.detector = find(self.graph, labels or (len(known) if known else None))
         self.classes = self.detector.classes
@@ -275,3 +285,12 @@ def _set_options(operator, options: Dict[str, Any]) -> None:
 
     by_name = bytes(flexbuffers.Dumps(dict(sorted(options.items()))))
     operator.customOptions = np.frombuffer(by_name, np.uint8)
+
+
+def _check_operators(graph: TFLiteGraph) -> None:
+    """Raises TodusError for an operator of TensorFlow ("Flex...") that may not be run."""
+    names = {graph.operator_name(operator) for operator in graph.subgraph.operators}
+    flex = {name[len(_FLEX) :] for name in names if name.startswith(_FLEX)}
+    refused = sorted(flex - graph_operations.allowed())
+    if refused:
+        raise graph_operations.refusal("it", refused)

@@ -15,7 +15,7 @@ from todus import locks
 from todus.errors import TodusError
 from todus.model import checkpoints
 from todus.paths import Model
-from todus.text import duration
+from todus.text import duration, has_control_characters, one_line
 from todus.training import metrics, processes, run_record
 
 LOG_BYTES = 5 << 20
@@ -89,16 +89,10 @@ def stop(model: Model, say: Callable[[str], None], patience: float = 120.0) -> b
     Returns whether a training was running. Raises TodusError when it runs on another host, or has
     not ended after `patience` seconds.
     """
-    holder = running(model)
+    holder = _signalled(model)
     if not holder:
         say("train: no training of %s is running" % model.name)
         return False
-    if not holder.is_here or not holder.pid:
-        raise TodusError(
-            "the training of %s runs on %s as PID %d; stop it there"
-            % (model.name, holder.host, holder.pid)
-        )
-    os.kill(holder.pid, signal.SIGTERM)
     say("train: sent SIGTERM to PID %d; it saves a checkpoint and stops" % holder.pid)
     deadline = time.monotonic() + patience
     while running(model) == holder:
@@ -113,6 +107,24 @@ def stop(model: Model, say: Callable[[str], None], patience: float = 120.0) -> b
     return True
 
 
+def _signalled(model: Model) -> Optional[locks.Holder]:
+    """Sends SIGTERM to the process that trains a model, and returns it; None without one.
+
+    A trainer writes its name just after it has taken the lock: until then the file names another.
+    """
+    deadline = time.monotonic() + 1
+    while True:
+        holder = running(model)
+        if not holder or processes.signal_holder(holder, signal.SIGTERM):
+            return holder
+        if time.monotonic() > deadline:
+            raise TodusError(
+                "the training of %s runs on %s as PID %d, in another machine or container than "
+                "this; there, run: ./train.sh --stop" % (model.name, holder.host, holder.pid)
+            )
+        time.sleep(0.1)
+
+
 def follow(model: Model, show: Callable[[str], None], lines: int = 40) -> None:
     """Shows the last lines of train.log, then each new one, until the trainer ends.
 
@@ -124,11 +136,11 @@ def follow(model: Model, show: Callable[[str], None], lines: int = 40) -> None:
     file = path.open("r", encoding="utf-8", errors="replace")
     try:
         for line in file.readlines()[-lines:]:
-            show(line.rstrip("\n"))
+            show(_clean(line))
         while True:
             alive = running(model) is not None
             for line in file:
-                show(line.rstrip("\n"))
+                show(_clean(line))
             if not alive:
                 return
             if path.exists() and not os.path.samestat(os.fstat(file.fileno()), path.stat()):
@@ -140,6 +152,12 @@ def follow(model: Model, show: Callable[[str], None], lines: int = 40) -> None:
         file.close()
 
 
+def _clean(line: str) -> str:
+    """A line of the log without terminal escapes."""
+    line = line.rstrip("\n")
+    return one_line(line) if has_control_characters(line) else line
+
+
 def rotate_log(limit: int = LOG_BYTES) -> bool:
     """In a background trainer, renames a log of more than `limit` bytes and writes to a new one.
 
@@ -147,8 +165,13 @@ def rotate_log(limit: int = LOG_BYTES) -> bool:
     whether the log was rotated.
     """
     path = Path(os.environ.get(LOG, ""))
-    if not os.environ.get(LOG) or not path.exists() or path.stat().st_size < limit:
+    try:
+        return bool(os.environ.get(LOG)) and path.stat().st_size >= limit and _rotate(path)
+    except OSError:  # a full disk, or a log that was removed: the training goes on
         return False
+
+
+def _rotate(path: Path) -> bool:
     for number in range(LOGS_KEPT - 1, 0, -1):
         older = path.with_name("%s.%d" % (path.name, number))
         if older.exists():
@@ -180,7 +203,8 @@ def status(model: Model) -> List[str]:
             lines.append("speed     %.2f steps/s   %s left   %d s ago" % values)
     lines.append("saved     %s" % (newest[1].name if newest else "nothing yet"))
     lines += _scores(model)
-    return lines + (_usage(holder.pid) if holder and holder.is_here else [])
+    lines += _usage(holder.pid) if holder and holder.is_here else []
+    return [_clean(line) for line in lines]
 
 
 def _state(model: Model, holder: Optional[locks.Holder]) -> str:

@@ -1,19 +1,23 @@
 """The processes that a training starts, their logs, and how they are stopped."""
 
+import ctypes
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
-from todus import paths
+from todus import locks, paths
 
 TRAIN = [sys.executable, "-m", "todus.commands.train"]
 FINISH = b"finish\n"  # on an evaluator's standard input: score the pending checkpoints, then end
 # The environment variable of a process that ends when its standard input is closed.
 LIVES_AS_STDIN = "TODUS_LIVES_AS_STDIN"
+# Of Linux, the same on every architecture that TensorFlow has packages for.
+_PIDFD_SEND_SIGNAL, _PIDFD_OPEN = 424, 434
 
 
 def start(command: List[str], variables: Dict[str, str], **streams) -> subprocess.Popen:
@@ -49,6 +53,39 @@ def wait_or_kill(process: subprocess.Popen, seconds: float) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def signal_holder(holder: locks.Holder, number: int) -> bool:
+    """Sends a signal to the holder of a lock; returns whether its process was still there.
+
+    A pidfd (Linux 5.3) refers to one process: its PID cannot get another one between check and
+    signal.
+    """
+    handle = _system_call(_PIDFD_OPEN, holder.pid, 0)
+    if handle < 0:  # an older kernel, or the process has ended
+        if not holder.is_here:
+            return False
+        os.kill(holder.pid, number)
+        return True
+    try:
+        if not holder.is_here:
+            return False
+        if _system_call(_PIDFD_SEND_SIGNAL, handle, number, None, 0) < 0:
+            error = ctypes.get_errno()
+            if error == errno.ESRCH:
+                return False
+            raise OSError(error, os.strerror(error))
+        return True
+    finally:
+        os.close(handle)
+
+
+def _system_call(number: int, *arguments: Any) -> int:
+    """The result of a call that Python 3.7 lacks; -1 where the system has none such."""
+    try:
+        return ctypes.CDLL(None, use_errno=True).syscall(number, *arguments)
+    except (AttributeError, OSError):
+        return -1
 
 
 def stop_with_stdin(finish: Callable[[], None] = lambda: None) -> None:

@@ -7,6 +7,7 @@ from todus.tf import tf
 
 import numpy as np
 
+from todus.slicing import graph_operations
 from todus.uff import graphs, surgery
 from todus.uff.graphs import Graph, node_name
 from todus.uff.settings import ELSEWHERE
@@ -56,6 +57,7 @@ def body(network: Network, height: int, width: int) -> Body:
     with tf_graph.as_default(), _one_line_errors(graph, "TensorFlow cannot build the network"):
         graph_def = tf.GraphDef(versions=graph.versions)
         graph_def.node.extend([surgery.placeholder([1, height, width, 3]), *nodes])
+        graph_operations.check(graph_def, graph.where)
         tf.import_graph_def(graph_def, name="")
         predictors = zip(network.boxes, network.classes)
         maps = [_feature_map(tf_graph, box, score) for box, score in predictors]
@@ -132,7 +134,9 @@ def image_and_anchors(network: Network, height: int, width: int) -> Tuple[float,
     doing = "TensorFlow cannot run the preprocessing and the anchors"
     with tf_graph.as_default(), _one_line_errors(graph, doing):
         edges = [network.image, network.anchors]
-        tf.import_graph_def(_needed_by(graph, edges), name="")
+        graph_def = _needed_by(graph, edges)
+        graph_operations.check(graph_def, graph.where)
+        tf.import_graph_def(graph_def, name="")
         image, anchors = [edge if ":" in edge else edge + ":0" for edge in edges]
         with _session(tf_graph) as session:
             black = session.run(image, {"image_tensor:0": np.zeros_like(ramp)})
