@@ -35,7 +35,7 @@ def changed_home(exported_home, tmp_path_factory):
         names = categories.read_label_map(model.limited_label_map)
         listed = [{"id": identity, "name": name} for identity, name in names.items()]
         manifest = {"categories": listed, "name": "limited"}
-        run_record.begin(model, prepared.resolved(model), manifest, 0, {})
+        run_record.begin(model, prepared.resolved(model), names, manifest, 0, {})
         run_record.end(model, 7, "reached num_steps")
         source = prepared.prepared_from(model)
         arguments = ["-m", MODEL, "--archive", source["archive"], "--categories", NEW]

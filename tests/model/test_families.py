@@ -15,6 +15,8 @@ from tests.helpers.families import (
 )
 from tests.helpers.places import REAL
 from todus import paths
+from todus.added.columns import Columns
+from todus.added.features import Features
 from todus.model import checkpoint_values, class_columns, class_slice, pipeline, prepare
 
 WANTED = {1: "horse", 2: "bear", 3: "giraffe"}
@@ -65,6 +67,26 @@ def test_a_limited_ssd_scores_its_classes_and_boxes_exactly_as_the_zoo_model(
     np.testing.assert_allclose(part["box_encodings"], whole["box_encodings"], atol=1e-5)
     assert class_slice.is_exact(made.zoo_config)
     assert made.sliced.from_zoo == dict(zip(WANTED.values(), SOURCES))
+    if family != "spaghettinet":  # it cannot be built for batches of any size
+        check_features(model, made, part)
+
+
+def check_features(model, made, predicted):
+    """The class columns score the features of an image as the whole network scores the image."""
+    random = np.random.RandomState(3)
+    height, width = pipeline.input_size(made.config)
+    pixels = (random.uniform(-1, 1, (1, height, width, 3)) + 1) * 127.5
+    features = Features(model.limited_checkpoint, made.config)
+    variables = checkpoint_values.read_checkpoint(model.limited_checkpoint)
+    start = {
+        name: class_columns.columns_at(variables[name], layout, len(WANTED), range(len(WANTED)))
+        for name, layout in class_columns.layouts(made.config, variables).items()
+    }
+    columns = Columns(features, made.config, start, len(WANTED))
+    found = columns.highest(features.of(pixels.astype(np.float32)))
+    expected = predicted["class_predictions_with_background"][..., 1:].max(axis=1)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert len(features.anchors) == predicted["box_encodings"].shape[1]
 
 
 @pytest.mark.parametrize("family", sorted(set(FASTER_FAMILIES) - SLOW))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.places import MODEL, QUANTIZED, REPO, ZOO
-from todus import files, paths
+from todus import categories, files, paths
 from todus.commands import preflight
 from todus.dataset.records import reader
 from todus.errors import TodusError
@@ -224,7 +224,8 @@ def test_a_start_without_a_stop_is_recorded_as_killed(model):
     run["events"].pop()
     files.write_json(model.training / "run.json", run)
     manifest = reader.read_manifest(prepared.dataset_of(model))
-    notes = run_record.begin(model, prepared.resolved(model), manifest, 4, {})
+    names = categories.read_label_map(model.limited_label_map)
+    notes = run_record.begin(model, prepared.resolved(model), names, manifest, 4, {})
     assert "was killed; its lock is stale" in notes[0]
     assert run_record.read(model)["events"][1]["reason"] == "killed"
 

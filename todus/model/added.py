@@ -48,6 +48,8 @@ def check(config: pipeline.Config, quantize: bool) -> None:
         what = "is no SSD: classes share a softmax"
     elif not class_slice.is_exact(config):
         what = "has a softmax over its classes"
+    elif "spaghettinet" in pipeline.extractor(config):
+        what = "takes batches of one size only"
     elif not pipeline.input_size(config):
         what = "takes images of any size"
     if what:
