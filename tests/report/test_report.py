@@ -15,6 +15,7 @@ from todus.dataset import image_files
 from todus.errors import UsageError
 from todus.evaluation import average_precision, latency
 from todus.report import measurements, page, pictures
+from todus.training import metrics
 
 PARTS = ("preprocess_ms", "network_ms", "decode_ms", "nms_ms")
 
@@ -92,12 +93,38 @@ def test_the_page_has_every_part_and_loads_nothing_from_the_network(
     assert "http" not in re.sub(r"base64,[^\"]*", "", html)
     assert "Detects: circle, four point star" in html and "tensorflow" in html
     assert "Detections side by side" in html and "Speed and size" in html
-    assert html.count("data:image/jpeg") == 3 * pictures.SAMPLES
+    assert html.count("data:image/jpeg") == 4 * pictures.SAMPLES  # with the groundtruth
+    assert html.count("groundtruth: ") == 2 * pictures.SAMPLES  # caption and text for the blind
 
 
 def test_a_part_that_is_not_measured_shows_its_command(limited_home, copy_of):
     html = page.write(copy_of(limited_home)).read_text(encoding="utf-8")
     assert "python -m eval -m %s --all" % MODEL in html and "./benchmark.sh" in html
+
+
+def test_new_classes_a_training_and_its_commands_are_in_the_report(limited_home, copy_of):
+    model = copy_of(limited_home)
+    source = model.pretrained / "source.json"
+    about = files.read_json(source)
+    for fresh, shown in (
+        (["circle"], "→ 1 + 1</b>classes, kept and new"),
+        (["circle", "four point star"], "<b>2</b>classes, none of them the zoo model"),
+    ):
+        files.write_json(source, dict(about, fresh=fresh))
+        html = page.write(model).read_text(encoding="utf-8")
+        assert shown in html and "python -m model -m %s" % MODEL in html
+    assert "./train.sh\n" not in html
+    model.training.mkdir()
+    for name in ("index", "data-00000-of-00001"):
+        (model.training / ("model.ckpt-7." + name)).write_bytes(b"")
+    row = {"step": 7, "time": "", "seconds": 1.0, "images": 2, "sample": 1, "val": ""}
+    metrics.add(model, dict(row, ap=0.75, ap50=0.8, ap75=0.7, ar100=0.6))
+    html = page.write(model).read_text(encoding="utf-8")
+    assert "<b>0.750</b>AP in training, at step 7" in html and "./train.sh\n" in html
+
+
+def test_a_form_is_named_with_its_runtime(evaluated):
+    assert "<td>TFLite, LiteRT 2.3.0</td>" in evaluated(entry(runtime="LiteRT 2.3.0"))
 
 
 def test_class_names_are_shown_as_text(evaluated):

@@ -60,6 +60,7 @@ class Evaluation:
       split: of the dataset.
       negatives: the number of images without a groundtruth box of these classes.
       alarms: name -> float64 scores of the detections in those images.
+      runtime: of the detector, as there.
       truth: the groundtruth.
       rows: float64 [N, 7], every detection: image id, x, y, width, height in pixels, score, id of
         the class in truth.names.
@@ -80,6 +81,7 @@ class Evaluation:
     split: str = "val"
     negatives: int = 0
     alarms: Dict[str, np.ndarray] = field(default_factory=dict)
+    runtime: str = ""
     truth: Optional["Groundtruth"] = None
     rows: np.ndarray = np.zeros((0, 7))
 
@@ -97,6 +99,7 @@ class Evaluation:
             "format": self.form,
             "metrics": self.metrics,
             "split": self.split,
+            "runtime": self.runtime,
             "images": self.images,
             "images_per_second": round(self.images_per_second, 2),
             **_without_nan(self.stats),
@@ -276,6 +279,7 @@ def evaluate(
         split=split,
         negatives=len(empty),
         alarms={name: alarms[alarms[:, 6] == each, 5] for each, name in names.items()},
+        runtime=detector.runtime,
         truth=truth,
         rows=table,
         **result,

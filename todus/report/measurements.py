@@ -64,7 +64,7 @@ def _is_entry(entry: Any) -> bool:
         and _are_numbers(entry, AP, or_none=True)
         and _are_numbers(per_class, per_class, or_none=True)
         and all(each is None or _is_threshold(each) for each in picked.values())
-        and all(isinstance(entry.get(key) or "", str) for key in ("split", "dataset"))
+        and all(isinstance(entry.get(key) or "", str) for key in ("split", "dataset", "runtime"))
         and (entry.get("false_alarms") is None or _is_alarms(entry["false_alarms"]))
     )
 

@@ -16,10 +16,11 @@ from markupsafe import Markup
 from todus import __version__, categories, files, paths
 from todus.errors import TodusError
 from todus.machine import environment
-from todus.model import artefacts, pipeline, prepared
+from todus.model import artefacts, checkpoints, pipeline, prepared
 from todus.paths import Model
 from todus.report import measurements, pictures
 from todus.text import one_line
+from todus.training import metrics
 
 TEMPLATE = "page.html.j2"
 PACKAGES = ("numpy", "onnxruntime", "pycocotools", "tensorflow", "tf2onnx")
@@ -80,15 +81,18 @@ def _about(model: Model) -> Dict[str, Any]:
         "quantized": pipeline.is_quantized(config),
         "dataset": source.get("dataset"),
         "classes": [names[identity] for identity in sorted(names)],
+        "preparation": prepared.preparation(model),
+        "is_trained": bool(checkpoints.latest(model)),
     }
 
 
 def _facts(model: Model) -> List[Tuple[str, str]]:
     """The measured (value, label) pairs at the top of the page."""
-    label_maps = (model.zoo_label_map, model.limited_label_map)
-    classes = tuple(len(categories.read_label_map(path)) for path in label_maps)
     entries, benchmark = measurements.entries(model), measurements.benchmark(model)
-    facts = [("%d → %d" % classes, "classes")]
+    facts = [_class_counts(model)]
+    trained = metrics.kept(model)
+    if trained and trained["ap"] is not None:
+        facts.append((_number(trained["ap"]), "AP in training, at step %d" % trained["step"]))
     if entries and entries[0]["ap"] is not None:
         facts.append((_number(entries[0]["ap"]), "AP, %s" % entries[0]["title"]))
     graphs = (model.zoo_frozen_graph, model.frozen_graph)
@@ -102,6 +106,20 @@ def _facts(model: Model) -> List[Tuple[str, str]]:
     return facts
 
 
+def _class_counts(model: Model) -> Tuple[str, str]:
+    """The zoo model's number of classes and the kept ones of them; new classes beside them."""
+    zoo, names = (
+        len(categories.read_label_map(path))
+        for path in (model.zoo_label_map, model.limited_label_map)
+    )
+    new = len((prepared.prepared_from(model) or {}).get("fresh") or [])
+    if new == names:
+        return "%d" % new, "classes, none of them the zoo model's"
+    if new:
+        return "%d → %d + %d" % (zoo, names - new, new), "classes, kept and new"
+    return "%d → %d" % (zoo, names), "classes"
+
+
 def _accuracy(model: Model) -> Optional[Dict[str, Any]]:
     """eval.json as a row for each form and for each class, and eval.png; None without eval.json."""
     entries = measurements.entries(model)
@@ -112,19 +130,24 @@ def _accuracy(model: Model) -> Optional[Dict[str, Any]]:
         "dataset": entries[0].get("dataset"),
         "protocol": entries[0]["protocol"],
         "score_threshold": "%g" % entries[0]["score_threshold"],
-        "forms": [entry["title"] for entry in entries],
+        "forms": [_title(entry) for entry in entries],
         "rows": [_accuracy_row(entry) for entry in entries],
         "by_class": [
             [name] + [_number(entry["per_class"].get(name)) for entry in entries]
             for name in entries[0]["per_class"]
         ],
         "alarms": [
-            _alarms_row(entry["title"], entry["false_alarms"])
+            _alarms_row(_title(entry), entry["false_alarms"])
             for entry in entries
             if entry.get("false_alarms")
         ],
         "curves": pictures.of_file(model.folder / "eval.png"),
     }
+
+
+def _title(entry: Dict[str, Any]) -> str:
+    """The form of an entry, with its runtime where that is not the one of .venv."""
+    return ", ".join(filter(None, (entry["title"], entry.get("runtime"))))
 
 
 def _alarms_row(title: str, alarms: Dict[str, Any]) -> List[str]:
@@ -134,7 +157,7 @@ def _alarms_row(title: str, alarms: Dict[str, Any]) -> List[str]:
 
 def _accuracy_row(entry: Dict[str, Any]) -> List[str]:
     speed_and_size = [_number(entry["images_per_second"], 1), _number(entry["bytes"] / 1e6, 1)]
-    return [entry["title"]] + [_number(entry[name]) for name in measurements.AP] + speed_and_size
+    return [_title(entry)] + [_number(entry[name]) for name in measurements.AP] + speed_and_size
 
 
 def _samples(model: Model) -> Dict[str, Any]:

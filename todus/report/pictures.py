@@ -9,6 +9,7 @@ import numpy as np
 
 from todus import categories
 from todus.detection import catalogue, drawing
+from todus.detection.detector import Detections
 from todus.model import prepared
 from todus.paths import Model
 
@@ -29,8 +30,8 @@ def _data_uri(kind: str, data: bytes) -> str:
 def detections(model: Model) -> List[List[Dict[str, str]]]:
     """A row of {"caption", "uri"} for each of SAMPLES val images, those with the most classes.
 
-    The columns are the zoo model, the limited model and an 8-bit file. Raises TodusError when the
-    dataset or a file of the model is missing.
+    The columns are the groundtruth, the zoo model, the limited model and an 8-bit file. Raises
+    TodusError when the dataset or a file of the model is missing.
     """
     from todus.dataset.image_files import decode
     from todus.evaluation.average_precision import examples_of
@@ -41,10 +42,13 @@ def detections(model: Model) -> List[List[Dict[str, str]]]:
     kept = set(categories.read_label_map(model.limited_label_map).values())
     zoo_names = categories.read_label_map(model.zoo_label_map)
     ids = {name: identity for identity, name in zoo_names.items()}
-    return [
-        [_cell(title, detector, image, kept, ids) for title, detector in detectors]
-        for image in (decode(example.encoded) for example in examples[:SAMPLES])
-    ]
+    own = categories.read_label_map(prepared.dataset_of(model).label_map)
+    rows = []
+    for example in examples[:SAMPLES]:
+        image = decode(example.encoded)
+        row = [_truth_cell(example, image, own, ids)]
+        rows.append(row + [_cell(title, each, image, kept, ids) for title, each in detectors])
+    return rows
 
 
 def _compared(model: Model) -> List[catalogue.Present]:
@@ -73,6 +77,17 @@ def _cell(
     return {"caption": caption, "uri": _data_uri("jpeg", jpeg)}
 
 
+def _truth_cell(
+    example, image: np.ndarray, names: Dict[int, str], zoo_ids: Dict[str, int]
+) -> Dict[str, str]:
+    """The groundtruth boxes drawn on an image, and their number."""
+    truth = Detections(example.boxes, example.classes, np.ones(len(example.classes)))
+    jpeg = _drawn(image, *_with_zoo_ids(truth, names, zoo_ids), with_scores=False)
+    count = len(example.classes)
+    caption = "groundtruth: %d box%s" % (count, "" if count == 1 else "es")
+    return {"caption": caption, "uri": _data_uri("jpeg", jpeg)}
+
+
 def _with_zoo_ids(
     found, names: Dict[int, str], zoo_ids: Dict[str, int]
 ) -> Tuple[Any, Dict[int, str]]:
@@ -82,9 +97,9 @@ def _with_zoo_ids(
     return found._replace(classes=classes), {ids[each]: name for each, name in names.items()}
 
 
-def _drawn(image: np.ndarray, found, names: Dict[int, str]) -> bytes:
+def _drawn(image: np.ndarray, found, names: Dict[int, str], with_scores: bool = True) -> bytes:
     """A JPEG of the image with its detections."""
     encoded = io.BytesIO()
-    picture = drawing.draw(image, found, names, THRESHOLD)
+    picture = drawing.draw(image, found, names, THRESHOLD, with_scores)
     drawing.thumbnail(picture, WIDEST).save(encoded, "JPEG", quality=82)
     return encoded.getvalue()
