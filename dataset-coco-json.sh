@@ -22,13 +22,19 @@
 #   SEED           draws the split and the order (default: 0)
 #   EXIF           what the boxes were drawn on: upright, stored, or auto: by width and height, else
 #                  upright (default: auto)
+#   INCLUDE_MASKS  1: also write image/object/mask, from the segmentations (default: 0)
+#   BALANCE        1: repeat train images of rare classes, as LVIS does; a share of the images, such
+#                  as 0.1: of classes in fewer (default: 0)
+#   MAX_SIDE       shrinks images whose longer side has more pixels, and their boxes (default: none)
 #   MAX_DROPPED    per cent of images or boxes that may be unusable (default: 5%)
 #   JOBS           processes; the bytes do not depend on it (default: 0, the cores)
+#   RUNNER         memory, processes or --runner=...: Apache Beam writes the records;
+#                  docs/scale.md (default: this command's own processes)
 #   TODUS_HOME     where dataset/ lies (default: the repository)
 #
 # Example: NAME=aquarium ./dataset-coco-json.sh ~/Downloads/aquarium.v2.coco
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 main() {
 	todus_begin "$@"

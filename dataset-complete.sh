@@ -14,6 +14,8 @@
 #                  "train=2000 val=500" (default: 0, all)
 #   NEGATIVES      a folder of pictures that hold none of the classes, as a camera's false alarms;
 #                  a fifth of them go to val (default: none)
+#   BALANCE        1: repeat train images of rare classes, as LVIS does; a share of the images, such
+#                  as 0.1: of classes in fewer (default: 0)
 #   SEED           draws images and their order (default: 0)
 #
 # Records
@@ -22,6 +24,8 @@
 #   VERIFY         decode: check every pixel; structure: the file structure (default: structure)
 #   MAX_DROPPED    per cent of images or boxes that may be left out as damaged (default: 1%)
 #   JOBS           processes; the bytes do not depend on it (default: 0, the cores)
+#   RUNNER         memory, processes or --runner=...: Apache Beam writes the records;
+#                  docs/scale.md (default: this command's own processes)
 #
 # Download
 #   COCO_URL       the server or a mirror of it (default: http://images.cocodataset.org)
@@ -34,7 +38,7 @@
 #
 #   TODUS_HOME     where dataset/ lies (default: the repository)
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 main() {
 	todus_begin "$@"

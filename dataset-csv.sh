@@ -13,7 +13,7 @@
 #   CATEGORIES     only these: "helmet vest", with commas, or @FILE, one a line (default: all)
 #   RENAME         other names for classes: "license plate=plate, Auto=car" (default: none)
 #   LABEL_MAP      a label map (.pbtxt) with your own ids (default: ids 1..N, alphabetical)
-#   KEEP_EMPTY     1: keep images whose rows have no box of these classes, as negatives (default: 0)
+#   KEEP_EMPTY     1: keep images without a row, or without a box in it, as negatives (default: 0)
 #   NEGATIVES      a folder of pictures that hold none of the classes, as a camera's false alarms;
 #                  VAL of them go to val (default: none)
 #   VAL            share of the images for validation, if FILE is no split (default: 0.2)
@@ -23,13 +23,18 @@
 #   SEED           draws the split and the order (default: 0)
 #   EXIF           what the boxes were drawn on: upright, stored, or auto: by width and height, else
 #                  upright (default: auto)
+#   BALANCE        1: repeat train images of rare classes, as LVIS does; a share of the images, such
+#                  as 0.1: of classes in fewer (default: 0)
+#   MAX_SIDE       shrinks images whose longer side has more pixels, and their boxes (default: none)
 #   MAX_DROPPED    per cent of images or boxes that may be unusable (default: 5%)
 #   JOBS           processes; the bytes do not depend on it (default: 0, the cores)
+#   RUNNER         memory, processes or --runner=...: Apache Beam writes the records;
+#                  docs/scale.md (default: this command's own processes)
 #   TODUS_HOME     where dataset/ lies (default: the repository)
 #
 # Example: NAME=cards ./dataset-csv.sh images/train_labels.csv images/test_labels.csv images
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 main() {
 	todus_begin "$@"

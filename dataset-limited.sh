@@ -17,6 +17,8 @@
 #   NEGATIVES      images without a chosen class: a number or all, for val; for both splits:
 #                  "train=500 val=all" (default: 0); all evaluates as COCO does, on every val image.
 #                  Or a folder of your own pictures without these classes; a fifth go to val
+#   BALANCE        1: repeat train images of rare classes, as LVIS does; a share of the images, such
+#                  as 0.1: of classes in fewer (default: 0)
 #   SEED           draws images and their order (default: 0)
 #
 # Records
@@ -25,6 +27,8 @@
 #   VERIFY         decode: check every pixel; structure: the file structure (default: structure)
 #   MAX_DROPPED    per cent of images or boxes that may be left out as damaged (default: 1%)
 #   JOBS           processes; the bytes do not depend on it (default: 0, the cores)
+#   RUNNER         memory, processes or --runner=...: Apache Beam writes the records;
+#                  docs/scale.md (default: this command's own processes)
 #
 # Download
 #   COCO_URL       the server or a mirror of it (default: http://images.cocodataset.org)
@@ -39,7 +43,7 @@
 #
 # Example: NAME=animals CATEGORIES="bear horse giraffe" ./dataset-limited.sh
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 main() {
 	todus_begin "$@"

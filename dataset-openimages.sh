@@ -38,16 +38,21 @@
 #   OPENIMAGES_VERSION  4, 5, 6 or 7; the box files differ (default: 7)
 #   CONNECTIONS         images fetched at once (default: 16)
 #   MAX_MISSING         per cent of images that the server may not have (default: 1%)
+#   BALANCE        1: repeat train images of rare classes, as LVIS does; a share of the images, such
+#                  as 0.1: of classes in fewer (default: 0)
+#   MAX_SIDE       shrinks images whose longer side has more pixels, and their boxes (default: none)
 #   MAX_DROPPED         per cent of images or boxes that may be unusable (default: 5%)
 #   EXIF                what the boxes were drawn on: upright or stored (default: auto, here stored)
 #   VERIFY              decode: check each pixel; structure: the file structure (default: structure)
 #   TIMEOUT RETRIES RETRY_WAIT   patience, as in ./dataset-limited.sh
 #   JOBS                processes; the bytes do not depend on it (default: 0, the cores)
+#   RUNNER              memory, processes or --runner=...: Apache Beam writes the records;
+#                       docs/scale.md (default: this command's own processes)
 #   TODUS_HOME          where dataset/ lies (default: the repository)
 #
 # Example: CATEGORIES="Vehicle_registration_plate" SPLITS=validation ./dataset-openimages.sh
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 main() {
 	todus_begin "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: lib/install.sh [runtime|dev]
+# Usage: lib/install.sh [runtime|dev|beam]
 #
 # Sets up .venv with Python 3.7 and every pinned package; does nothing where that is done already.
 #   PYTHON37   a Python 3.7 to use (default: the first that runs of PATH, pyenv's and conda's)
@@ -12,12 +12,15 @@ venv="$TODUS_REPO/.venv"
 main() {
 	todus_begin "$@"
 	local what="${1:-runtime}"
-	[[ "$what" == runtime || "$what" == dev ]] ||
-		todus_usage_error "installs runtime or dev, not \"$what\""
+	[[ "$what" == runtime || "$what" == dev || "$what" == beam ]] ||
+		todus_usage_error "installs runtime, dev or beam, not \"$what\""
 	todus_lock "$TODUS_REPO/.venv.lock"
 	make_venv
 	install_once runtime requirements.txt requirements-nodeps.txt
-	[[ "$what" == runtime ]] || install_once dev requirements-dev.txt requirements-dev-nodeps.txt
+	case "$what" in
+	dev) install_once dev requirements-dev.txt requirements-dev-nodeps.txt ;;
+	beam) install_once beam requirements-beam.txt ;;
+	esac
 }
 
 runs_37() {
@@ -98,6 +101,12 @@ install_dev() {
 		pip_install --no-deps --ignore-requires-python -r "$TODUS_REPO/requirements-dev-nodeps.txt" &&
 		link_bats &&
 		measure_subprocesses
+}
+
+# install_beam: its packages that are not in requirements.txt; some have no wheel.
+install_beam() {
+	todus_say "install: Apache Beam (200 MB on disk, a minute)"
+	pip_install --no-deps --no-build-isolation -r "$TODUS_REPO/requirements-beam.txt"
 }
 
 # measure_subprocesses: COVERAGE_PROCESS_START measures every Python process (lib/test.sh).

@@ -32,7 +32,9 @@ ARGUMENTS = {
     "dataset-cvat.sh": ["a"],
     "dataset-labelme.sh": ["a"],
     "dataset.sh": ["a"],
+    "dataset-label.sh": ["a", "-m", "m"],
     "dataset-merge.sh": ["a", "b"],
+    "dataset-records.sh": ["a", "b", "c"],
     "sync.sh": ["push", "host"],
     "eval": ["-m", "m"],
     "detect": ["-m", "m", "a.jpg"],
@@ -59,7 +61,7 @@ def test_each_test_that_the_table_names_exists():
     assert named and not missing
 
 
-@pytest.mark.parametrize("name", REQUIREMENTS)
+@pytest.mark.parametrize("name", [*REQUIREMENTS, "requirements-beam.txt"])
 def test_every_package_is_pinned_with_its_digest(name):
     text = re.sub(r"(?m)^#.*\n", "", (REPO / name).read_text()).replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.strip()]

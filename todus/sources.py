@@ -19,7 +19,7 @@ class Source(NamedTuple):
       script: the script at the top of the repository.
       module: has main(argv), which builds a dataset and returns an exit code.
       group: selects its script's variables in todus.variables: coco, folder (a folder of the
-        user's images), openimages or merge.
+        user's images), records, openimages or merge.
       title: what the user has, as todus.dataset.formats recognises it; "" where it does not.
     """
 
@@ -53,6 +53,14 @@ SOURCES = (
     _folder("cvat", "CVAT for images XML"),
     _folder("labelme", "LabelMe JSON"),
     _folder("csv", "CSV of boxes"),
+    Source(
+        "records",
+        "records",
+        "dataset-records.sh",
+        _MODULE % "records",
+        "records",
+        "TFRecords of the Object Detection API",
+    ),
     Source(
         "openimages", "openimages", "dataset-openimages.sh", _MODULE % "openimages", "openimages"
     ),

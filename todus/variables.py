@@ -178,6 +178,30 @@ class Pairs(Text):
         return pairs
 
 
+class PerClass(Text):
+    """A number from 0 to 1 for all classes, or a list of (class, number)."""
+
+    range = 'a number from 0 to 1, or CLASS=NUMBER pairs with commas, such as "person=0.5, car=0.4"'
+
+    def read(self, text: str) -> Union[float, List[Tuple[str, float]]]:
+        number = Decimal(0, 1)
+        if "=" not in text:
+            return number.read(text.strip())
+        return [(name, number.read(value)) for name, value in Pairs().read(text)]
+
+
+class Weights(Text):
+    """NAME=NUMBER pairs, separated by spaces or commas; the value is name -> number."""
+
+    range = 'NAME=NUMBER pairs with numbers from 0.01 to 100, such as "limited=1 voc/raccoon=3"'
+
+    def read(self, text: str) -> Dict[str, float]:
+        pairs = [part.rpartition("=") for part in text.replace(",", " ").split()]
+        if not all(name for name, _, _ in pairs):
+            raise ValueError
+        return {name: Decimal(0.01, 100).read(number) for name, _, number in pairs}
+
+
 class Url(Like):
     """A web address."""
 
@@ -260,19 +284,20 @@ class Variable(NamedTuple):
 
 _COCO = ("dataset-complete", "dataset-limited")
 _OPENIMAGES = ("dataset-openimages",)
-_FOLDERS = sources.commands("folder") + ("dataset",)
+_FOLDERS = sources.commands("folder", "records") + ("dataset",)
 _OWN = _FOLDERS + _OPENIMAGES
 _DATASETS = _COCO + _OWN + sources.commands("merge")
 _CALIBRATED = ("convert-tflite", "device")  # fetches images for FORMAT=int8
 _COCO_IMAGES = _COCO + _CALIBRATED + ("frigate", "train")
-_FETCHING = _COCO_IMAGES + _OPENIMAGES + ("model", "limited")
+_LABEL = ("dataset-label",)
+_FETCHING = _COCO_IMAGES + _OPENIMAGES + ("model", "limited", "proof") + _LABEL
 _OF_MODEL = ("train", "eval", "export", "export-tflite", "benchmark", "sync", "tensorboard")
 _OF_MODEL += forms.converters()
 _PYTHON = ("model", "eval", "detect", "convert_uff")
-_MAKE = ("limited", "frigate", "device", "bench", "doctor", "report", "history", "demo")
+_MAKE = ("limited", "frigate", "device", "bench", "doctor", "report", "history", "demo", "proof")
 
 _RUNS_GRAPHS = ("eval", "benchmark", "report", "convert-onnx", "convert-tflite", "slice", "detect")
-_RUNS_GRAPHS += ("convert_uff",)
+_RUNS_GRAPHS += ("convert_uff", "dataset-label")
 
 _COUNT = Whole(1)
 _INPUT_TYPES = ("image_tensor", "encoded_image_string_tensor", "tf_example")
@@ -280,6 +305,10 @@ _SHAPE = r"free|fixed|[1-9]\d{0,4}x[1-9]\d{0,4}"
 _INPUT_SHAPE = Like(_SHAPE, "free, fixed or HEIGHTxWIDTH, such as 480x640")
 _LAYOUT = OneOf("todus", *forms.ONNX_LAYOUTS, "tensorrt")
 _URL = Url(r"https?://[^/\s]\S*", "a web address such as http://images.cocodataset.org")
+
+_RUNNER = Like(
+    "memory|processes|--runner=.+", "memory, processes, or options of Apache Beam: --runner=..."
+)
 
 _STEPS_ALIASES = ("NUM_STEPS", "STEPS", "TRAIN_STEPS")
 _CLASS_ALIASES = ("CATEGORY", "CLASSES", "CLASS")
@@ -297,7 +326,7 @@ TABLE = (
     # datasets
     Variable("CATEGORIES", Text(), _DEFAULT_CLASSES, ("dataset-limited",), _CLASS_ALIASES),
     Variable("CATEGORIES", Text(), "", _OWN + ("dataset-merge", "limited", "demo"), _CLASS_ALIASES),
-    Variable("CATEGORIES", Text(), "", ("slice", "frigate", "device"), _CLASS_ALIASES),
+    Variable("CATEGORIES", Text(), "", ("slice", "frigate", "device") + _LABEL, _CLASS_ALIASES),
     Variable("NAME", Text(), "complete", ("dataset-complete",)),
     Variable("NAME", Text(), "limited", ("dataset-limited",)),
     Variable("NAME", Text(), "", _OWN + ("dataset-merge",)),
@@ -311,9 +340,11 @@ TABLE = (
     Variable("NEGATIVES", ExistingFolder(), "", ("dataset-complete", "dataset-merge") + _OWN),
     Variable("SEED", Whole(0), "0", _DATASETS + ("torture",)),
     Variable("SHARDS", Whole(0, 99999), "0", _COCO),
-    Variable("INCLUDE_MASKS", Switch(), "0", _COCO),
+    Variable("INCLUDE_MASKS", Switch(), "0", _COCO + ("dataset-coco-json", "dataset")),
     Variable("VERIFY", OneOf("structure", "decode"), "structure", _COCO + _OPENIMAGES),
     Variable("RENAME", Pairs(), "", _OWN + ("dataset-merge",)),
+    Variable("BALANCE", Decimal(0, 1), "0", _DATASETS),
+    Variable("WEIGHTS", Weights(), "", sources.commands("merge")),
     Variable("LABEL_MAP", ExistingFile(), "", _OWN + ("dataset-merge",)),
     Variable("KEEP_EMPTY", Switch(), "0", _FOLDERS),
     Variable("VAL", Decimal(0, 1, above=True, below=True), "0.2", _OWN),
@@ -321,14 +352,24 @@ TABLE = (
     Variable("GROUP", Pattern(), AUGMENTED, _OWN),
     Variable("REPLACE", Switch(), "0", _OWN),
     Variable("EXIF", OneOf("auto", "upright", "stored"), "auto", _OWN),
+    Variable("MAX_SIDE", Whole(32, 65536), "", _OWN),
     Variable("MAX_DROPPED", Percent(), "1%", _COCO),
     Variable("MAX_DROPPED", Percent(), "5%", _OWN),
     Variable("JOBS", Whole(0, 4096), "0", _DATASETS),
+    Variable("RUNNER", _RUNNER, "", _DATASETS),
     Variable("EXPAND", OneOf("0", "1", "classes"), "0", _OPENIMAGES),
     Variable("EXCLUDE", Some(_OPENIMAGES_FLAGS), "", _OPENIMAGES),
+    Variable("OUT", Text(), "", _LABEL),
+    Variable("THRESHOLD", PerClass(), "", _LABEL),
+    Variable("DOUBTFUL", Decimal(0, 1, above=True), "0.8", _LABEL),
     # servers
     Variable("COCO_URL", _URL, "http://images.cocodataset.org", _COCO_IMAGES + ("doctor",)),
-    Variable("ZOO_URL", _ZOO_URL, _ZOO, ("model", "limited", "frigate", "device", "doctor")),
+    Variable(
+        "ZOO_URL",
+        _ZOO_URL,
+        _ZOO,
+        ("model", "limited", "frigate", "device", "doctor", "proof") + _LABEL,
+    ),
     Variable("OPENIMAGES_URL", Text(), "", ("dataset-openimages", "doctor")),
     Variable("OPENIMAGES_VERSION", OneOf("4", "5", "6", "7"), "7", _OPENIMAGES),
     Variable("KEEP_RAW", Switch(), "1", _COCO),
@@ -343,7 +384,8 @@ TABLE = (
     Variable("CHECKPOINT_PREFIX", Text(), "", ("eval", "export", "export-tflite")),
     Variable("MODEL", Text(), "ssd_mobilenet_v1_coco_2018_01_28", ("limited", "device")),
     Variable("MODEL", Text(), _MOBILEDET, ("frigate",)),
-    Variable("MODEL", Text(), "", ("report",)),
+    Variable("MODEL", Text(), "", ("report", "proof")),
+    Variable("QUANTIZED", Text(), "", ("proof",)),
     Variable("AS", Text(), "", ("limited", "frigate", "device")),
     Variable("FILE", Text(), "", ("slice", "frigate", "device")),
     # training
@@ -380,8 +422,9 @@ TABLE = (
     Variable("ALLOW_OPS", Text(), "", _RUNS_GRAPHS),
     # the rest
     Variable("ROUNDS", Whole(1, 1000000), "50", ("benchmark",)),
-    Variable("THREADS", Whole(1, 4096), "", ("benchmark", "eval", "detect")),
-    Variable("DATASET", Text(), "", ("sync",)),
+    Variable("THREADS", Whole(1, 4096), "", ("benchmark", "eval", "detect") + _LABEL),
+    Variable("DATASET", Text(), "", ("sync", "proof")),
+    Variable("PHOTO", ExistingFile(), "", ("proof",)),
     Variable("RSYNC_RSH", Text(), "ssh", ("sync",)),
     Variable("PORT", Whole(1, 65535), "6006", ("tensorboard",)),
     Variable("HOST", Text(), "localhost", ("tensorboard",)),
@@ -391,11 +434,11 @@ TABLE = (
     Variable("COMMANDS", Text(), "", ("torture",)),
     Variable("TRIALS", Whole(1, 100000), "200", ("torture",)),
     Variable("WORK", Text(), "", ("torture",)),
-    Variable("WRITE", Switch(), "0", ("torture",)),
+    Variable("WRITE", Switch(), "0", ("torture", "proof")),
     Variable("PYTHON37", Text(), "", ("install",)),
     Variable("RUNTIMES_PYTHON", Text(), "", ("runtimes",)),
     Variable("UV", Text(), "", ("install", "runtimes")),
-    Variable("TODUS_HOME", Text(), "", _DATASETS + _OF_MODEL + _PYTHON + _MAKE),
+    Variable("TODUS_HOME", Text(), "", _DATASETS + _OF_MODEL + _PYTHON + _MAKE + _LABEL),
 )
 
 # Variables of other programs whose names are similar to Todus's.

@@ -100,6 +100,11 @@ def test_the_chunks_in_which_a_file_is_read_do_not_matter(tmp_path, monkeypatch,
     assert read(tmp_path, content) == whole
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    found = read(tmp_path, "\ufeff" + json.dumps(document()))
+    assert len(found.images) == 3 and sum(len(each.boxes) for each in found.images) == 2
+
+
 def test_braces_in_strings_end_no_element(tmp_path):
     content = document()
     content["images"][0]["note"] = 'a } b "}, { \\'

@@ -1,10 +1,15 @@
 """dataset-coco-json.sh: COCO JSON with classes of its own."""
 
+import io
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
 
 from tests.helpers import own_images as own
+from todus.commands import verify
 from todus.dataset.sources import coco_labels
 
 
@@ -151,3 +156,35 @@ def test_a_folder_without_such_json_names_the_command_for_what_it_has(build, tmp
     assert "is Pascal VOC XML: run ./dataset-voc.sh %s" % (tmp_path / "in") in err
     code, _, err = build("in/i00.xml")
     assert code == 2 and "./dataset-coco-json.sh FILE IMAGES" in err
+
+
+def test_include_masks_writes_polygons_and_rle_scaled_with_their_image(build, tmp_path):
+    images = images_of(tmp_path / "in", 4)
+    images[1].update(width=80, height=60)  # the file was resized after annotation
+    path = own.coco_json(tmp_path / "all.json", images, {1: "cat"}, [(n, 1) for n in range(4)])
+    value = json.loads(path.read_text())
+    ring = [[5, 6, 25, 6, 25, 26, 5, 26]]
+    bits = np.zeros((30, 40), np.uint8, order="F")
+    bits[6:26, 5:25] = 1
+    rle = dict(coco_mask.encode(bits), size=[30, 40])
+    rle["counts"] = rle["counts"].decode("ascii")
+    doubled = [[2 * number for number in ring[0]]]
+    for each, mask in zip(value["annotations"], (ring, doubled, rle, None)):
+        each.update({"segmentation": mask} if mask else {})
+    value["annotations"][1]["bbox"] = [10, 12, 40, 40]
+    own.write(path, json.dumps(value))
+    for side, name in (("", "d"), ("32", "small")):
+        code, out, err = build("all.json", "in", NAME=name, INCLUDE_MASKS="1", MAX_SIDE=side)
+        assert code == 0, err
+        found = own.every("coco-json/" + name)
+        assert len(found) == 4 and all(len(one.masks) == 1 for one in found.values())
+        for key, one in found.items():
+            mask = np.asarray(Image.open(io.BytesIO(one.masks[0])))
+            assert mask.shape == (one.height, one.width)
+            ys, xs = np.nonzero(mask)
+            corners = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) * 40 / one.width
+            assert np.abs(corners - [5, 6, 25, 26]).max() <= 1.3, (key, corners)
+    assert verify.main(["coco-json/small"]) == 0
+    build("all.json", "in", NAME="plain")
+    assert not any(one.masks for one in own.every("coco-json/plain").values())
+    assert "nothing to do" in build("all.json", "in", NAME="plain")[1]

@@ -1,6 +1,7 @@
 """Image files by content: which are stored unchanged, converted or refused."""
 
 import io
+import struct
 import zlib
 
 import numpy as np
@@ -67,6 +68,32 @@ def test_an_image_of_sixteen_bits_a_channel_is_refused(tmp_path, kind):
     else:
         Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40)).save(str(path))
     with pytest.raises(BadImage, match="16 bits a channel"):
+        image_conversion.read_header(path)
+
+
+def float_tiff(channels):
+    """A TIFF of 1x1 pixel with 32-bit floating-point channels, by its tags."""
+    tags = [(256, 4, 1, 1), (257, 4, 1, 1), (259, 3, 1, 1), (262, 3, 1, 2 if channels > 1 else 1)]
+    tags += [(258, 3, 1, 32), (273, 4, 1, 200), (277, 3, 1, channels), (339, 3, 1, 3)]
+    entries = b"".join(struct.pack("<HHIHxx" if t[1] == 3 else "<HHII", *t) for t in sorted(tags))
+    return (b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries).ljust(300, b"\0")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "image is HEIC, which TensorFlow cannot read"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "image is HEIC, which TensorFlow cannot read"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "image is AVIF, which TensorFlow cannot read"),
+        (float_tiff(1), "image has floating-point numbers a channel"),
+        (float_tiff(3), "image is a TIFF of a kind that cannot be read"),
+    ],
+    ids=["heic", "mif1", "avif", "float", "float rgb"],
+)
+def test_what_cannot_be_read_is_named_as_what_it_is(tmp_path, content, message):
+    path = tmp_path / "IMG_1.jpg"
+    path.write_bytes(content)
+    with pytest.raises(BadImage, match=message):
         image_conversion.read_header(path)
 
 

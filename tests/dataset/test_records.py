@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import struct
+import subprocess
+import sys
 import zlib
 from collections import Counter
 
@@ -14,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.datasets import SQUARE, annotated, build, contents, picture
+from tests.helpers.places import REPO
 from todus import files, paths
 from todus.dataset import image_files
 from todus.dataset.annotations import Annotations, Box, Image, ZipMember, clean
@@ -42,6 +45,21 @@ def test_records_are_read_back_as_written(home):
     assert flags == ([False, True],) * 3
     np.testing.assert_allclose(one.area, [500.5, 3072])
     assert found["2"].boxes.shape == (0, 4)
+
+
+def test_an_error_in_a_single_process_is_that_error(tmp_path):
+    # In a process of its own: the module of the error is loaded with the first pool.
+    code = """import sys
+from pathlib import Path
+from todus.dataset.records import shards
+plan = shards.Plan(Path(sys.argv[1]) / "none" / "x", "train", [])
+try:
+    list(shards.write([plan], {}, {}, shards.Options(jobs=1)))
+except FileNotFoundError:
+    print("as it is")
+"""
+    done = subprocess.check_output([sys.executable, "-c", code, str(tmp_path)], cwd=str(REPO))
+    assert done == b"as it is\n"
 
 
 def test_the_manifest_describes_the_records(home):

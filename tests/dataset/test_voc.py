@@ -1,7 +1,9 @@
 """dataset-voc.sh: folders of images and Pascal VOC XML."""
 
 import json
+import os
 
+import PIL.Image
 import pytest
 from PIL import Image
 
@@ -37,6 +39,18 @@ def test_one_folder_becomes_a_dataset_with_counts_and_the_next_command(build, tm
     assert set(splits) == {"train", "val"} and all(splits.values())
     assert own.boxes_of(own.every("voc/pets")["i03.jpg"]) == [("dog", 5, 6, 25, 26)]
     assert own.label_map("voc/pets") == {1: "cat", 2: "dog"}
+
+
+def test_file_names_that_are_not_utf_8_are_kept(build, tmp_path):
+    root = own.voc_folder(tmp_path / "in", 8)
+    for path in root.glob("i03.*"):
+        name = os.fsencode(str(path)).replace(b"i03", b"\xff\xfe")
+        os.rename(os.fsencode(str(path)), name)
+    for _ in range(2):  # the second reads the first one's notes
+        code, out, err = build(NAME="pets")
+        assert code == 0, err
+    assert len(own.every("voc/pets")) == 8
+    assert verify.main(["voc/pets"]) == 0
 
 
 def test_the_usual_csv_files_are_written_too(build, tmp_path):
@@ -402,3 +416,62 @@ def test_images_of_every_kind_are_stored_so_that_training_decodes_them(build, tm
     assert "mended 1 times: image converted: turned upright" in out
     assert "image converted: GIF to JPEG, palette to RGB" in out
     assert [path.name for path in paths.dataset("voc/kinds").folder.parent.iterdir()] == ["kinds"]
+
+
+def test_a_pipe_is_named_and_not_waited_for(build, tmp_path):
+    own.voc_folder(tmp_path / "in", 6)
+    for name in ("i03.jpg", "i04.xml", "more.jpg"):
+        path = tmp_path / "in" / name
+        if path.exists():
+            path.unlink()
+        os.mkfifo(str(path))
+    code, out, _ = build(tmp_path / "in", MAX_DROPPED="50%")
+    assert code == 0 and "image is a pipe or a device, not a file: i03.jpg\n" in out
+    assert "XML that is a pipe, a device or missing, not a file: i04.xml\n" in out
+
+
+def test_heic_is_named_and_a_converted_copy_beside_it_is_used(build, tmp_path):
+    own.voc_folder(tmp_path / "in", 6)
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    (tmp_path / "in" / "i03.jpg").rename(tmp_path / "in" / "i03.HEIC")
+    for name in ("i03.HEIC", "i04.heic"):
+        (tmp_path / "in" / name).write_bytes(heic)
+    code, out, _ = build(tmp_path / "in", MAX_DROPPED="50%")
+    assert code == 0 and out.startswith("voc/in: 5 images, 5 boxes, 2 classes\n")
+    line = "left out 1 times: image is HEIC, which TensorFlow cannot read (convert it to JPEG): "
+    assert line + "i03.HEIC\n" in out and "i04" not in out
+
+
+def test_annotations_beside_jpegimages_win_over_copies_in_other_folders(build, tmp_path):
+    for index in range(6):
+        image = own.save(tmp_path / "in" / "JPEGImages" / ("i%d.jpg" % index), index)
+        for folder, box in (
+            ("Annotations", (5, 6, 25, 26)),
+            ("Annotation_backup", (1, 1, 9, 9)),
+            ("A/Annotations", (1, 1, 9, 9)),
+        ):
+            path = tmp_path / "in" / folder / (image.stem + ".xml")
+            own.write(path, own.xml(image.name, (40, 30), [("cat", *box)]))
+    code, out, _ = build(tmp_path / "in")
+    assert code == 0 and out.startswith("voc/in: 6 images, 6 boxes, 1 class\n")
+    assert own.boxes_of(own.every("voc/in")["JPEGImages/i3.jpg"]) == [("cat", 5, 6, 25, 26)]
+    assert "left out 12 times: copy of an annotation in another folder: A/Annotations/i0.xml" in out
+
+
+def test_the_spelling_of_most_boxes_is_the_classes_name(build, tmp_path):
+    own.voc_folder(tmp_path / "in", 6, ["traffic_light"])
+    own.annotate(tmp_path / "in" / "i02.jpg", [("Traffic Light", 5, 6, 25, 26)])
+    code, out, _ = build(tmp_path / "in")
+    assert code == 0 and own.label_map("voc/in") == {1: "traffic_light"}
+    assert "mended 1 times: box of class Traffic Light taken as traffic_light\n" in out
+
+
+def test_warnings_of_pillow_do_not_reach_the_person(build, tmp_path, monkeypatch, recwarn):
+    own.voc_folder(tmp_path / "in", 4)
+    for index in range(2):
+        exif = b"Exif\0\0II*\0\x08\0\0\0\x09\0" + b"\x12\x01\x03\0\xff\0\0\0" * 3
+        own.save(tmp_path / "in" / ("i%02d.jpg" % index), index, exif=exif)
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 700)  # others have 1200: a warning each
+    code, out, _ = build(tmp_path / "in")
+    assert code == 0 and out.startswith("voc/in: 4 images, 4 boxes")
+    assert not [str(each.message) for each in recwarn if "PIL" in each.filename]

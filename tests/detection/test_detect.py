@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.places import MODEL
-from todus import paths
+from todus import command, paths
 from todus.commands import detect
 from todus.dataset import image_conversion
 from todus.detection import media
@@ -31,7 +31,8 @@ def test_a_folder_gives_pictures_and_a_contact_sheet(photos, tmp_path, capsys):
     (photos / "broken.jpg").write_bytes(b"no image")
     out = tmp_path / "out"
     arguments = ["-m", MODEL, "--format", "tflite", "--json", "--out", str(out), str(photos)]
-    assert detect.main(arguments) == 0
+    with pytest.raises(TodusError, match="^1 of 4 files cannot be read$"):
+        detect.main(arguments)
     captured = capsys.readouterr()
     lines = [json.loads(line) for line in captured.out.splitlines()]
     assert len(lines) == 3
@@ -63,6 +64,18 @@ def test_a_video_is_drawn_frame_by_frame(exported, tmp_path, capsys):
     assert [line["image"].rsplit("#")[1] for line in lines] == ["0", "1", "2"]
     capture = cv2.VideoCapture(str(out / "street.avi"))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 3
+
+
+def test_the_images_after_a_bad_one_are_still_done(photos, tmp_path, capsys):
+    bad = tmp_path / "IMG_1.jpg"
+    bad.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    paths = [str(bad), str(photos / "photo 0.jpg")]
+    arguments = ["-m", MODEL, "--format", "tflite", "--json", "--out", str(tmp_path / "out")]
+    assert command.run("detect", detect.main, arguments + paths) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["image"] == paths[1]
+    assert "IMG_1.jpg is not an image that can be read (image is HEIC" in captured.err
+    assert captured.err.endswith("detect: 1 of 2 files cannot be read\n")
 
 
 def test_wrong_input_is_an_error_that_names_it(exported, tmp_path):

@@ -9,7 +9,18 @@ import tarfile
 from pathlib import Path
 
 from tests.helpers import own_images as own
-from todus.dataset.sources import cloud, coco_labels, csv, cvat, labelme, openimages, voc, yolo
+from todus.dataset.records import example, tfrecord
+from todus.dataset.sources import (
+    cloud,
+    coco_labels,
+    csv,
+    cvat,
+    labelme,
+    openimages,
+    records,
+    voc,
+    yolo,
+)
 
 HOSTILE = [
     "nan",
@@ -108,6 +119,20 @@ def draw_yolo(damaged_file: str):
     return draw
 
 
+def draw_records(root: Path) -> Path:
+    corners = {"xmin": 0.125, "ymin": 0.2, "xmax": 0.625, "ymax": 0.8}
+    root.mkdir(parents=True)
+    own.write(root / "map.pbtxt", 'item { id: 1 name: "cat" }')
+    with (root / "all.record").open("wb") as file:
+        for index in range(5):
+            features = {"image/object/bbox/" + side: [corner] for side, corner in corners.items()}
+            features["image/object/class/text"] = [b"cat"]
+            encoded = own.save(root / "i.jpg", index).read_bytes()
+            record = example.encode(encoded, features, example.KINDS)
+            tfrecord.Writer(file).write(*record)
+    return root / "all.record"
+
+
 def draw_cvat(root: Path) -> Path:
     names = [own.save(root / ("i%d.jpg" % index), index).name for index in range(5)]
     shapes = '<box label="cat" xtl="5" ytl="6" xbr="25" ybr="26"/>'
@@ -149,6 +174,12 @@ SOURCES = {
     "yaml": (draw_yolo("data.yaml"), "yolo", yolo.main, lambda root: [str(root)]),
     "cvat": (draw_cvat, "cvat", cvat.main, lambda root: [str(root)]),
     "labelme": (draw_labelme, "labelme", labelme.main, lambda root: [str(root)]),
+    "records": (
+        draw_records,
+        "records",
+        records.main,
+        lambda root: [str(root / "all.record"), str(root / "map.pbtxt")],
+    ),
     "openimages": (draw_openimages, "openimages", openimages.main, lambda root: []),
 }
 

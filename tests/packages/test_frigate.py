@@ -294,5 +294,5 @@ def test_a_trained_model_is_not_limited_again(own, monkeypatch, capsys):
     assert re.search("is trained; make frigate MODEL=%s without CATEGORIES" % MODEL, message)
     assert len(message.splitlines()) == 1 and own.pipeline.read_bytes() == before
     assert run(monkeypatch, MODEL=MODEL) == 0
-    said = "takes the export of the slice; model.ckpt-10 is newer"
+    said = "takes the export of the slice; model.ckpt-10 is newer, for ./export.sh to compare"
     assert capsys.readouterr().err.splitlines() == [said]

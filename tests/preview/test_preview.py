@@ -12,6 +12,7 @@ from todus.dataset.annotations import Box
 from todus.dataset.annotations import Image as Annotated
 from todus.dataset.box_sizes import measure
 from todus.dataset.sources import voc
+from todus.detection import drawing
 from todus.preview.sheet import draw
 
 
@@ -47,6 +48,26 @@ def test_boxes_are_drawn_at_their_coordinates(tmp_path):
     red = (np.abs(drawn - [0xE6, 0x19, 0x4B]).sum(axis=2) == 0)[8 + 34 + 62 : 8 + 34 + 178, 8:]
     columns = np.flatnonzero(red.all(axis=0)).tolist()
     assert columns == [100, 101, 102, 197, 198, 199]
+
+
+def test_labels_hide_no_other_box_and_any_script_is_drawn(tmp_path):
+    file = tmp_path / "white.png"
+    Image.new("RGB", (320, 240), "white").save(str(file))
+    corners = [(5 + 50 * row, 5 + 50 * column) for row in range(4) for column in range(6)]
+    boxes = [Box(1, y, x, y + 40, x + 40, 1600) for y, x in corners]
+    boxes += [Box(2, 210, 100, 230, 300, 4000)]
+    image = Annotated("w", "w", 320, 240, boxes, file)
+    drawn = np.asarray(draw({"train": [image]}, {1: "label", 2: "\u732b \U0001f415"}))
+    cell = drawn[8 + 34 : 8 + 34 + 240, 8 : 8 + 320]
+    for y, x in corners:
+        assert (cell[y : y + 40, x : x + 40][3:-3, 3:-3] == 255).mean() > 0.6
+        assert (cell[y, x : x + 40] == [0xE6, 0x19, 0x4B]).all()
+    font, text = drawing.lettering("a \u732b\U0010ffff", 12)
+    assert text.startswith("a ") and text.endswith("\\U0010ffff") and font.size == 12
+    assert (
+        drawing.lettering("k\u00f6\u010dka \u043a\u043e\u0442", 12)[1]
+        == "k\u00f6\u010dka \u043a\u043e\u0442"
+    )
 
 
 def test_sizes_are_those_at_the_networks_input():

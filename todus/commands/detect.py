@@ -12,11 +12,13 @@ ALLOW_OPS names operators of a graph to run beside the known ones (docs/reliabil
 Runs the exported inference graph, or the zoo's before any export. Writes
 model/NAME/detections/PHOTO.png and prints one line for each detection: image, class, score, xmin,
 ymin, xmax, ymax in pixels, separated by tabs; with --json one JSON object for each image.
+A file that cannot be read is named, and the others are still done; the exit code is then 1.
 Exit codes: 0, 1 for an error, 2 for wrong usage.
 """
 
 import json
 from pathlib import Path
+from typing import Iterator
 
 from todus import command, files, paths, variables
 from todus.commands.arguments import add_form, add_model, add_runtime, chosen_form
@@ -63,13 +65,22 @@ def main(argv=None) -> int:
     runtime = runtimes.choose(arguments.runtime, form.name)
     detector = catalogue.open_form(model, form, variables.value("THREADS", "detect"), runtime)
     out = Path(arguments.out) if arguments.out else model.folder / "detections"
+    total = sum(max(1, len(source.files)) for source in sources)
+    failed = []
     for source in sources:
         detect_in = detect_in_video if source.kind == "video" else detect_in_images
-        detect_in(detector, source, out, arguments)
+        for error in detect_in(detector, source, out, arguments):
+            if total == 1:
+                raise error
+            command.say("detect: %s; left out" % error)
+            failed.append(error)
+    if failed:
+        raise TodusError("%d of %d files cannot be read" % (len(failed), total))
     return 0
 
 
-def detect_in_images(detector, source, out: Path, arguments) -> None:
+def detect_in_images(detector, source, out: Path, arguments) -> Iterator[TodusError]:
+    """Yields the error of each file that cannot be read."""
     from todus.detection import drawing, media
 
     thumbnails = []
@@ -77,32 +88,33 @@ def detect_in_images(detector, source, out: Path, arguments) -> None:
         try:
             image = media.read_image(path)
         except TodusError as error:
-            if source.kind != "folder":
-                raise
-            command.say("detect: %s; left out" % error)
+            yield error
             continue
         found = detector.detect([image])[0]
         picture = drawing.draw(image, found, detector.names, arguments.threshold)
         print_detections(str(path), image, found, detector.names, arguments)
         save_png(picture, out / ("%s.png" % media.unique_name(path, source)))
         thumbnails.append(drawing.thumbnail(picture))
-    if source.kind == "folder":
-        if not thumbnails:
-            raise TodusError("%s: no image in it can be read" % source.name)
+    if source.kind == "folder" and thumbnails:
         save_png(drawing.contact_sheet(thumbnails), out / "sheet.png")
 
 
-def detect_in_video(detector, source, out: Path, arguments) -> None:
+def detect_in_video(detector, source, out: Path, arguments) -> Iterator[TodusError]:
+    """Yields the error of a video that cannot be read."""
     from todus.detection import drawing, media
 
     target = out / (media.unique_name(Path(source.name), source) + ".avi")
     count = 0
-    with media.video_writer(target) as write:
-        for count, (image, rate) in enumerate(media.frames(source, arguments.frames), start=1):
-            found = detector.detect([image])[0]
-            write(drawing.draw(image, found, detector.names, arguments.threshold), rate)
-            frame = "%s#%d" % (source.name, count - 1)
-            print_detections(frame, image, found, detector.names, arguments)
+    try:
+        with media.video_writer(target) as write:
+            for count, (image, rate) in enumerate(media.frames(source, arguments.frames), start=1):
+                found = detector.detect([image])[0]
+                write(drawing.draw(image, found, detector.names, arguments.threshold), rate)
+                frame = "%s#%d" % (source.name, count - 1)
+                print_detections(frame, image, found, detector.names, arguments)
+    except TodusError as error:
+        yield error
+        return
     command.say("detect: %d frames, %s" % (count, target))
 
 

@@ -25,6 +25,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser = command.Parser("dataset", "Recognises labels; see ./dataset.sh --help.")
     parser.add_argument("path", metavar="PATH")
     path = given_path(parser.parse_args(argv).path)
+    if (path / "dataset.json").is_file() and (path / "label_map.pbtxt").is_file():
+        text = "%s is a dataset already; use it with python -m model -d %s"
+        raise TodusError(text % (path, path))
     found = formats.found(path)
     if not found:
         raise TodusError(_nothing(path))
@@ -68,8 +71,6 @@ def _nothing(path: Path) -> str:
         if path.suffix.lower() in ARCHIVES:
             return "%s is an archive; unpack it, and name the folder" % path
         return "%s has no labels of a known format: %s" % (path, ", ".join(TITLES))
-    if (path / "dataset.json").is_file() and (path / "label_map.pbtxt").is_file():
-        return "%s is a dataset already; use it with python -m model -d %s" % (path, path)
     images = sum(map(is_image, files_under(path)))
     if not images:
         return "no labels or images under %s; name the folder that holds them" % path

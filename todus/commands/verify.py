@@ -25,7 +25,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     counts, problems = verify.dataset(dataset)
     for split, found in counts.items():
         totals = (split, found.images, found.boxes, found.negatives)
-        print("%s: %d images, %d boxes, %d negatives" % totals)
+        more = ", %d repeats" % found.repeats if found.repeats else ""
+        print("%s: %d images, %d boxes, %d negatives%s" % (*totals, more))
         for each in sorted(found.boxes_of):
             row = (one_line(each), found.images_of[each], found.boxes_of[each])
             print("  %-20s %7d images %8d boxes" % row)

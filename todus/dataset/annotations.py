@@ -58,6 +58,8 @@ class Image:
     boxes: List[Box] = field(default_factory=list)
     path: Optional[Path] = None  # the image file, once it is on disk
     member: Union[ZipMember, FileSpan, None] = None  # its place in an archive or a record
+    weight: float = 1.0  # how often training reads it, against other images
+    repeat: int = 0  # the number of this further record of a train image
     url: str = ""  # on the source's server, where it cannot be derived from the file name
 
 

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 from todus.dataset.annotations import EMPTY, NOT_A_NUMBER, OUTSIDE, Box
 from todus.dataset.image_conversion import ImageInfo
 from todus.dataset.image_files import BadImage
+from todus.dataset.records import masks
 
 # The frame is the width and height that box coordinates refer to.
 FRACTIONS = (-1.0, -1.0)  # coordinates are fractions of the image
@@ -29,6 +30,7 @@ class NamedBox(NamedTuple):
     is_crowd: bool = False
     difficult: bool = False
     truncated: bool = False
+    mask: Any = None  # COCO polygons or RLE in the frame, only where masks are requested
 
 
 class Fit(NamedTuple):
@@ -39,6 +41,10 @@ class Fit(NamedTuple):
     height: int
     scale_x: float  # pixels of the image per unit of the frame
     scale_y: float
+
+    @property
+    def size(self) -> Tuple[int, int]:
+        return self.width, self.height
 
 
 class FittedBoxes(NamedTuple):
@@ -95,6 +101,16 @@ def fit(frame: Tuple[float, float], image: ImageInfo, exif: str, default_upright
     return Fit(upright and image.orientation != 1, width, height, scale_x, scale_y)
 
 
+def shrunk(to: Fit, most: int) -> Fit:
+    """The same for an image whose longer side is at most `most` pixels; 0 is any."""
+    longer = max(to.width, to.height)
+    if not most or longer <= most:
+        return to
+    width, height = (max(1, round(side * most / longer)) for side in (to.width, to.height))
+    scale_x, scale_y = to.scale_x * width / to.width, to.scale_y * height / to.height
+    return Fit(to.upright, width, height, scale_x, scale_y)
+
+
 def _same_shape(frame: Tuple[float, float], size: Tuple[int, int]) -> bool:
     left, right = frame[0] * size[1], frame[1] * size[0]
     return abs(left - right) <= SAME_SHAPE * max(left, right)
@@ -114,6 +130,8 @@ def fit_boxes(boxes: List[NamedBox], ids: Dict[str, int], to: Fit) -> FittedBoxe
             area = (xmax - xmin) * (ymax - ymin)
             flags = named.is_crowd, named.difficult, named.truncated
             box = Box(ids[named.name], ymin, xmin, ymax, xmax, area, *flags)
+            if named.mask:
+                box = box._replace(mask=masks.scaled(named.mask, to.scale_x, to.scale_y, to.size))
             if box[:7] in seen:
                 fitted.mended[TWICE] += 1
             else:

@@ -27,7 +27,7 @@ from todus.sources import Source
 # The names that other tools expect; with a test split of its own, val is in val_labels.csv.
 TABLES = {"train": "train_labels.csv", "val": "test_labels.csv"}
 TABLES_WITH_TEST = {**TABLES, "val": "val_labels.csv", "test": "test_labels.csv"}
-NOT_RECORDED = ("jobs", "replace")
+NOT_RECORDED = ("jobs", "replace", "runner")
 
 
 def target(source: Source, default: str) -> Dataset:
@@ -84,7 +84,14 @@ def build(
             extra={first: {"not_used": not_used, "mended": mended}},
             files=_more_files(prepared, tables, folder),
         )
-        options = Options(settings.seed, jobs=settings.jobs, decode=decode)
+        options = Options(
+            settings.seed,
+            jobs=settings.jobs,
+            decode=decode,
+            masks=settings.include_masks,
+            balance=settings.balance,
+            runner=settings.runner,
+        )
         manifest = write_dataset(dataset, content, options, settings.max_dropped)
     if previous.split_of:
         reason = " (%s)" % previous.other if previous.other else ""
@@ -105,9 +112,9 @@ def _more_files(prepared: Prepared, tables: bool, folder: Optional[Path]) -> Dic
 
 
 @contextlib.contextmanager
-def work_folder(dataset: Dataset) -> Iterator[Path]:
+def work_folder(dataset: Dataset, kind: str = "images") -> Iterator[Path]:
     """Yields an empty folder for converted images and removes it; locks the dataset meanwhile."""
-    folder = files.beside(dataset.folder, "images")
+    folder = files.beside(dataset.folder, kind)
     with access.building(dataset):
         shutil.rmtree(str(folder), ignore_errors=True)
         folder.mkdir(parents=True)
@@ -134,7 +141,7 @@ def fingerprint(inputs: Iterable[Path], more: str = "") -> str:
     above = os.path.commonpath([str(path.parent) for path in listed]) if listed else ""
     for path in listed:
         try:
-            content = files.sha256(path)
+            content = files.sha256(path) if path.is_file() else "unreadable"
         except OSError:
             content = "unreadable"
         line = "%s %s\n" % (content, os.path.relpath(str(path), above))

@@ -39,7 +39,7 @@ def assign(seen: Dict[str, int], order: List[str], settings: Settings) -> Classe
     renamed = {
         name: one_line(settings.rename.get(canonical(name), name)) for name in order + sorted(seen)
     }
-    known = _read_own_ids(label_map) if label_map else _in_order(renamed, order, settings)
+    known = _read_own_ids(label_map) if label_map else _in_order(renamed, order, seen, settings)
     chosen = known
     if settings.categories:
         chosen = categories.choose(settings.categories, known, label_map or "the annotations")
@@ -49,6 +49,10 @@ def assign(seen: Dict[str, int], order: List[str], settings: Settings) -> Classe
     used = set(keys.values())
     with_boxes = {key: name for key, name in chosen.items() if canonical(name) in used}
     names = chosen if label_map else categories.renumbered(with_boxes)
+    if len(names) > HIGHEST_ID:
+        text = "the boxes are of %d classes, and a model has at most %d: %s; "
+        text += "correct the names, or set CATEGORIES"
+        raise UsageError(text % (len(names), HIGHEST_ID, shortened(names.values(), 3)))
     numbers = {canonical(name): identity for identity, name in names.items()}
     ids = {name: numbers[key] for name, key in keys.items() if key in numbers}
     mended: Counter = Counter()
@@ -59,11 +63,20 @@ def assign(seen: Dict[str, int], order: List[str], settings: Settings) -> Classe
     return Classes(names, ids, unused, mended)
 
 
-def _in_order(renamed: Dict[str, str], order: List[str], settings: Settings) -> Dict[int, str]:
-    """1..N in the source's order, then alphabetically; RENAME's spelling, else the first."""
+def _in_order(
+    renamed: Dict[str, str], order: List[str], seen: Dict[str, int], settings: Settings
+) -> Dict[int, str]:
+    """1..N in the source's order, then alphabetically.
+
+    A name is spelled as in RENAME, else as in the source's order, else as most boxes have it.
+    """
     typed = {canonical(new): one_line(new) for new in settings.rename.values()}
-    others = (renamed[name] for name in renamed if name not in set(order))
-    rest = sorted(others, key=lambda name: (canonical(name), name))
+    listed = set(order)
+    others = (renamed[name] for name in renamed if name not in listed)
+    boxes: Counter = Counter()
+    for name, new in renamed.items():
+        boxes[new] += seen.get(name, 0)
+    rest = sorted(others, key=lambda name: (canonical(name), -boxes[name], name))
     spelled: Dict[str, str] = {}
     for name in [renamed[name] for name in order] + rest:
         spelled.setdefault(canonical(name), typed.get(canonical(name), name))

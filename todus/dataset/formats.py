@@ -9,7 +9,8 @@ from typing import Callable, Dict, List, NamedTuple
 
 from todus import sources
 from todus.dataset.box_tables import NEEDED, columns_of, is_headless
-from todus.dataset.image_folder import files_under
+from todus.dataset.image_folder import files_under, split_named_file
+from todus.dataset.records import tfrecord
 from todus.errors import TodusError
 from todus.sources import Source
 
@@ -18,6 +19,7 @@ MOST = 200  # files of one suffix that are read
 CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels")  # of YOLO: one class a line
 LABEL = re.compile(rb"\s*\d+(\.0*)?([\s,;]+[+-]?[\d.,eE+-]+){4,}[\s,;]*(\n|$)")
 _OID_LABEL = re.compile(rb"\s*[A-Za-z][^\n\d]*(\s+[\d.]+){4}\s*(\n|$)")  # of OIDv4_ToolKit
+RECORDS = re.compile(r"records?($|[-.@])|-\d{5}-of-\d{5}", re.IGNORECASE)  # names of TFRecords
 _WITH_TABLES = ("csv", "coco-json", "cvat")
 _ABOVE = {"annotations", "annotation", "labels", "label", "xml", "json"}
 
@@ -43,7 +45,7 @@ class Found(NamedTuple):
 
 def kind_of(path: Path) -> str:
     """The name of the source whose annotations a file has; "" for none."""
-    reader = _READERS.get(path.suffix.lower())
+    reader = _READERS.get(path.suffix.lower(), _records if RECORDS.search(path.name) else None)
     if path.name.lower() in CLASS_LISTS:
         return "yolo"
     try:
@@ -97,6 +99,11 @@ def _text(path: Path, text: bytes) -> str:
     return "yolo" if LABEL.match(text) else ""
 
 
+def _records(path: Path, text: bytes) -> str:
+    is_record = tfrecord.is_header(text) or text[:2] == b"\x1f\x8b"
+    return "records" if is_record else ""
+
+
 _READERS: Dict[str, Callable[[Path, bytes], str]] = {
     ".xml": _xml,
     ".json": _json,
@@ -119,7 +126,8 @@ def found(path: Path) -> List[Found]:
         return [_found(kind, [path], path, 1)] if kind else []
     by_suffix: Dict[str, List[Path]] = {}
     for each in files_under(path):
-        by_suffix.setdefault(each.suffix.lower(), []).append(each)
+        suffix = ".record" if RECORDS.search(each.name) else each.suffix.lower()
+        by_suffix.setdefault(suffix, []).append(each)
     kinds: Dict[str, List[Path]] = {}
     counts: Counter = Counter()
     for members in by_suffix.values():
@@ -146,8 +154,21 @@ def _found(kind: str, files: List[Path], given: Path, count: int) -> Found:
     if given.is_file():
         above = given.parent
         folder = above.parent if above.name.lower() in _ABOVE else above
+    if kind == "records":
+        arguments = _record_arguments(files, above if given.is_file() else given)
+        return Found(sources.find(kind), files, arguments, count)
     names_files = kind == "csv" or (given.is_file() and kind in _WITH_TABLES)
     return Found(sources.find(kind), files, [*files, folder] if names_files else [folder], count)
+
+
+def _record_arguments(files: List[Path], folder: Path) -> List[Path]:
+    """The patterns of the files, in the order of splits, and the label map of their folder."""
+    patterns = {re.sub(r"-\d{5}-of-", "-?????-of-", str(path)): path for path in files}
+    words = {text: split_named_file(path) for text, path in patterns.items()}
+    order = ("train", "val", "test", "")
+    listed = sorted(patterns, key=lambda text: (order.index(words[text]), text))
+    maps = [path for path in files_under(folder) if path.suffix.lower() == ".pbtxt"]
+    return [Path(each) for each in listed] + (maps[:1] or [folder / "label_map.pbtxt"])
 
 
 def advice(path: Path, own: Source, otherwise: str) -> str:

@@ -1,10 +1,12 @@
 """The user's folder of images: its files, and the image that an annotation names."""
 
 import os
+import re
 from pathlib import Path, PurePosixPath
 from typing import Dict, Iterable, List, Optional, Tuple
 
-from todus.dataset.image_conversion import SUFFIXES
+from todus import files
+from todus.dataset.image_conversion import SUFFIXES, UNREADABLE
 from todus.errors import TodusError
 
 # Folders that sort files by kind; they are ignored when an image is matched with its annotation.
@@ -20,7 +22,8 @@ _SPLIT_NAMES = {
 def files_under(root: Path) -> List[Path]:
     """Every file below `root`, ordered by name, without hidden files and folders.
 
-    Linked folders are followed once. Raises TodusError where `root` is not a folder.
+    A FIFO or a device is among them: its reader names it, so that its image is no negative. Linked
+    folders are followed once. Raises TodusError where `root` is not a folder.
     """
     if not root.is_dir():
         raise TodusError("%s is not a folder; name the folder that holds the images" % root)
@@ -37,17 +40,36 @@ def files_under(root: Path) -> List[Path]:
 
 
 def is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in SUFFIXES + UNREADABLE
+
+
+def _without_originals(images: List[Path]) -> List[Path]:
+    """The images without a.heic beside a.jpg: phones and converters keep both."""
+    readable = {path.with_suffix("") for path in images if path.suffix.lower() in SUFFIXES}
+    return [
+        path
+        for path in images
+        if path.suffix.lower() in SUFFIXES or path.with_suffix("") not in readable
+    ]
 
 
 def given_path(text: str) -> Path:
-    """The absolute path of a file or folder that the user typed."""
-    return Path(os.path.abspath(os.path.expanduser(text)))
+    """The absolute path of a file or folder that the user typed. Raises TodusError for a FIFO."""
+    path = Path(os.path.abspath(os.path.expanduser(text)))
+    if files.is_special(path):
+        raise TodusError("%s is a device or a FIFO; give a file or a folder" % path)
+    return path
 
 
 def split_named(word: str) -> str:
     """train, val or test for a word with that meaning, in any case; "" for any other."""
     return next((split for split, names in _SPLIT_NAMES.items() if word.lower() in names), "")
+
+
+def split_named_file(path: Path) -> str:
+    """train, val or test by a word of the file's name, else by its folder's; "" for neither."""
+    words = re.findall("[a-z]+", path.name.lower())
+    return next(filter(None, map(split_named, words)), "") or split_named(path.parent.name)
 
 
 def split_of(relative: PurePosixPath) -> str:
@@ -60,7 +82,7 @@ class ImageFolder:
 
     def __init__(self, root: Path, paths: Iterable[Path]):
         self.root = root
-        self.paths = [path for path in paths if is_image(path)]
+        self.paths = _without_originals([path for path in paths if is_image(path)])
         self._by_name: Dict[str, List[Path]] = {}
         self._by_stem: Dict[str, List[Path]] = {}
         for path in self.paths:
@@ -92,6 +114,10 @@ class ImageFolder:
         """The images with the stem of a file, in any case: those beside it, else all."""
         alike = self._by_stem.get(path.stem.casefold(), [])
         return [each for each in alike if self._place(each) == self._place(path)] or alike
+
+    def are_together(self, one: Path, other: Path) -> bool:
+        """Whether two files are in one folder, or in folders for their kinds beside each other."""
+        return self._place(one) == self._place(other)
 
     def _choose(
         self, candidates: List[Path], wanted: PurePosixPath, near: Optional[Path]

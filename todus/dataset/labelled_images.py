@@ -8,6 +8,7 @@ from typing import List, NamedTuple, Tuple
 from todus.dataset.box_fitting import UNKNOWN, NamedBox
 from todus.text import one_line
 
+COPIED = "copy of an annotation in another folder"
 SECOND_ANNOTATION = "second annotation of one image"
 
 

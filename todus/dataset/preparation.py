@@ -6,20 +6,24 @@ Classes get ids, images are converted where needed, boxes are fitted to them, im
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from todus import variables
-from todus.dataset import class_ids, negatives, split_notes
+from todus.dataset import class_ids, negatives, parallel, split_notes
 from todus.dataset.annotations import Annotations, join_boxes
-from todus.dataset.labelled_images import LabelledSource, LeftOut
+from todus.dataset.labelled_images import LabelledImage, LabelledSource, LeftOut
 from todus.dataset.prepared_image import PreparedImage, group_of, prepare_image
 from todus.dataset.recorded_splits import Previous
 from todus.dataset.settings import Settings
 from todus.dataset.split import SECOND_COPY, SPLITS, Assignment, Candidate, Shares, assign_splits
 from todus.errors import TodusError
+from todus.progress import Progress
 from todus.text import one_line
 
 LABELLED_TWICE = 0.5  # least intersection over union of two boxes that one person drew of an object
+CHUNK = 16  # images that a process prepares at once
+LARGE = 1_600_000  # pixels
+USUAL_SIDE = 1280  # pixels; the zoo's models take up to 1024
 LEFT_OUT_ORDER = ("",) + SPLITS[::-1]  # order of left-out images in dataset.json
 
 
@@ -53,13 +57,18 @@ def prepare(source: LabelledSource, settings: Settings, work: Path, previous: Pr
     basenames = Counter(labelled.path.name for labelled in source.images)
     ready: List[PreparedImage] = []
     left_out, mended = list(source.left_out), source.mended + classes.mended
-    for labelled in source.images:
+
+    def prepared(labelled: LabelledImage) -> PreparedImage:
         result = prepare_image(labelled, classes.ids, source.upright, settings, work)
+        return result.with_digest(previous) if result.image else result
+
+    for result in _in_parallel(prepared, source.images, settings.jobs):
+        labelled = result.labelled
         mended.update(result.mended)
         if result.image:
             is_unique = basenames[labelled.path.name] == 1
             result.image.file_name = labelled.path.name if is_unique else labelled.name
-            ready.append(result.with_digest(previous))
+            ready.append(result)
         else:
             name = one_line(labelled.name)
             left_out.append(LeftOut(name, result.left_out, labelled.split, result.fault))
@@ -95,8 +104,23 @@ def prepare(source: LabelledSource, settings: Settings, work: Path, previous: Pr
         classes.unused,
         split_of,
         changed=sum(result.recorded not in ("", split) for result, split in used),
-        notes=list(split_notes.notes(images, shares, classes.names)),
+        notes=list(split_notes.notes(images, shares, classes.names)) + _size_note(ready, settings),
     )
+
+
+def _in_parallel(
+    prepared: Callable[[LabelledImage], PreparedImage], images: List[LabelledImage], jobs: int
+) -> Iterator[PreparedImage]:
+    """Calls `prepared` for each image, for CHUNK images at once."""
+    starts = range(0, len(images), CHUNK)
+
+    def chunk(index: int) -> List[PreparedImage]:
+        return [prepared(each) for each in images[starts[index] : starts[index] + CHUNK]]
+
+    with Progress("reading images", len(images), unit="images") as progress:
+        for results in parallel.in_order(chunk, len(starts), jobs):
+            yield from results
+            progress.add(len(results))
 
 
 def _annotations(
@@ -139,6 +163,17 @@ def _join_copies(assigned: Sequence[Tuple[PreparedImage, Assignment]]) -> None:
         is_copy = to.left_out == SECOND_COPY
         if is_copy and (image.width, image.height) == (result.image.width, result.image.height):
             join_boxes(image.boxes, result.image.boxes, LABELLED_TWICE)
+
+
+def _size_note(ready: List[PreparedImage], settings: Settings) -> List[str]:
+    """A line where most images are so large that training mainly decodes them."""
+    number = sum(result.pixels > LARGE for result in ready)
+    if settings.max_side or 2 * number <= len(ready):
+        return []
+    return [
+        "%d of %d images have more than %.1f megapixels, which slows training down; to shrink "
+        "them, run this again with MAX_SIDE=%d" % (number, len(ready), LARGE / 1e6, USUAL_SIDE)
+    ]
 
 
 def _most_frequent(left_out: List[LeftOut]) -> str:

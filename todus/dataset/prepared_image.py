@@ -4,12 +4,12 @@ import hashlib
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Set, Union
+from typing import Dict, NamedTuple, Optional, Set, Tuple, Union
 
 from todus import files
 from todus.dataset import image_conversion
 from todus.dataset.annotations import Image
-from todus.dataset.box_fitting import FRACTIONS, UNKNOWN, fit, fit_boxes
+from todus.dataset.box_fitting import FRACTIONS, UNKNOWN, fit, fit_boxes, shrunk
 from todus.dataset.image_files import BadImage
 from todus.dataset.labelled_images import LabelledImage
 from todus.dataset.recorded_splits import Previous
@@ -18,6 +18,8 @@ from todus.dataset.settings import Settings
 NO_BOX = "image without a box (KEEP_EMPTY=1 keeps such images)"
 NO_CHOSEN_BOX = "image without a box of CATEGORIES (KEEP_EMPTY=1 keeps such images)"
 NO_BOX_LEFT = "image of which no box can be used"
+MOST_BOXES = 5000  # in an image; the objects of two copies of an image are compared in pairs
+TOO_MANY = "image with more than %d boxes" % MOST_BOXES
 SCALED = "image of another size than its annotation says, boxes scaled"
 
 
@@ -31,6 +33,7 @@ class PreparedImage(NamedTuple):
     left_out: str = ""
     fault: bool = True
     digest: str = ""  # SHA-256 of the image's file
+    pixels: int = 0  # of its file
     recorded: str = ""  # its split in the dataset that is replaced; "" for none
 
     @property
@@ -67,17 +70,22 @@ def prepare_image(
     try:
         if not boxes and labelled.dropped:
             raise BadImage(NO_BOX_LEFT)
+        if len(boxes) > MOST_BOXES:
+            raise BadImage(TOO_MANY)
         info = image_conversion.read_header(labelled.path)
         to = fit(labelled.frame, info, settings.exif, upright)
         if labelled.frame not in (FRACTIONS, UNKNOWN) and labelled.frame != (to.width, to.height):
             result.mended[SCALED] += 1
+        result = result._replace(pixels=to.width * to.height)
+        to = shrunk(to, settings.max_side)
         fitted = fit_boxes(boxes, ids, to)
         result.mended.update(fitted.mended)
         if boxes and not fitted.boxes:
             raise BadImage(NO_BOX_LEFT)
-        path, conversion = labelled.path, image_conversion.needed_conversion(info, to.upright)
+        path, size = labelled.path, (to.width, to.height)
+        conversion = image_conversion.needed_conversion(info, to.upright, size)
         if conversion:
-            path = _convert(labelled, to.upright, work)
+            path = _convert(labelled, to.upright, size, work)
             result.mended["image converted: %s" % conversion] += 1
     except (BadImage, OSError) as error:
         return result._replace(left_out=_reason(error))
@@ -85,9 +93,9 @@ def prepare_image(
     return result._replace(image=image, dropped=labelled.dropped + fitted.dropped)
 
 
-def _convert(labelled: LabelledImage, upright: bool, work: Path) -> Path:
+def _convert(labelled: LabelledImage, upright: bool, size: Tuple[int, int], work: Path) -> Path:
     """Writes the converted image to `work` and returns its path."""
-    data, kind = image_conversion.convert(labelled.path, upright)
+    data, kind = image_conversion.convert(labelled.path, upright, size)
     digest = hashlib.sha256(labelled.name.encode("utf-8", "surrogateescape")).hexdigest()
     target = work / ("%s.%s" % (digest[:32], kind))
     target.write_bytes(data)

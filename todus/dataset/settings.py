@@ -1,10 +1,12 @@
 """The settings of a source of the user's own images."""
 
+import importlib.util
 from dataclasses import dataclass, field
-from typing import Dict
+from typing import Dict, Optional
 
 from todus import categories, variables
-from todus.errors import UsageError
+from todus.errors import TodusError, UsageError
+from todus.paths import REPO
 
 
 @dataclass
@@ -17,9 +19,14 @@ class Settings:
     val: float = 0.2  # share of the images for validation where the source has no split
     test: float = 0.0  # share of the images for test there
     seed: int = 0
+    max_side: int = 0  # pixels of an image's longer side; 0: any
     group: str = variables.AUGMENTED  # of a file name; the images of a group go to one split
+    include_masks: bool = False  # write the segmentations of COCO JSON
+    balance: float = 0.0  # train images of rare classes are repeated: see todus.dataset.balance
+    weights: Dict[str, float] = field(default_factory=dict)  # of datasets that are merged
     max_dropped: float = 0.05  # share of images or boxes that may be unusable
     jobs: int = 0  # processes; 0: the cores
+    runner: str = ""  # RUNNER: see todus.dataset.records.beam
     exif: str = "auto"  # upright, stored or auto: see box_fitting.fit
     replace: bool = False  # a dataset made from another folder may be replaced
 
@@ -40,4 +47,13 @@ class Settings:
         if settings.val + settings.test >= 1:
             text = "VAL=%g and TEST=%g leave no image for train; give smaller shares"
             raise UsageError(text % (settings.val, settings.test))
+        checked_runner(settings.runner)
         return settings
+
+
+def checked_runner(runner: Optional[str]) -> str:
+    """RUNNER, "" for none. Raises TodusError where one is given, and Beam is not installed."""
+    if runner and not importlib.util.find_spec("apache_beam"):
+        text = "RUNNER needs Apache Beam; run: make -C %s beam, or unset RUNNER"
+        raise TodusError(text % REPO)
+    return runner or ""

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Dict, List, Mapping, NamedTuple, Sequence, Set
 
-from todus.dataset.seeded_order import sort_key
+from todus.dataset.seeded_order import fraction
 from todus.errors import TodusError
 
 SPLITS = ("train", "val", "test")
@@ -48,7 +48,7 @@ class Shares(NamedTuple):
 
     def position(self, key: str) -> float:
         """A number from 0 to 1 that depends on the seed and the key alone."""
-        return int.from_bytes(sort_key(self.seed, "split", key)[:8], "big") / 2**64
+        return fraction(self.seed, "split", key)
 
     def split_of(self, key: str) -> str:
         """val for the lowest positions, test for the highest: another share of one keeps others."""

@@ -8,9 +8,10 @@ from todus.dataset.labelled_images import LeftOut
 from todus.dataset.preparation import Prepared
 from todus.dataset.split import SPLITS
 from todus.paths import Dataset
-from todus.text import one_line, table
+from todus.text import one_line, shortened, table
 
 EXAMPLES = 3  # file names shown for a reason; dataset.json has them all
+MOST_UNUSED = 100  # classes without a box that are printed
 WIDEST_NAME = 32  # characters of a class name in the table
 NEXT = "next: python -m model -m ssd_mobilenet_v1_coco_2018_01_28 -d %s"
 
@@ -26,6 +27,8 @@ def print_summary(
     classes = counted(len(names), "class", "classes")
     print("%s: %s, %s, %s" % (dataset.name, *counts, classes))
     for line in class_table(names, splits):
+        print(line)
+    for line in _repeat_lines(splits.get("train", {}), manifest["settings"]):
         print(line)
     for line in _warnings(names, splits):
         say(line)
@@ -46,7 +49,8 @@ def _print_prepared(prepared: Prepared) -> None:
     for line in prepared.notes:
         print(line)
     if prepared.unused:
-        print("classes without a box: %s" % ", ".join(one_line(name) for name in prepared.unused))
+        names = shortened((one_line(name) for name in prepared.unused), MOST_UNUSED)
+        print("classes without a box: %s" % names)
 
 
 def print_up_to_date(dataset: Dataset) -> None:
@@ -79,6 +83,21 @@ def class_table(names: Sequence[str], splits: Mapping[str, Any]) -> Iterator[str
         for entry in splits.values():
             rows[-1] += [entry["negatives"], ""]
     return ("  " + line for line in table(rows))
+
+
+def _repeat_lines(entry: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
+    """Lines about the further records of train images, by BALANCE and WEIGHTS."""
+    if entry.get("repeats"):
+        times = {
+            name: 1 + more / max(1, entry["per_category"][name]["images"])
+            for name, more in entry["repeats_of"].items()
+        }
+        listed = sorted(times, key=lambda name: -times[name])
+        shown = ["%s %.1f times" % (one_line(name), times[name]) for name in listed]
+        records = counted(entry["repeats"], "further record")
+        yield "train has %s of these images: %s" % (records, shortened(shown, 8))
+    elif settings.get("balance"):
+        yield "BALANCE=%g repeats no image: no class is rare enough" % settings["balance"]
 
 
 def _warnings(names: List[str], splits: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from todus import categories, files, forms
 from todus.detection import runtimes
 from todus.detection.detector import LEAST_SCORE
 from todus.errors import TodusError, UsageError
-from todus.model import artefacts, checkpoint_files, checkpoints, pipeline
+from todus.model import artefacts, checkpoint_files, checkpoints, held, pipeline
 from todus.paths import Model
 
 
@@ -23,6 +23,11 @@ class Present(NamedTuple):
     name: str
     path: Path
     title: str
+
+    @property
+    def shown(self) -> Path:
+        """The path for the user; a checkpoint is read from links to it."""
+        return checkpoint_files.shown(self.path)
 
 
 Say = Callable[[str], None]
@@ -98,7 +103,7 @@ def find(model: Model, name: str, checkpoint: str = "") -> Present:
         graph = model.zoo_frozen_graph
         return Present(name, graph if graph.exists() else model.zoo_checkpoint, form.title)
     if name == "checkpoint":
-        prefix = checkpoints.choose(model, checkpoint)
+        prefix = held.choose(model, checkpoint)
         return Present(name, prefix, "%s %s" % (form.title, checkpoints.name_of(prefix)))
     path = form.path(model.folder)
     if not form.detector:

@@ -1,6 +1,7 @@
 """Detections drawn on images."""
 
-from typing import Dict, Sequence, Tuple
+import functools
+from typing import Dict, FrozenSet, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -39,7 +40,7 @@ def draw(
     if scale > 1:
         picture = picture.resize((picture.width * scale, picture.height * scale), Image.BILINEAR)
     pen = ImageDraw.Draw(picture)
-    font = _font(max(11, max(picture.size) // 45))
+    letters = max(11, max(picture.size) // 45)
     line = max(2, max(picture.size) // 250)
     for box, class_id, score in reversed([each for each in zip(*found) if each[2] >= threshold]):
         ymin, xmin, ymax, xmax = (float(side) for side in np.clip(box, 0, 1))
@@ -49,6 +50,7 @@ def draw(
         pen.rectangle(corner + opposite, outline=color, width=line)
         label = one_line(names.get(int(class_id), str(int(class_id))))
         label += " %.2f" % score if with_scores else ""
+        font, label = lettering(label, letters)
         _label(pen, label, corner, color, font, picture.size)
     return picture
 
@@ -63,15 +65,56 @@ def _label(pen, text: str, corner: Tuple[float, float], color: str, font, size) 
     pen.text((x + 3 - left, y + 3 - top), text, fill="white", font=font)
 
 
-def _font(size: int):
+def lettering(text: str, size: int) -> Tuple[ImageFont.FreeTypeFont, str]:
+    """A font that has the text's characters, and the text as it is to be drawn.
+
+    Of characters that no font of this machine has, their escapes are drawn, such as \\u732b.
+    """
+    path = _font_file("".join(sorted(set(text))))
+    known = _characters(path)
+    shown = [each if ord(each) in known or each == " " else _escaped(each) for each in text]
+    return _font(path, size), "".join(shown)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+@functools.lru_cache(maxsize=None)
+def _font_file(characters: str) -> str:
+    """DejaVu Sans, or the first other font of this machine that has all these characters."""
     from matplotlib import font_manager
 
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
+    wanted = {ord(each) for each in characters if each != " "}
+    default = font_manager.findfont("DejaVu Sans")
+    if wanted <= _characters(default):
+        return default
+    others = (
+        path for path in sorted(font_manager.findSystemFonts()) if wanted <= _characters(path)
+    )
+    return next(others, default)
+
+
+@functools.lru_cache(maxsize=None)
+def _characters(path: str) -> FrozenSet[int]:
+    """The code points that a font has; none for a font that cannot be drawn in any size."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        _font(path, 12)
+        return frozenset(FT2Font(path).get_charmap())
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+
+
+@functools.lru_cache(maxsize=None)
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
 
 
 def caption(pen, text: str, width: int) -> None:
     """Writes a line at the top left, shortened to `width` pixels."""
-    font = _font(12)
+    font, text = lettering(text, 12)
     while len(text) > 4 and pen.textbbox((0, 0), text, font=font)[2] > width - 6:
         text = text[:-4] + "..."
     pen.text((3, 1), text, fill="black", font=font)

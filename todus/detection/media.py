@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -42,6 +43,8 @@ def sources(names: Sequence[str]) -> List[Source]:
         [Path(name) for name in names if not _CAMERA.fullmatch(name) and not Path(name).is_dir()]
     )
     for name in names:
+        if not name:
+            raise UsageError("an image without a name; give an image, a folder, or . for this one")
         path = Path(name)
         if _CAMERA.fullmatch(name) or (path.suffix.lower() in VIDEOS and path.is_file()):
             result.append(Source("video", name, [], repeated))
@@ -59,8 +62,8 @@ def sources(names: Sequence[str]) -> List[Source]:
 
 
 def _repeated_stems(listed: Sequence[Path]) -> frozenset:
-    stems = [path.stem for path in listed]
-    return frozenset(stem for stem in stems if stems.count(stem) > 1)
+    stems = Counter(path.stem for path in listed)
+    return frozenset(stem for stem, count in stems.items() if count > 1)
 
 
 def unique_name(path: Path, source: Source) -> str:
@@ -79,10 +82,11 @@ def read_image(path: Path) -> np.ndarray:
     from PIL import Image
 
     from todus.dataset.image_conversion import decode_upright
+    from todus.dataset.image_files import BadImage
 
     try:
         return decode_upright(path.read_bytes())
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (BadImage, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise TodusError("%s is not an image that can be read (%s)" % (path, error))
 
 

@@ -1,14 +1,15 @@
 """Picks a score threshold for each class from the detections in val."""
 
 import math
-from typing import Dict, Mapping, Optional
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
 from todus import files
 from todus.evaluation.average_precision import Matches
 from todus.model import artefacts
-from todus.paths import beside_json
+from todus.paths import Model, beside_json
 
 
 def pick(matches: Matches, precision: Optional[float] = None) -> Optional[Dict]:
@@ -71,13 +72,35 @@ def at(matches: Matches, threshold: float) -> Optional[Dict]:
 def stored(path) -> Dict[str, float]:
     """Class name -> the threshold in the FILE.json of a converted model; {} where it has none."""
     about = artefacts.read(path).get("thresholds")
-    classes = about.get("classes") if isinstance(about, dict) else None
-    found = classes.items() if isinstance(classes, dict) else ()
+    return _by_class(about.get("classes")) if isinstance(about, dict) else {}
+
+
+def _by_class(picked: Any) -> Dict[str, float]:
     return {
-        name: float(picked["threshold"])
-        for name, picked in found
-        if isinstance(picked, dict) and files.is_number(picked.get("threshold"))
+        name: float(each["threshold"])
+        for name, each in (picked.items() if isinstance(picked, dict) else ())
+        if isinstance(each, dict) and files.is_number(each.get("threshold"))
     }
+
+
+def of_form(model: Model, form: str, path: Path) -> Dict[str, float]:
+    """What `stored` returns for a form of a model, else its thresholds in eval.json.
+
+    Args:
+      model: a prepared model.
+      form: its name in todus.forms.
+      path: as of catalogue.Present; an eval.json that is older is not read.
+    """
+    found, written = stored(path), model.folder / "eval.json"
+    made = path if path.exists() else path.with_name(path.name + ".index")  # of a checkpoint
+    if found or not (written.exists() and made.exists()):
+        return found
+    entries = files.read_json(written) if written.stat().st_mtime >= made.stat().st_mtime else []
+    for entry in entries if isinstance(entries, list) else ():
+        named = isinstance(entry, dict) and (entry.get("format"), entry.get("file"))
+        if named == (form, path.name):
+            return _by_class(entry.get("thresholds"))
+    return {}
 
 
 def at_stored(path, matches: Mapping[str, Matches]) -> Dict[str, Optional[Dict]]:

@@ -26,16 +26,20 @@ class Statistics(NamedTuple):
     splits: Mapping[str, List[Image]]
     counts: Mapping[str, Dict[int, ClassCounts]]  # split -> category id -> its boxes
     size: Tuple[int, int]  # width and height of the network's input
+    repeats: Mapping[str, int]  # split -> further records of its images
+
+    def more(self, split: str) -> str:
+        """What the number of a split's images leaves open."""
+        empty = sum(not image.boxes for image in self.splits[split])
+        text = ", %d without a box" % empty if empty else ""
+        more = self.repeats.get(split, 0)
+        return text + (", %d further records for BALANCE or WEIGHTS" % more if more else "")
 
 
 def html(found: Statistics, sheet: str) -> str:
     """The page's text. `sheet` is the file name of the contact sheet."""
     title, sheet = escape(found.title), escape(sheet)
-    counts = "\n".join(
-        line
-        for split, images in found.splits.items()
-        for line in _split(split, images, found.names, found.counts[split])
-    )
+    counts = "\n".join(line for split in found.splits for line in _split(found, split))
     return """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>%s</title><style>%s</style></head>
@@ -52,17 +56,14 @@ def _cell(value: object, warns: object = False) -> str:
     return "<td%s>%s</td>" % (' class="warn"' if warns else "", value)
 
 
-def _split(
-    split: str, images: List[Image], names: Mapping[int, str], counts: Mapping[int, ClassCounts]
-) -> Iterator[str]:
-    boxes = sum(found.boxes for found in counts.values())
-    empty = sum(not image.boxes for image in images)
-    more = ", %d images without a box" % empty if empty else ""
-    yield "<h2>%s: %d images, %d boxes%s</h2>" % (escape(split), len(images), boxes, more)
+def _split(page: Statistics, split: str) -> Iterator[str]:
+    counts, boxes = page.counts[split], sum(each.boxes for each in page.counts[split].values())
+    total = (escape(split), len(page.splits[split]), page.more(split), boxes)
+    yield "<h2>%s: %d images%s; %d boxes</h2>" % total
     heads = ["class", "images", "boxes", "crowds", "median box"]
     heads += ["%s px" % label for _, label in SIZES]
     yield '<div class="wide"><table><tr>%s</tr>' % "".join("<th>%s</th>" % head for head in heads)
-    for identity, name in names.items():
+    for identity, name in page.names.items():
         found = counts.get(identity, ClassCounts())
         tiny, *larger = found.histogram()
         cells = [_cell(escape(name), not found.boxes)]

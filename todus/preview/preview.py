@@ -50,8 +50,9 @@ def preview(dataset: Dataset, number: int, size: Tuple[int, int]) -> None:
             splits[split] = images
     if not splits:
         raise TodusError("%s has no image; make the dataset again" % dataset.name)
+    repeats = {split: entry.get("repeats", 0) for split, entry in manifest["splits"].items()}
     counts = {split: measure(images, size) for split, images in splits.items()}
-    statistics = page.Statistics(dataset.name, names, splits, counts, size)
+    statistics = page.Statistics(dataset.name, names, splits, counts, size, repeats)
     sheet_file, page_file = dataset.folder / "preview.png", dataset.folder / "preview.html"
     with files.replacing(sheet_file) as part:
         sheet.draw(choose_images(splits, number), names).save(str(part), "PNG")
@@ -65,9 +66,7 @@ def _summary(found: page.Statistics) -> Iterator[str]:
     """The counts as lines for the terminal."""
     yield "%s at an input of %dx%d" % ((found.title,) + found.size)
     for split, images in found.splits.items():
-        empty = sum(not image.boxes for image in images)
-        more = ", %d without a box" % empty if empty else ""
-        yield "%s: %d images%s" % (split, len(images), more)
+        yield "%s: %d images%s" % (split, len(images), found.more(split))
         heads = ("class", "images", "boxes", "median box", "under %d px" % LEAST_PIXELS)
         rows: List[Sequence[object]] = [heads]
         for identity, name in found.names.items():

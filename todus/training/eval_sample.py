@@ -7,7 +7,7 @@ import shutil
 from itertools import chain, islice
 
 from todus import files
-from todus.dataset.records import reader, tfrecord
+from todus.dataset.records import example, reader, tfrecord
 from todus.paths import Dataset, Model
 
 
@@ -31,6 +31,8 @@ def of(model: Model, dataset: Dataset, split: str, sample: int) -> Dataset:
     if found.manifest.exists() and files.read_json(found.manifest).get("sample") == wanted:
         return found
     records = chain.from_iterable(map(tfrecord.scan, dataset.shards(split)))
+    if manifest["splits"].get(split, {}).get("repeats"):
+        records = (record for record in records if not example.decode(record.data).repeat)
     count = 0
     with files.replacing_folder(found.folder) as folder:
         with (folder / ("%s.record-00000-of-00001" % split)).open("wb") as file:

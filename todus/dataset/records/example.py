@@ -37,6 +37,7 @@ class Example(NamedTuple):
     difficult: np.ndarray  # bool [N]
     truncated: np.ndarray  # bool [N]
     masks: List[bytes]  # N PNG files, or none
+    repeat: int = 0  # the number of this further record of an image: see todus/dataset/balance.py
 
 
 def _declare() -> Any:
@@ -141,7 +142,8 @@ OBJECT_KINDS = {
     "image/object/truncated": int,
 }
 MASK = "image/object/mask"
-KINDS = {**IMAGE_KINDS, **OBJECT_KINDS, MASK: bytes}
+REPEAT = "image/repeat"
+KINDS = {**IMAGE_KINDS, **OBJECT_KINDS, MASK: bytes, REPEAT: int}
 
 
 def decode(data: bytes) -> Example:
@@ -150,14 +152,7 @@ def decode(data: bytes) -> Example:
     Raises BadExample where a feature is missing, or has a kind or length that the OD API cannot
     read.
     """
-    parsed = ExampleMessage()
-    try:
-        whole = parsed.MergeFromString(data) == len(data)
-    except (message.DecodeError, UnicodeDecodeError, ValueError):
-        whole = False
-    if not whole:
-        raise BadExample("not a tf.train.Example")
-    feature = parsed.features.feature
+    feature = parse(data)
     image = {key: _single(feature, key, kind) for key, kind in IMAGE_KINDS.items()}
     objects = {key: _values(feature, key, kind) for key, kind in OBJECT_KINDS.items()}
     masks = list(_values(feature, MASK, bytes))
@@ -184,7 +179,20 @@ def decode(data: bytes) -> Example:
         difficult=_flags(objects["image/object/difficult"], number),
         truncated=_flags(objects["image/object/truncated"], number),
         masks=masks,
+        repeat=next(iter(_values(feature, REPEAT, int)), 0),
     )
+
+
+def parse(data: bytes) -> Any:
+    """The features in one record, by key. Raises BadExample where it is not an example."""
+    parsed = ExampleMessage()
+    try:
+        whole = parsed.MergeFromString(data) == len(data)
+    except (message.DecodeError, UnicodeDecodeError, ValueError):
+        whole = False
+    if not whole:
+        raise BadExample("not a tf.train.Example")
+    return parsed.features.feature
 
 
 def _values(feature: Any, key: str, kind: type) -> Iterable[Any]:

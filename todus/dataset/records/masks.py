@@ -1,6 +1,7 @@
 """COCO segmentations as the PNG files of image/object/mask."""
 
 import io
+from typing import Any, Tuple
 
 import numpy as np
 import PIL.Image
@@ -20,6 +21,37 @@ def png(box: Box, height: int, width: int) -> bytes:
     data = io.BytesIO()
     image.save(data, "PNG", compress_level=1)
     return data.getvalue()
+
+
+def scaled(segmentation: Any, scale_x: float, scale_y: float, size: Tuple[int, int]) -> Any:
+    """Polygons or RLE of an image that is scaled to `size`, width and height in pixels.
+
+    What is neither stays: `pixels` names it.
+    """
+    if scale_x == scale_y == 1:
+        return segmentation
+    if isinstance(segmentation, list):
+        scales = (scale_x, scale_y)
+        return [
+            [
+                value * scales[at % 2] if _is_number(value) else value
+                for at, value in enumerate(ring)
+            ]
+            if isinstance(ring, list)
+            else ring
+            for ring in segmentation
+        ]
+    try:
+        height, width = segmentation["size"]
+        inside = pixels(Box(0, 0, 0, 0, 0, 0, mask=segmentation), height, width)
+    except (image_files.BadImage, TypeError, ValueError, KeyError):
+        return segmentation
+    smaller = PIL.Image.fromarray(inside).resize(size, PIL.Image.NEAREST)
+    return coco_mask.encode(np.asfortranarray(smaller))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
 
 
 def pixels(box: Box, height: int, width: int) -> np.ndarray:

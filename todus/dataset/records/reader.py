@@ -25,7 +25,7 @@ def read_manifest(dataset: Dataset) -> Dict[str, Any]:
 
 
 def read_examples(dataset: Dataset, split: str) -> Iterator[Example]:
-    """The examples of a split, in the order of its shards.
+    """The examples of a split, in the order of its shards, each image once.
 
     Raises TodusError where there is no such split, or with shard and offset of a damaged record.
     """
@@ -39,7 +39,8 @@ def read_examples(dataset: Dataset, split: str) -> Iterator[Example]:
     hint = "see python -m todus.commands.verify %s, and build it again" % dataset.folder
     for path in found:
         for _, decoded in _decoded(path, hint):
-            yield decoded
+            if not decoded.repeat:
+                yield decoded
 
 
 def _decoded(path: Path, hint: str) -> Iterator[Tuple[tfrecord.Record, Example]]:
@@ -62,12 +63,14 @@ class Stored(NamedTuple):
 
 
 def read_stored(dataset: Dataset, split: str) -> Iterator[Stored]:
-    """Every image of a split, in the order of its shards.
+    """Every image of a split once, in the order of its shards.
 
     Raises TodusError with shard and offset of a damaged record.
     """
     for path in dataset.shards(split):
         for record, found in _decoded(path, "build %s again" % dataset.name):
+            if found.repeat:
+                continue
             start = record.offset + tfrecord.HEADER + record.data.index(found.encoded)
             span = FileSpan(path, start, len(found.encoded))
             size, boxes = (found.width, found.height), list(_boxes(found))

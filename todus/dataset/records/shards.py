@@ -1,23 +1,15 @@
 """Writes images as TFRecord shards, in several processes."""
 
-import concurrent.futures
-import contextlib
-import ctypes
-import gc
 import hashlib
-import multiprocessing
-import os
-import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
-from todus.dataset import image_bytes, image_files
+from todus.dataset import image_bytes, image_files, parallel
 from todus.dataset.annotations import Image, id_order
 from todus.dataset.records import example, tfrecord, verify
 from todus.dataset.seeded_order import sort_key
 from todus.errors import TodusError
-from todus.machine.cores import cores
 
 SHARD_BYTES = 256 << 20
 OTHER_SIZE = "image has another size than its annotations"
@@ -25,13 +17,15 @@ OTHER_SIZE = "image has another size than its annotations"
 
 @dataclass
 class Options:
-    """How records are written. Every option but `jobs` changes the bytes."""
+    """How records are written. Every option but `jobs` and `runner` changes the bytes."""
 
     seed: int = 0  # of the order of the examples
     shards: int = 0  # per split; 0: one for about SHARD_BYTES each
     jobs: int = 0  # processes; 0: the cores
     decode: bool = False  # decode every pixel to find damaged images
     masks: bool = False  # write image/object/mask
+    balance: float = 0.0  # repeat train images of rare classes: see todus.dataset.balance
+    runner: str = ""  # of Apache Beam: see todus.dataset.records.beam; "": processes of this one
 
 
 class Shard(NamedTuple):
@@ -62,8 +56,6 @@ class _Work:
     names: Dict[int, str] = field(default_factory=dict)  # new id -> name
     id_map: Dict[int, int] = field(default_factory=dict)  # source category id -> new id
     options: Options = field(default_factory=Options)
-    parent: int = 0
-    stop: Any = None  # an Event that stops the processes
 
 
 _work = _Work()
@@ -75,7 +67,11 @@ def plan(folder: Path, split: str, listed: Sequence[Image], options: Options) ->
     There is at least one shard; with images, no shard is empty.
     """
     ordered = sorted(
-        listed, key=lambda image: (sort_key(options.seed, split, image.id), id_order(image.id))
+        listed,
+        key=lambda image: (
+            sort_key(options.seed, split, image.id, *filter(None, [image.repeat])),
+            id_order(image.id),
+        ),
     )
     sizes = [image_bytes.size(image) for image in ordered]
     total = sum(sizes)
@@ -101,77 +97,45 @@ def write(
     Raises TodusError where a process is killed, an image is missing, or a check of a shard fails.
     """
     global _work
-    context = multiprocessing.get_context("fork")
-    stop = context.Event()
-    gc.freeze()  # garbage collection would write to the shared pages, and so copy them
-    _work = _Work(plans, names, id_map, options, os.getpid(), stop)
-    jobs = min(options.jobs or cores(), len(plans))
+    _work = _Work(plans, names, id_map, options)
     try:
-        if jobs <= 1:
-            for index, each in enumerate(plans):
-                yield each, _write_shard(index)
-            return
-        with concurrent.futures.ProcessPoolExecutor(
-            jobs, mp_context=context, initializer=_end_with_parent
-        ) as pool:
-            futures = [pool.submit(_write_shard, index) for index in range(len(plans))]
-            try:
-                for each, future in zip(plans, futures):
-                    yield each, future.result()
-            except BaseException:
-                stop.set()
-                for future in futures:
-                    future.cancel()
-                raise
-    except concurrent.futures.process.BrokenProcessPool:
-        raise TodusError(
-            "a process that wrote records was killed, perhaps for lack of memory; "
-            "set JOBS=1 and run this again"
-        )
+        written = parallel.in_order(_write_shard, len(plans), options.jobs)
+        for index, shard in enumerate(written):
+            yield plans[index], shard
     finally:
-        gc.unfreeze()
         _work = _Work()
 
 
-def _end_with_parent() -> None:
-    """Terminates this process with the build: on Linux by a signal, else by _check_parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
-    _check_parent()
-
-
-def _check_parent() -> None:
-    """Exits where the parent has exited. Raises TodusError where the build is stopped."""
-    if os.getpid() != _work.parent and os.getppid() != _work.parent:
-        os._exit(1)
-    if _work.stop.is_set():
-        raise TodusError("stopped")
-
-
 def _write_shard(index: int) -> Shard:
-    each = _work.plans[index]
+    return write_shard(_work.plans[index], _work.names, _work.id_map, _work.options)
+
+
+def write_shard(
+    each: Plan, names: Dict[int, str], id_map: Dict[int, int], options: Options
+) -> Shard:
+    """Writes one shard and reads it back. Raises as `write`."""
     dropped: List[Tuple[Image, str]] = []
     expected = verify.Counts()
     with open(str(each.path), "wb", buffering=1 << 16) as file:
         writer = tfrecord.Writer(file)
         for image in each.images:
-            _check_parent()
+            parallel.check_parent()
             try:
-                data = encode(image, _work.names, _work.id_map, _work.options)
+                data = encode(image, names, id_map, options)
             except image_files.BadImage as error:
-                dropped.append((image, str(error)))
+                dropped += [] if image.repeat else [(image, str(error))]
                 continue
             writer.write(*data)
-            ids = (_work.id_map.get(box.category_id) for box in image.boxes)
-            expected.add([_work.names[identity] for identity in ids if identity is not None])
-    _self_check(each.path, expected)
+            ids = (id_map.get(box.category_id) for box in image.boxes)
+            found = [names[identity] for identity in ids if identity is not None]
+            expected.add(found, image.repeat)
+    _self_check(each.path, names, expected)
     return Shard(each.path.name, writer.bytes, writer.sha256, writer.records, expected, dropped)
 
 
-def _self_check(path: Path, expected: verify.Counts) -> None:
+def _self_check(path: Path, names: Dict[int, str], expected: verify.Counts) -> None:
     """Reads the shard back. Raises TodusError where it differs from the annotations."""
-    counts, problems = verify.check_shard(path, _work.names, hashes=False)
+    counts, problems = verify.check_shard(path, names, hashes=False)
     for problem in problems:
         text = "self-check: %s; the disk or memory may be failing; run this again"
         raise TodusError(text % problem)
@@ -180,6 +144,11 @@ def _self_check(path: Path, expected: verify.Counts) -> None:
             "self-check: %s does not hold the boxes of the annotations; "
             "the disk may be failing; run this again" % path.name
         )
+
+
+def _utf8(text: str) -> bytes:
+    """UTF-8, which readers of records expect also of a file name that is not."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def encode(
@@ -199,8 +168,8 @@ def encode(
     ids = [id_map[box.category_id] for box in boxes]
     features: Dict[str, Any] = {
         "image/format": [header.format.encode("ascii")],
-        "image/filename": [image.file_name.encode("utf-8")],
-        "image/source_id": [str(image.id).encode("utf-8")],
+        "image/filename": [_utf8(image.file_name)],
+        "image/source_id": [_utf8(str(image.id))],
         "image/key/sha256": [hashlib.sha256(data).hexdigest().encode("ascii")],
         "image/height": [image.height],
         "image/width": [image.width],
@@ -215,6 +184,8 @@ def encode(
         "image/object/difficult": [int(box.difficult) for box in boxes],
         "image/object/truncated": [int(box.truncated) for box in boxes],
     }
+    if image.repeat:
+        features[example.REPEAT] = [image.repeat]
     if options.masks:
         from todus.dataset.records import masks
 

@@ -4,6 +4,7 @@ A record is length, masked CRC-32C of the length, data, masked CRC-32C of the da
 """
 
 import hashlib
+import re
 import struct
 from pathlib import Path
 from typing import BinaryIO, Iterator, NamedTuple, Optional
@@ -14,6 +15,8 @@ _LENGTH = struct.Struct("<Q")
 _CHECK = struct.Struct("<I")
 HEADER = _LENGTH.size + _CHECK.size
 LONGEST = 1 << 31  # a protobuf message is shorter than 2 GiB
+BLOCK = 1 << 20  # bytes that are searched at once
+_LIKE_HEADER = re.compile(b"(?=(.{4}\0{4}.{4}))", re.DOTALL)  # a length below 4 GiB
 
 
 def masked_crc(*parts: bytes) -> int:
@@ -56,13 +59,37 @@ class Record(NamedTuple):
     fault: str  # what is wrong with it; "" for nothing
 
 
-def scan(path: Path) -> Iterator[Record]:
-    """Every record of a file. The one after a damaged length cannot be found: that is the last."""
+def scan(path: Path, resume: bool = False) -> Iterator[Record]:
+    """Every record of a file, up to the first damaged length.
+
+    With `resume` the next record after it is searched for by the CRC of its length.
+    """
     with open(str(path), "rb", buffering=1 << 20) as file:
         for record in iter(lambda: _next(file), None):
             yield record
-            if record.fault and not record.data:
+            if record.fault and not record.data and not (resume and _find(file, record.offset + 1)):
                 return
+
+
+def is_header(data: bytes) -> bool:
+    """Whether the first HEADER bytes are a length and its CRC."""
+    if len(data) < HEADER or _LENGTH.unpack_from(data)[0] > LONGEST:
+        return False
+    return _CHECK.unpack_from(data, _LENGTH.size)[0] == masked_crc(data[: _LENGTH.size])
+
+
+def _find(file: BinaryIO, start: int) -> bool:
+    """Seeks to the next header from `start` on; returns whether there is one."""
+    while True:
+        file.seek(start)
+        block = file.read(BLOCK)
+        for match in _LIKE_HEADER.finditer(block):
+            if is_header(match.group(1)):
+                file.seek(start + match.start())
+                return True
+        if len(block) < BLOCK:
+            return False
+        start += BLOCK - HEADER + 1
 
 
 def _next(file: BinaryIO) -> Optional[Record]:
@@ -71,10 +98,9 @@ def _next(file: BinaryIO) -> Optional[Record]:
         return None
     if len(header) < HEADER:
         return Record(offset, b"", "the file ends inside a record")
-    length = _LENGTH.unpack_from(header)[0]
-    is_intact = _CHECK.unpack_from(header, _LENGTH.size)[0] == masked_crc(header[: _LENGTH.size])
-    if not is_intact or length > LONGEST:
+    if not is_header(header):
         return Record(offset, b"", "the CRC of its length is wrong")
+    length = _LENGTH.unpack_from(header)[0]
     data = file.read(length)
     check = file.read(_CHECK.size)
     if len(data) < length or len(check) < _CHECK.size:

@@ -15,21 +15,28 @@ from todus.errors import TodusError
 from todus.paths import Dataset
 from todus.text import one_line
 
+Key = Tuple[str, int]  # image/source_id and image/repeat
 EDGE = 1e-6  # float32 rounding of a box at the image's border
 
 
 @dataclass
 class Counts:
-    """Numbers of images and boxes."""
+    """Numbers of distinct images and their boxes."""
 
     images: int = 0
     boxes: int = 0
     negatives: int = 0  # images without a box
     images_of: Counter = field(default_factory=Counter)  # class name -> images
     boxes_of: Counter = field(default_factory=Counter)  # class name -> boxes
+    repeats: int = 0  # further records of images in train
+    repeats_of: Counter = field(default_factory=Counter)  # class name -> those that show it
 
-    def add(self, names: List[str]) -> None:
-        """Adds one image with a box of each class in `names`."""
+    def add(self, names: List[str], repeat: int = 0) -> None:
+        """Adds one image with a box of each class in `names`, or a further record of one."""
+        if repeat:
+            self.repeats += 1
+            self.repeats_of.update(set(names))
+            return
         self.images += 1
         self.boxes += len(names)
         self.negatives += not names
@@ -47,7 +54,7 @@ class Counts:
 
 
 def check_shard(
-    path: Path, names: Mapping[int, str], hashes: bool = True, seen: Optional[Set[str]] = None
+    path: Path, names: Mapping[int, str], hashes: bool = True, seen: Optional[Set[Key]] = None
 ) -> Tuple[Counts, List[str]]:
     """Counts of the records without a problem; all problems, with shard, offset and image.
 
@@ -55,7 +62,7 @@ def check_shard(
       path: the shard.
       names: id -> name of the label map.
       hashes: also compare each image with its SHA-256 and check its structure.
-      seen: source ids of the split's other shards; those of this shard are added.
+      seen: (source id, repeat) of the split's other shards; those of this shard are added.
     """
     counts, all_problems, seen = Counts(), [], set() if seen is None else seen
     for record in tfrecord.scan(path):
@@ -74,12 +81,13 @@ def check_shard(
         else:
             problems = list(_problems(found, names, hashes))
         if found:
-            if found.source_id in seen:
+            key = (found.source_id, found.repeat)
+            if key in seen:
                 problems.append("its image/source_id occurs twice")
-            seen.add(found.source_id)
+            seen.add(key)
         all_problems.extend("%s: %s" % (place, problem) for problem in problems)
         if not problems:
-            counts.add(found.class_texts)
+            counts.add(found.class_texts, found.repeat)
     return counts, all_problems
 
 
@@ -151,11 +159,12 @@ class _SplitEntry(NamedTuple):
     images: int
     boxes: int
     shards: List[Tuple[str, int, str]]  # file name, bytes, SHA-256
+    repeats: int
 
     @staticmethod
     def read(entry: Dict[str, Any]) -> "_SplitEntry":
         shards = [(shard["file"], shard["bytes"], shard["sha256"]) for shard in entry["shards"]]
-        return _SplitEntry(entry["images"], entry["boxes"], shards)
+        return _SplitEntry(entry["images"], entry["boxes"], shards, entry.get("repeats", 0))
 
 
 def _check_split(
@@ -174,6 +183,13 @@ def _check_split(
             problems.append("%s is not the file that dataset.json describes" % file)
     extra = {path.name for path in folder.shards(split)} - {file for file, _, _ in entry.shards}
     problems.extend("%s does not belong to this dataset" % name for name in sorted(extra))
+    lone = sorted({source_id for source_id, repeat in seen if (source_id, 0) not in seen})
+    problems.extend(
+        "%s repeats image %s, which it does not hold" % (split, one_line(each)) for each in lone
+    )
+    if counts.repeats != entry.repeats:
+        text = "%s holds %d repeats, dataset.json lists %d"
+        problems.append(text % (split, counts.repeats, entry.repeats))
     if (counts.images, counts.boxes) != (entry.images, entry.boxes):
         text = "%s holds %d images and %d boxes, dataset.json lists %d and %d"
         problems.append(text % (split, counts.images, counts.boxes, entry.images, entry.boxes))

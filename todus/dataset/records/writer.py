@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional
@@ -9,7 +10,8 @@ from typing import Any, Dict, List, Mapping, Optional
 from todus import __version__, categories, files
 from todus.command import say
 from todus.dataset.annotations import Annotations, Image
-from todus.dataset.records import shards, verify
+from todus.dataset.balance import repeats
+from todus.dataset.records import beam, shards, verify
 from todus.dataset.records.access import building
 from todus.dataset.records.shards import Options
 from todus.errors import TodusError
@@ -70,8 +72,11 @@ def write_dataset(
         plans = []
         for split, annotations in content.splits.items():
             _check_ids(split, annotations.images)
-            plans += shards.plan(folder, split, annotations.images, options)
-        written = _write_shards(plans, content, options)
+            listed = annotations.images
+            if split == "train":
+                listed = listed + repeats(listed, content.id_map, options.balance, options.seed)
+            plans += shards.plan(folder, split, listed, options)
+        written = _write_shards(dataset, plans, content, options)
         entries = {}
         for split, annotations in content.splits.items():
             entries[split] = _split_entry(annotations, written[split], content.names)
@@ -87,15 +92,19 @@ def write_dataset(
 
 
 def _write_shards(
-    plans: List[shards.Plan], content: Content, options: Options
+    dataset: Dataset, plans: List[shards.Plan], content: Content, options: Options
 ) -> Dict[str, List[shards.Shard]]:
     """split -> its shards."""
     written: Dict[str, List[shards.Shard]] = {split: [] for split in content.splits}
     total = sum(len(plan.images) for plan in plans)
+    work = (plans, dict(content.names), dict(content.id_map), options)
+    place = beam.folder_of(dataset.folder)
+    found = beam.write(*work, place) if options.runner else shards.write(*work)
     with Progress("writing records", total, unit="images") as progress:
-        for plan, shard in shards.write(plans, dict(content.names), dict(content.id_map), options):
+        for plan, shard in found:
             written[plan.split].append(shard)
             progress.add(len(plan.images))
+    shutil.rmtree(str(place), ignore_errors=True)
     return written
 
 
@@ -118,7 +127,9 @@ def _split_entry(
         (pair for shard in written for pair in shard.dropped), key=lambda pair: pair[0].file_name
     )
     dropped = annotations.dropped + Counter(reason for _, reason in left_out)
+    more = {"repeats": counts.repeats, "repeats_of": dict(sorted(counts.repeats_of.items()))}
     return {
+        **(more if counts.repeats else {}),
         "images": counts.images,
         "boxes": counts.boxes,
         "negatives": counts.negatives,

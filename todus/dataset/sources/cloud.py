@@ -61,6 +61,8 @@ def read(folder: Path) -> LabelledSource:
 
 
 def _load(path: Path) -> Dict[str, Any]:
+    if path.exists() and not path.is_file():
+        raise TodusError("%s is not a file; name a folder that Cloud Annotations exported" % path)
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

@@ -86,7 +86,7 @@ def read_categories(path: Path) -> Dict[int, str]:
         stream = JsonStream(io.BytesIO(b"{" + tail[start:]))
         if start >= 0 and next(stream.members()) == "categories":
             return _names(path, stream.elements())
-    except (OSError, BadJson, ValueError, TodusError):
+    except (OSError, BadJson, ValueError, RecursionError, TodusError):
         pass
     return _names(path, (element for _, element in elements(path, {"categories"})))
 

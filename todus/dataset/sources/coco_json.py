@@ -1,8 +1,7 @@
 """Reads COCO's JSON as a stream of elements, so that only one segmentation is in memory.
 
-An element of "images", "annotations" or "categories" is an object. Its text ends at the first }
-with which it parses, because no JSON object is the beginning of another. So each element is found
-by a search for } and parsed by orjson.
+An element of "images", "annotations" or "categories" is an object. Most have no other object in
+them: they end at the first }. Of the others the braces are counted.
 """
 
 import contextlib
@@ -14,11 +13,13 @@ import orjson
 
 CHUNK = 1 << 22  # bytes read at once
 LONGEST = 1 << 26  # bytes of one element
-MOST_BRACES = 5000  # in one element
+MOST_NESTED = 500  # objects in each other
+_BOM = b"\xef\xbb\xbf"  # of UTF-8, as some editors write it
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _SCALAR = re.compile(rb"[^][{},\s]+")
 _SCALAR_END = re.compile(rb"[][{},\s]")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING_OR_BRACE = re.compile(_STRING.pattern + rb'|["{}]', re.DOTALL)
 
 
 class BadJson(Exception):
@@ -52,6 +53,9 @@ class JsonStream:
 
     def members(self) -> Iterator[str]:
         """The keys. A value that `elements` does not read is skipped."""
+        self._peek()
+        if self._data.startswith(_BOM, self._at):
+            self._at += len(_BOM)
         self._expect(b"{")
         if self._peek() == b"}":
             return
@@ -96,29 +100,35 @@ class JsonStream:
                 return
 
     def _long_element(self) -> Tuple[Any, int]:
-        """Value and end of an object with several }, or one that continues in the next chunk."""
-        end, braces = self._at, 0
+        """Value and end of an object with others in it, or one that continues in the next chunk."""
+        end, depth = self._at, 0
         while True:
-            found = self._data.find(b"}", end)
-            if found < 0:
-                length = len(self._data) - self._at
-                if length > LONGEST:
-                    raise BadJson("an element is too long or damaged")
-                if not self._more():
-                    raise BadJson("the file ends inside an element")
-                end = self._at + length
-                continue
-            end = found + 1
-            text = self._data[self._at : end]
-            try:
-                return orjson.loads(text), end
-            except ValueError:
-                if b"NaN" in text or b"Infinity" in text:  # Python writes them; orjson reads none
-                    with contextlib.suppress(ValueError, RecursionError):
-                        return json.loads(text.decode("utf-8")), end
-            braces += 1
-            if braces > MOST_BRACES:
-                raise BadJson("an element is damaged")
+            for token in _STRING_OR_BRACE.finditer(self._data, end):
+                kind = token.group()
+                if kind == b'"':  # the string continues in the next chunk
+                    break
+                end = token.end()
+                depth += {b"{": 1, b"}": -1}.get(kind, 0)
+                if depth > MOST_NESTED:
+                    raise BadJson("objects are nested more than %d deep" % MOST_NESTED)
+                if kind == b"}" and depth <= 0:
+                    return self._parsed(end), end
+            end -= self._at
+            if len(self._data) - self._at > LONGEST:
+                raise BadJson("an element is too long or damaged")
+            if not self._more():
+                raise BadJson("the file ends inside an element")
+
+    def _parsed(self, end: int) -> Any:
+        """The value of the text from the current place to `end`."""
+        text = self._data[self._at : end]
+        try:
+            return orjson.loads(text)
+        except ValueError:
+            if b"NaN" in text or b"Infinity" in text:  # Python writes them; orjson reads none
+                with contextlib.suppress(ValueError, RecursionError):
+                    return json.loads(text.decode("utf-8"))
+        raise BadJson("an element is damaged")
 
     def _skip(self) -> None:
         """Skips the next value."""

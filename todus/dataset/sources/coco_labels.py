@@ -1,12 +1,13 @@
 """Reads COCO JSON with classes of its own, as Roboflow, CVAT and Label Studio export it."""
 
+import functools
 import math
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from urllib.parse import unquote, urlsplit
 
-from todus import sources
+from todus import sources, variables
 from todus.dataset import formats
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import NamedBox, frame_of, json_number
@@ -33,12 +34,13 @@ class _Annotation(NamedTuple):
     from_polygon: bool
 
 
-def read(tables: List[Path], folder: Path) -> LabelledSource:
+def read(tables: List[Path], folder: Path, with_masks: bool = False) -> LabelledSource:
     """The images below `folder` that the files list, with their boxes.
 
     Args:
       tables: one JSON file, or one for each split, which is told by its name or folder.
       folder: the images.
+      with_masks: whether the boxes have their segmentations.
 
     Raises:
       TodusError: a file is not complete COCO JSON, or has no images or no categories.
@@ -48,7 +50,7 @@ def read(tables: List[Path], folder: Path) -> LabelledSource:
     taken: Dict[Path, LabelledImage] = {}
     for table in tables:
         split = split_of_table(table, folder) if len(tables) > 1 else ""
-        listed, annotations, names = _load(table)
+        listed, annotations, names = _load(table, with_masks)
         source.class_order += [name for name in names.values() if name not in source.class_order]
         for identity, element in listed.items():
             path = _find(str(element.get("file_name")), images, table, split)
@@ -96,7 +98,9 @@ def split_of_table(table: Path, folder: Path) -> str:
     return next(filter(None, map(split_named, words)), "") or split_of(PurePosixPath(above))
 
 
-def _load(path: Path) -> Tuple[Dict[Any, Dict], Dict[Any, List[_Annotation]], Dict[Any, str]]:
+def _load(
+    path: Path, with_masks: bool
+) -> Tuple[Dict[Any, Dict], Dict[Any, List[_Annotation]], Dict[Any, str]]:
     """(images, annotations, class names) of a file, each by id."""
     images: Dict[Any, Dict] = {}
     annotations: Dict[Any, List[_Annotation]] = {}
@@ -108,7 +112,7 @@ def _load(path: Path) -> Tuple[Dict[Any, Dict], Dict[Any, List[_Annotation]], Di
         identity = _identity(element.get("id"))
         if key == "annotations":
             image = _identity(element.get("image_id"))
-            annotations.setdefault(image, []).append(_annotation(element))
+            annotations.setdefault(image, []).append(_annotation(element, with_masks))
         elif key == "images" and identity is not None:
             images.setdefault(identity, element)
         elif key == "categories" and one_line(str(element.get("name") or "")):
@@ -121,17 +125,21 @@ def _load(path: Path) -> Tuple[Dict[Any, Dict], Dict[Any, List[_Annotation]], Di
     return images, annotations, names
 
 
-def _annotation(element: Dict[str, Any]) -> _Annotation:
+def _annotation(element: Dict[str, Any], with_masks: bool) -> _Annotation:
+    mask = element.get("segmentation") if with_masks else None
     category, crowd = _identity(element.get("category_id")), element.get("iscrowd") in (1, True)
     sides = element.get("bbox")
     if isinstance(sides, list) and len(sides) == 4:
         x, y, width, height = map(json_number, sides)
-        return _Annotation(category, NamedBox("", x, y, x + width, y + height, crowd), False)
+        return _Annotation(
+            category, NamedBox("", x, y, x + width, y + height, crowd, mask=mask), False
+        )
     rings = element.get("segmentation")
     points = [json_number(each) for ring in _lists(rings) for each in ring]
     if len(points) < 6 or len(points) % 2:
         return _Annotation(category, None, False)
-    return _Annotation(category, box_around("", points[::2], points[1::2], is_crowd=crowd), True)
+    around = box_around("", points[::2], points[1::2], is_crowd=crowd)
+    return _Annotation(category, around._replace(mask=mask), True)
 
 
 def _add(
@@ -177,4 +185,7 @@ def _lists(value: Any) -> Iterator[List[Any]]:
 
 def main(argv: Optional[List[str]] = None) -> int:
     made_of = "COCO JSON and its images"
-    return build_tables(SOURCE, made_of, read, tables_under, argv, named_by_table=True)
+    with_masks = functools.partial(
+        read, with_masks=variables.value("INCLUDE_MASKS", SOURCE.command)
+    )
+    return build_tables(SOURCE, made_of, with_masks, tables_under, argv, named_by_table=True)

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Tuple, Union
 from todus import variables
 from todus.dataset import choose
 from todus.dataset.records.shards import Options
+from todus.dataset.settings import checked_runner
 from todus.errors import UsageError
 from todus.fetching import transport
 
@@ -51,6 +52,8 @@ class Settings:
             jobs=value("JOBS"),
             decode=value("VERIFY") == "decode",
             masks=value("INCLUDE_MASKS"),
+            balance=value("BALANCE"),
+            runner=checked_runner(value("RUNNER")),
         )
         return Settings(
             kind=kind,
@@ -72,7 +75,9 @@ class Settings:
 
     def recorded(self, wanted: Dict[int, str]) -> Dict[str, Any]:
         """The settings that decide the dataset's bytes; `wanted` is source id -> name."""
+        balance = {"balance": self.options.balance} if self.options.balance else {}
         return {
+            **balance,
             "kind": self.kind,
             "categories": list(wanted),
             "splits": self.splits,

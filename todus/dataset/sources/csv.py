@@ -29,13 +29,15 @@ from todus.text import one_line
 
 SOURCE = sources.find("csv")
 
+NO_ROW = "image without a row (KEEP_EMPTY=1 keeps such images)"
+DOUBTFUL = "image whose rows may be those of another"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 FRACTION = "box whose corners are fractions of its image, as in all of its file"
 IS_FRACTION = " fraction"  # a column that no file has: names in a file are stripped
 SLOP = 0.05  # a fraction may be rounded or drawn so far outside its image
 
 
-def read(tables: List[Path], folder: Path) -> LabelledSource:
+def read(tables: List[Path], folder: Path, keep_empty: bool = False) -> LabelledSource:
     """The images below `folder` that a row names, with their boxes.
 
     Columns are found by name, in any order and case.
@@ -43,6 +45,7 @@ def read(tables: List[Path], folder: Path) -> LabelledSource:
     Args:
       tables: one CSV file, or one for each split (train_labels.csv and test_labels.csv).
       folder: the images.
+      keep_empty: whether images without a row are included, as negatives.
 
     Raises:
       TodusError: a file cannot be read or lacks a column.
@@ -68,8 +71,22 @@ def read(tables: List[Path], folder: Path) -> LabelledSource:
             _add_box(by_image[path], row)
     for name in missing:
         source.leave_out(name, "row whose image is not in the folder")
+    doubtful = {path for name in missing for path in images.named(name) + _with_stem(name, images)}
+    for path in images.paths:
+        name = images.relative(path)
+        if path in by_image:
+            continue
+        if keep_empty and path not in doubtful:
+            by_image[path] = LabelledImage(name.as_posix(), path, split=split_of(name))
+        else:
+            source.leave_out(name, DOUBTFUL if path in doubtful else NO_ROW, fault=False)
     source.images = sorted(by_image.values(), key=lambda labelled: labelled.name)
     return source
+
+
+def _with_stem(name: str, images: ImageFolder) -> List[Path]:
+    """The images of an id, which is a name without its suffix."""
+    return [] if is_image(Path(name)) else images.near(Path(name + ".csv"))
 
 
 def _find(name: str, images: ImageFolder, table: Path) -> Optional[Path]:
@@ -122,6 +139,8 @@ def rows(path: Path) -> Iterator[Tuple[int, Dict[str, str]]]:
 
 
 def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise TodusError("%s is not a file; give the CSV file" % path)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -197,8 +216,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser.add_argument("images", metavar="IMAGES")
     arguments = parser.parse_args(argv)
     tables, folder = [given_path(name) for name in arguments.tables], given_path(arguments.images)
-    source = read(tables, folder)
     settings = Settings.from_environment(SOURCE.command)
+    source = read(tables, folder, settings.keep_empty)
     inputs = tables + [labelled.path for labelled in source.images]
     default = tables[0].stem if len(tables) == 1 else folder.name
     digests = {"files": fingerprint(inputs)}

@@ -76,6 +76,8 @@ def _elements(path: Path) -> Iterator[Element]:
     """The elements <label> and <image> of a file, one in memory at a time. Raises TodusError."""
     depth, root = 0, None
     remedy = 'export it as "CVAT for images 1.1"'
+    if path.exists() and not path.is_file():
+        raise TodusError("%s is not a file; name the XML file that CVAT wrote" % path)
     try:
         with path.open("rb") as file:
             events = ElementTree.iterparse(file, events=("start", "end"), forbid_dtd=False)

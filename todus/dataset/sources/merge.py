@@ -42,7 +42,7 @@ class Joined:
         self.names: Dict[str, int] = {}
         self.mended: Counter = Counter()
 
-    def add(self, dataset: Dataset) -> None:
+    def add(self, dataset: Dataset, weight: float = 1.0) -> None:
         """Adds every image of a dataset. Raises TodusError for a damaged record."""
         manifest = reader.read_manifest(dataset)
         names = {
@@ -53,7 +53,7 @@ class Joined:
         for split in manifest["splits"]:
             side = SPLIT_NAMES.get(split, split)
             for sha256, image in reader.read_stored(dataset, split) if side in SPLITS else ():
-                image.id = "%s/%s" % (dataset.name, image.id)
+                image.id, image.weight = "%s/%s" % (dataset.name, image.id), weight
                 image.boxes = [
                     box._replace(category_id=names[box.category_id]) for box in image.boxes
                 ]
@@ -69,6 +69,7 @@ class Joined:
         if copy < len(known):
             self.mended["image in several datasets, boxes joined"] += 1
             join_boxes(known[copy].boxes, image.boxes)
+            known[copy].weight = max(known[copy].weight, image.weight)
         else:
             known.append(image)
 
@@ -122,6 +123,21 @@ def partly_labelled(datasets: List[Dataset]) -> Iterator[str]:
             )
 
 
+def _weights(datasets: List[Dataset], given: Dict[str, float]) -> List[float]:
+    """The weight of each dataset, the lowest 1. Raises UsageError for a name that is not merged."""
+    by_folder = {paths.dataset(name).folder: weight for name, weight in given.items()}
+    folders = [dataset.folder for dataset in datasets]
+    for name in given:
+        if paths.dataset(name).folder not in folders:
+            listed = " ".join("%s=1" % dataset.name for dataset in datasets)
+            raise UsageError(
+                'WEIGHTS has %s, which is not merged; set WEIGHTS="%s" or other numbers'
+                % (one_line(name), listed)
+            )
+    found = [by_folder.get(folder, 1.0) for folder in folders]
+    return [weight / min(found) for weight in found]
+
+
 def merge(names: List[str], settings: Settings) -> int:
     """Merges the datasets with these names. Returns the exit code."""
     datasets = [paths.dataset(name).check() for name in names]
@@ -134,6 +150,7 @@ def merge(names: List[str], settings: Settings) -> int:
         raise UsageError(
             "NAME=%s is one of the datasets to merge; set another NAME" % merged.folder.name
         )
+    weights = _weights(datasets, settings.weights)
     with contextlib.ExitStack() as held:
         work = held.enter_context(work_folder(merged))
         for dataset in datasets:
@@ -144,8 +161,8 @@ def merge(names: List[str], settings: Settings) -> int:
             print_up_to_date(merged)
             return 0
         joined = Joined()
-        for dataset in datasets:
-            joined.add(dataset)
+        for dataset, weight in zip(datasets, weights):
+            joined.add(dataset, weight)
         splits, known, mended = join(joined, settings)
         if not splits.get("train") or not splits.get("val"):
             lacking = "val" if splits.get("train") else "train"
@@ -158,7 +175,9 @@ def merge(names: List[str], settings: Settings) -> int:
             for split, more in added.images.items():
                 splits[split].images += more
         content = Content("merged", splits, known.names, settings=recorded(settings), inputs=inputs)
-        options = Options(settings.seed, jobs=settings.jobs)
+        options = Options(
+            settings.seed, jobs=settings.jobs, balance=settings.balance, runner=settings.runner
+        )
         manifest = write_dataset(merged, content, options, settings.max_dropped)
     for what, count in sorted(mended.items()):
         print("%s: %s" % (what, counted(count, "time")))

@@ -17,7 +17,7 @@ from todus.dataset import formats
 from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import UNKNOWN, NamedBox, frame_of, number
 from todus.dataset.image_folder import ImageFolder, files_under, is_image, split_of
-from todus.dataset.labelled_images import SECOND_ANNOTATION, LabelledImage, LabelledSource
+from todus.dataset.labelled_images import COPIED, SECOND_ANNOTATION, LabelledImage, LabelledSource
 from todus.dataset.source_commands import build_folder
 from todus.errors import TodusError
 from todus.text import one_line
@@ -27,6 +27,7 @@ SOURCE = sources.find("voc")
 LARGEST_XML = 16 << 20  # bytes; an annotation of one image is a few thousand
 NO_ANNOTATION = "image without XML (KEEP_EMPTY=1 keeps such images)"
 NO_NEGATIVE = "image whose XML is unusable, or of another image of the same name"
+NOT_LOOKED_AT = "doubtful box in a file that nobody has saved since, taken for no object"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -78,10 +79,15 @@ def read(root: Path, keep_empty: bool = False) -> LabelledSource:
             source.mended["XML whose image was found only by its <filename>"] += 1
         fault = match.fault or (SECOND_ANNOTATION if match.image in taken else "")
         if fault:
-            source.leave_out(match.annotation.relative_to(root), fault)
+            is_copy = not match.fault and not images.are_together(match.annotation, match.image)
+            name = match.annotation.relative_to(root)
+            source.leave_out(name, COPIED if is_copy else fault, fault=not is_copy)
         else:
             taken.add(match.image)
-            source.images.append(_labelled_image(match, images, sets))
+            labelled = _labelled_image(match, images, sets)
+            source.images.append(labelled)
+            doubtful = sum(box.is_crowd for box in labelled.boxes)
+            source.mended.update({NOT_LOOKED_AT: doubtful} if doubtful else {})
     for image in images.paths:
         name = images.relative(image).as_posix()
         if image not in taken and image in withheld:
@@ -98,9 +104,10 @@ def read(root: Path, keep_empty: bool = False) -> LabelledSource:
 def _matches(annotations: List[Path], images: ImageFolder) -> Iterator[_Match]:
     """Each annotation with its image.
 
-    Matches by <filename> alone come last: of two annotations of one image the first is used.
+    Of two annotations of one image the first is used. Those in the image's folder, or in
+    Annotations/ beside it, come first, and matches by <filename> alone last.
     """
-    later = []
+    elsewhere, later = [], []
     for path in annotations:
         try:
             element = parse(path)
@@ -108,18 +115,22 @@ def _matches(annotations: List[Path], images: ImageFolder) -> Iterator[_Match]:
         except BadXml as error:
             yield _Match(path, fault=str(error))
             continue
-        if own:
+        if own and images.are_together(path, own):
             yield _Match(path, element, own)
+        elif own:
+            elsewhere.append(_Match(path, element, own))
         elif other:
             later.append(_Match(path, element, other, by_filename=True))
         else:
             yield _Match(path, fault="XML without image", named=_text(element, "filename"))
-    yield from later
+    yield from elsewhere + later
 
 
 def parse(path: Path) -> Element:
     """The root element. Raises BadXml for a file that is not XML or not a VOC annotation."""
     try:
+        if not path.is_file():
+            raise BadXml("XML that is a pipe, a device or missing, not a file")
         if path.stat().st_size > LARGEST_XML:
             raise BadXml("XML of more than %d MB" % (LARGEST_XML >> 20))
         root = ElementTree.parse(str(path), forbid_dtd=False).getroot()
@@ -178,7 +189,9 @@ def _add_boxes(labelled: LabelledImage, entry: Element) -> None:
     for box in boxes if name else ():
         corners = [_number(_text(box, corner)) for corner in CORNERS]
         if all(math.isfinite(corner) for corner in corners):
-            labelled.boxes.append(NamedBox(name, *corners, **flags))
+            # ./dataset-label.sh writes it; LabelImg drops it when a person saves the file.
+            is_crowd = _flag(entry, "doubtful")
+            labelled.boxes.append(NamedBox(name, *corners, is_crowd=is_crowd, **flags))
         else:
             labelled.dropped[NOT_A_NUMBER] += 1
 
@@ -218,7 +231,7 @@ def read_image_sets(root: Path, paths: List[Path]) -> Dict[str, str]:
     """
     lists = {}
     for path in paths:
-        folders = [part.lower() for part in path.relative_to(root).parts[:-1]]
+        folders = [part.lower() for part in path.relative_to(root).parts[:-1] if path.is_file()]
         if folders[-1:] == ["imagesets"] or folders[-2:] == ["imagesets", "main"]:
             lists[path.name.lower()] = path
     if "train.txt" not in lists and "trainval.txt" in lists:

@@ -4,6 +4,7 @@ A line is a class id with centre and size of a box, the corners of a rotated one
 """
 
 import math
+import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
@@ -15,7 +16,7 @@ from todus.dataset.annotations import NOT_A_NUMBER
 from todus.dataset.box_fitting import FRACTIONS, NamedBox, number
 from todus.dataset.build import build, fingerprint, target
 from todus.dataset.image_folder import ImageFolder, files_under, given_path, split_of
-from todus.dataset.labelled_images import SECOND_ANNOTATION, LabelledImage, LabelledSource
+from todus.dataset.labelled_images import COPIED, SECOND_ANNOTATION, LabelledImage, LabelledSource
 from todus.dataset.settings import Settings
 from todus.dataset.shapes import POLYGON, box_around
 from todus.dataset.sources import yolo_files
@@ -30,6 +31,7 @@ NOT_A_LINE = "box of a line that is not YOLO's (class x y width height)"
 NO_CLASS = "box of a class id that the list of classes does not have"
 IN_PIXELS = "box in pixels, where YOLO has fractions of the image"
 MOST_FRACTION = 2.0  # a coordinate beyond it is no fraction
+_BACKUP = re.compile(r"labels?[^a-z]", re.IGNORECASE)  # labels_old/, beside labels/
 _KINDS = {"images", "image", "img", "imgs", "jpegimages", "labels", "label", "annotations"}
 
 
@@ -111,6 +113,8 @@ def _match(files: List[Path], images: ImageFolder, source: LabelledSource) -> _L
         if image and image not in found.of and stems[stem] == names[stem] == 1:
             source.mended[BY_NAME] += 1
             found.of[image] = path
+        elif image in found.of and any(map(_BACKUP.match, path.relative_to(images.root).parts)):
+            source.leave_out(path.relative_to(images.root), COPIED, fault=False)
         else:
             source.leave_out(path.relative_to(images.root), NO_IMAGE)
     return found
