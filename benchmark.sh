@@ -12,7 +12,7 @@
 #   THREADS    of each runtime (default: its own); TensorFlow 1.15's TFLite interpreter has one
 #   ALLOW_OPS  operators of a graph to run beside the known ones; docs/reliability.md
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 main() {
 	todus_begin "$@"

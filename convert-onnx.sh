@@ -13,7 +13,7 @@
 #   OPSET      ONNX operator set, 11 or newer (default: 11)
 #   ALLOW_OPS  operators of a graph to convert beside the known ones; docs/reliability.md
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 main() {
 	todus_begin "$@"

@@ -26,7 +26,7 @@
 #   RETRIES      tries without a new byte before the download fails (default: 10)
 #   RETRY_WAIT   seconds before the first retry, doubling (default: 1)
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 main() {
 	todus_begin "$@"

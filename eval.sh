@@ -13,7 +13,7 @@
 #   THREADS            of one call of the runtime (default: one, and as many calls as cores)
 #   ALLOW_OPS          operators of a graph to run beside the known ones; docs/reliability.md
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 main() {
 	todus_begin "$@"

@@ -13,7 +13,7 @@
 #                      classes, for devices (default: regular)
 #   SCORE_THRESHOLD    detections below it are left out (default: pipeline.config's)
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 main() {
 	todus_begin "$@"

@@ -11,7 +11,7 @@
 #   DATASET     the dataset's name (default: the one that the model was prepared for)
 #   RSYNC_RSH   the remote shell (default: ssh)
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 # An incomplete file stays in .rsync-partial, so that it never has the name of a complete one.
 options=(--archive --compress --partial-dir=.rsync-partial --relative --exclude=.rsync-partial

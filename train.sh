@@ -34,7 +34,7 @@
 #   TIMEOUT RETRIES RETRY_WAIT   as in ./dataset-limited.sh (defaults: 60, 10, 1)
 #   BACKGROUND       1 is --background (default: 0)
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
 
 main() {
 	todus_begin "$@"

@@ -7,12 +7,16 @@
 [[ -e /dev/fd/2 ]] || exec 2>/dev/null
 
 TODUS_REPO="$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# A quoted ~ is expanded too, as in the paths that Python reads.
+# shellcheck disable=SC2088
+[[ "${TODUS_HOME:-}" != "~" && "${TODUS_HOME:-}" != "~/"* ]] || TODUS_HOME="$HOME${TODUS_HOME#"~"}"
 export TODUS_HOME="${TODUS_HOME:-$TODUS_REPO}"
 
 # todus_name: the script's name without folder and ending; begins every message.
 todus_name() {
-	local name
-	name="$(basename "$0")"
+	local name="$0"
+	[[ ! -L "$name" ]] || name="$(readlink -f "$name")"
+	name="$(basename "$name")"
 	echo "${name%.sh}"
 }
 
@@ -77,8 +81,11 @@ todus_check_variables() {
 # todus_find_python: PYTHON, else the active environment's, else the repo's .venv.
 todus_find_python() {
 	if [[ -n "${PYTHON:-}" ]]; then
-		command -v "$PYTHON" ||
-			todus_die "PYTHON=$PYTHON is not a program; name a Python with TensorFlow 1.15, or unset it"
+		local remedy="name a Python with TensorFlow 1.15, or unset it"
+		command -v -- "$PYTHON" >/dev/null || todus_die "PYTHON=$PYTHON is not a program; $remedy"
+		[[ "$("$PYTHON" -ES -c 'print("Python")' 2>/dev/null)" == Python ]] ||
+			todus_die "PYTHON=$PYTHON is not Python; $remedy"
+		command -v -- "$PYTHON"
 	elif [[ -n "${VIRTUAL_ENV:-}" && -x "$VIRTUAL_ENV/bin/python" ]]; then
 		echo "$VIRTUAL_ENV/bin/python"
 	elif [[ -n "${CONDA_PREFIX:-}" && -x "$CONDA_PREFIX/bin/python" ]]; then
@@ -170,6 +177,7 @@ todus_model_to_pack() {
 # none, and the user must avoid two installs at once.
 todus_lock() {
 	command -v flock >/dev/null || return 0
+	[[ -w "$(dirname "$1")" ]] || return 0 # nothing can be installed there, which may be done already
 	exec 9>"$1"
 	flock -n 9 && return
 	todus_say "$(todus_name): waiting for another install to end"
@@ -191,12 +199,11 @@ todus_pythons() {
 
 # todus_fetch_python VERSION FOLDER: downloads python-build-standalone into FOLDER with a pinned uv.
 todus_fetch_python() {
-	local uv="${UV:-}" pin=0.6.17
-	todus_say "$(todus_name): no Python $1 here; fetching one with uv $pin"
+	local uv="${UV:-}"
+	todus_say "$(todus_name): no Python $1 here; fetching one with uv"
 	if [[ -z "$uv" ]]; then
-		python3 -I -m venv "$2/uv" 2>/dev/null &&
-			"$2/uv/bin/python" -I -m pip install -q --disable-pip-version-check "uv==$pin" >&2 || return 1
-		uv="$2/uv/bin/uv"
+		uv="$2/uv/uv"
+		python3 -I "$TODUS_REPO/lib/fetch_uv.py" "$2/uv" >&2 || return 1
 	fi
 	"$uv" --no-config python install --install-dir "$2" "$1" >&2
 }

@@ -26,7 +26,8 @@ program() {
 stub_python() {
 	export PYTHON="$BATS_TEST_TMPDIR/python-stub"
 	# shellcheck disable=SC2016 # the stub expands them
-	program "$PYTHON" 'echo "$*" >>"$BATS_TEST_TMPDIR/arguments"
+	program "$PYTHON" '[[ "$*" != "-ES -c "* ]] || exec echo Python
+echo "$*" >>"$BATS_TEST_TMPDIR/arguments"
 while [[ $# -gt 0 && "$1" != -m ]]; do shift; done
 echo "MODEL_DIR=${MODEL_DIR:-} $*"'
 }

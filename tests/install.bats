@@ -6,7 +6,7 @@ load helper
 setup() {
 	sandbox
 	mkdir -p "$BATS_TEST_TMPDIR/repo/lib" "$BATS_TEST_TMPDIR/bin" "$BATS_TEST_TMPDIR/userhome"
-	cp "$REPO"/lib/*.sh "$BATS_TEST_TMPDIR/repo/lib/"
+	cp "$REPO"/lib/*.sh "$REPO"/lib/*.py "$BATS_TEST_TMPDIR/repo/lib/"
 	cp "$REPO"/requirements*.txt "$BATS_TEST_TMPDIR/repo/"
 	for tool in bash env dirname basename cat cksum tr awk rm cp ln mkdir sed flock; do
 		ln -s "$(command -v "$tool")" "$BATS_TEST_TMPDIR/bin/$tool"
@@ -82,6 +82,62 @@ FAKE
 	UV="$BATS_TEST_TMPDIR/bin/uv" install
 	[ "$status" -eq 0 ]
 	grep -q '^uv --no-config python install --install-dir .* 3.7$' "$LOG"
+}
+
+# an_index: serves an index whose uv logs its arguments and makes $spare the Python 3.7; sets pid.
+an_index() {
+	local real
+	for real in python3.{11,12,13,10,9} /usr/bin/python3; do # not a shim, which needs more programs
+		real="$("$real" -I -c 'import sys; print(sys.version_info > (3, 8) and sys.executable)')" &&
+			[[ "$real" == /* ]] && break
+	done 2>/dev/null
+	[[ "$real" == /* ]] || skip "needs a Python newer than 3.8"
+	printf '#!/bin/sh\nexec "%s" "$@"\n' "$real" >"$BATS_TEST_TMPDIR/bin/python3"
+	chmod +x "$BATS_TEST_TMPDIR/bin/python3"
+	"$real" -I - "$BATS_TEST_TMPDIR" <<'MAKE'
+import hashlib, platform, sys, zipfile
+home = sys.argv[1]
+script = """#!/usr/bin/env bash
+echo "uv $*" >>"%s/log"
+mkdir -p %s/repo/.python37/cpython-3.7/bin
+cp %s/spare %s/repo/.python37/cpython-3.7/bin/python3.7
+""" % ((home,) * 4)
+system = "macosx_11_0" if sys.platform == "darwin" else "manylinux_2_17"
+name = "uv-0.0.1-py3-none-%s_%s.whl" % (system, platform.machine())
+import os
+os.makedirs(home + "/index/uv")
+with zipfile.ZipFile(home + "/index/uv/" + name, "w") as wheel:
+    wheel.writestr("uv-0.0.1.data/scripts/uv", script)
+digest = hashlib.sha256(open(home + "/index/uv/" + name, "rb").read()).hexdigest()
+open(home + "/repo/requirements-uv.txt", "w").write("uv==0.0.1 --hash=sha256:" + digest)
+open(home + "/index/uv/index.html", "w").write('<a href="%s#sha256=%s">x</a>' % (name, digest))
+MAKE
+	"$real" -I -u -c 'import http.server as h, functools as f, sys
+handler = f.partial(h.SimpleHTTPRequestHandler, directory=sys.argv[1])
+server = h.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+print(server.server_address[1])
+server.serve_forever()' "$BATS_TEST_TMPDIR/index" >"$BATS_TEST_TMPDIR/port" 2>/dev/null 3>&- &
+	pid=$!
+	wait_for test -s "$BATS_TEST_TMPDIR/port"
+	PIP_INDEX_URL="http://127.0.0.1:$(cat "$BATS_TEST_TMPDIR/port")"
+	export PIP_INDEX_URL
+}
+
+@test "uv is fetched without pip and ensurepip, and only with its pinned digest" {
+	local pid
+	python37 "$BATS_TEST_TMPDIR/spare"
+	an_index
+	install
+	[ "$status" -eq 0 ]
+	grep -q '^uv --no-config python install --install-dir .* 3.7$' "$LOG"
+	rm -rf "$BATS_TEST_TMPDIR/repo/.venv" "$BATS_TEST_TMPDIR/repo/.python37"
+	sed -i 's/sha256:.*/sha256:0/' "$BATS_TEST_TMPDIR/repo/requirements-uv.txt"
+	install
+	kill "$pid"
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"uv cannot be fetched: http"*" is not the file that requirements-uv.txt pins"* ]]
+	[[ "$output" == *"PYTHON37=/path/to/python3.7 make install"* ]]
+	[ ! -e "$BATS_TEST_TMPDIR/repo/.python37" ]
 }
 
 @test "without a Python 3.7 and a network, the error names the command to type" {

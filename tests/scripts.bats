@@ -98,6 +98,21 @@ setup() {
 	PYTHON=/no/such/python run "$REPO/export.sh"
 	[ "$status" -eq 1 ]
 	[[ "$output" == "export: PYTHON=/no/such/python is not a program;"* ]]
+	PYTHON="$(command -v true)" run "$REPO/export.sh"
+	[ "$status" -eq 1 ]
+	[[ "$output" == "export: PYTHON=$(command -v true) is not Python;"* ]]
+}
+
+@test "a script runs through a symlink, with TODUS_HOME=~/... that the shell did not expand" {
+	fake_model one
+	mkdir -p "$BATS_TEST_TMPDIR/bin"
+	ln -s "$REPO/export.sh" "$BATS_TEST_TMPDIR/bin/todus-export"
+	# shellcheck disable=SC2088 # quoted on purpose
+	HOME="$(dirname "$TODUS_HOME")" TODUS_HOME='~/home' run "$BATS_TEST_TMPDIR/bin/todus-export"
+	[ "$output" = "MODEL_DIR=$TODUS_HOME/model/one -m todus.commands.export" ]
+	BATCH=x run "$BATS_TEST_TMPDIR/bin/todus-export"
+	[ "$status" -eq 2 ]
+	[[ "$output" == "export: BATCH=x: give "* ]]
 }
 
 @test "make without a target prints the targets, one a line" {

@@ -168,7 +168,7 @@ shadowed() {
 	fake_model m
 	export MODEL_DIR="$TODUS_HOME/model/m"
 	mkdir "$MODEL_DIR/training"
-	for script in "$REPO"/*.sh "$REPO"/lib/{doctor,history,report,limited,bench,torture}.sh; do
+	for script in "$REPO"/*.sh "$REPO"/lib/{doctor,history,report,limited,bench,proof,torture}.sh; do
 		[[ "$script" != */sync.sh ]] || continue
 		MODEL=m CATEGORIES=person run "$script"
 		grep -qF "$REPO/lib/start.py -m " "$BATS_TEST_TMPDIR/arguments" || {

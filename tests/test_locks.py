@@ -90,3 +90,18 @@ def test_a_lock_file_of_another_user_can_be_locked():
             finally:
                 os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_of_a_shared_lock_no_process_is_named_that_has_ended(tmp_path):
+    folder = tmp_path / "x"
+    with locks.shared(folder, "a training", "used by %s"):
+        child = os.fork()
+        if child == 0:
+            with locks.shared(folder, "another", "used by %s"):
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert "PID %d" % child in locks.path_of(folder).read_text()
+        with pytest.raises(TodusError) as caught, locks.exclusive(folder, "it"):
+            pass
+        assert "PID %d" % child not in str(caught.value)
+        assert "another process" in str(caught.value)

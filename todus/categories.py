@@ -91,8 +91,11 @@ def _joined(words: List[str], known: set) -> List[str]:
 
 
 def _names_in_file(path: str) -> List[str]:
+    path = os.path.expanduser(path)
+    if files.is_special(path):
+        raise UsageError("CATEGORIES=@%s is a device or a FIFO; give a text file" % path)
     try:
-        lines = Path(os.path.expanduser(path)).read_text(encoding="utf-8-sig").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             "CATEGORIES=@%s cannot be read (%s); give a text file with one class per line"
@@ -126,6 +129,8 @@ def read_label_map(path: files.PathLike) -> Dict[int, str]:
     from object_detection.protos import string_int_label_map_pb2
 
     label_map = string_int_label_map_pb2.StringIntLabelMap()
+    if files.is_special(path):
+        raise TodusError("%s is a device or a FIFO; give the file of a label map" % path)
     if os.path.isfile(str(path)) and os.path.getsize(str(path)) > MOST_LABEL_MAP_BYTES:
         what = "%s has more than %s, which no label map has; give another file"
         raise TodusError(what % (path, megabytes(MOST_LABEL_MAP_BYTES)))

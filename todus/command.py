@@ -5,10 +5,12 @@ import errno
 import importlib
 import importlib.util
 import io
+import logging
 import os
 import sys
 import tempfile
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any, Callable, List, Optional, Union
 
@@ -61,6 +63,8 @@ def run(name: str, main: Main, argv: Optional[List[str]] = None) -> int:
     one that Todus does not expect is written to a file.
     """
     _open_standard_streams()
+    warnings.filterwarnings("ignore", module="PIL")  # about the user's images
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     try:
         return _run(name, main, argv)
     except Exception as error:

@@ -40,6 +40,13 @@ class Holder(NamedTuple):
     life: str = ""
 
     @property
+    def named(self) -> str:
+        """The text; "" where that process has ended: another one shares the lock."""
+        place = life_of(os.getpid()).split(" ")[:-1]  # boot ID and PID namespace
+        is_near = bool(place) and self.life.split(" ")[:-1] == place
+        return "" if is_near and self.life != life_of(self.pid) else self.text
+
+    @property
     def is_here(self) -> bool:
         """Whether its process runs on this machine, in this PID namespace."""
         if not self.pid or self.host != socket.gethostname():
@@ -184,7 +191,7 @@ def _take(path: Path, kind: int, refusal: str) -> int:
             if error.errno not in _BUSY:
                 raise
             if time.monotonic() > until:
-                raise TodusError(refusal % (found.text or "another process"))
+                raise TodusError(refusal % (found.named or "another process"))
             time.sleep(0.02)
             continue
         if _is_at(handle, path):

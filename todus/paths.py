@@ -15,7 +15,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 def home() -> Path:
     """TODUS_HOME as an absolute path; the repository by default."""
-    return Path(os.path.abspath(os.environ.get("TODUS_HOME") or str(REPO)))
+    return Path(os.path.abspath(os.path.expanduser(os.environ.get("TODUS_HOME") or str(REPO))))
 
 
 class Dataset:
@@ -36,7 +36,9 @@ class Dataset:
 
     def shard_pattern(self, split: str) -> str:
         """The glob of a split's shards, for tf_record_input_reader.input_path."""
-        return str(Path(glob.escape(str(self.folder))) / ("%s.record-?????-of-?????" % split))
+        # Python and TensorFlow both read [\\] as a backslash.
+        folder = glob.escape(str(self.folder)).replace("\\", "[\\\\]")
+        return str(Path(folder) / ("%s.record-?????-of-?????" % split))
 
     def shards(self, split: str) -> List[Path]:
         return [Path(path) for path in sorted(glob.glob(self.shard_pattern(split)))]

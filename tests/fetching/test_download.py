@@ -5,6 +5,7 @@ import hashlib
 import os
 import socket
 import threading
+import time
 import zipfile
 
 import pytest
@@ -118,17 +119,20 @@ def test_a_download_is_retried_after_a_content_length_that_is_too_large(site, tm
 
 
 @contextlib.contextmanager
-def answering(*headers, status=b"200 OK", body=b"abc"):
-    """The URL of a server that gives every request this answer."""
-    answer = b"\r\n".join([b"HTTP/1.1 " + status, *headers, b"Connection: close", b"", body])
+def answering(*headers, status=b"200 OK", body=b"abc", pause=0.0):
+    """The URL of a server that gives every request this answer, with a pause after each byte."""
+    answer = b"\r\n".join([b"HTTP/1.1 " + status, *headers, b"Connection: close", b"", b""])
 
     def serve():
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listener.accept()
-                with connection:
+                with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     connection.recv(65536)
                     connection.sendall(answer)
+                    for part in map(bytes, zip(body)) if pause else [body]:
+                        connection.sendall(part)
+                        time.sleep(pause)
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -143,6 +147,23 @@ def test_a_body_without_an_end_is_an_error_and_leaves_no_part(tmp_path, monkeypa
     with answering(body=bytes(5 << 20)) as url, pytest.raises(TodusError, match="does not end"):
         download.download(url, tmp_path / "out" / "x", policy=QUICK)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_body_that_arrives_too_slowly_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(transport, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(transport, "LEAST_SPEED", 100000)
+    for length in (b"Content-Length: 100000", b"X: no length"):
+        refused = pytest.raises(TodusError, match="fewer than 100000 bytes a second arrive; check")
+        with answering(length, body=bytes(1000), pause=0.02) as url, refused:
+            download.download(url, tmp_path / "x", policy=QUICK)
+
+
+def test_a_wait_that_the_server_asks_for_is_announced(capsys):
+    busy = answering(b"Retry-After: 2", status=b"503 Busy")
+    policy = QUICK._replace(retries=2, wait=0.01)
+    with busy as url, pytest.raises(TodusError, match="503"), transport.session() as session:
+        transport.size_of(session, url, policy)
+    assert "the server answers 503; next try in 2 s" in capsys.readouterr().err
 
 
 HEADERS = {

@@ -52,6 +52,7 @@ def is_refused(capsys, path, folder):
     if code == 0:
         return False
     assert code in (1, 2) and error.startswith("model: ") and error.count("\n") == 1, error
+    assert ".pretrained.new" not in error  # that folder is gone
     after = tree(folder.parent)
     assert {name: after[name] for name in after if ".pretrained.download" not in name} == before
     return True

@@ -44,6 +44,16 @@ def test_a_text_that_is_not_a_detection_config_is_refused_with_its_name(text):
         pipeline.parse(text, "zoo.config")
 
 
+@pytest.mark.parametrize("where", ["num_layers: 6", "num_classes: 90", "height: 300"])
+def test_a_number_of_which_the_od_api_makes_as_many_is_bounded(where):
+    text = "model { ssd { num_classes: 90 image_resizer { fixed_shape_resizer { height: 300 "
+    text += "width: 300 } } anchor_generator { ssd_anchor_generator { num_layers: 6 } } } }"
+    assert pipeline.parse(text, "zoo.config").model.ssd.num_classes == 90
+    name = where.split(":")[0]
+    with pytest.raises(TodusError, match="zoo.config: %s: 1000000000 is more than" % name):
+        pipeline.parse(text.replace(where, "%s: 1000000000" % name), "zoo.config")
+
+
 def test_every_learning_rate_is_scaled_with_the_batch_size():
     config = pipeline.parse(SSD, "zoo.config")
     assert pipeline.set_batch_size(config, 6) == 0.25

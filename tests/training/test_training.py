@@ -13,6 +13,7 @@ from tests.helpers.places import MODEL, QUANTIZED, REPO, ZOO
 from todus import categories, files, paths
 from todus.commands import preflight
 from todus.dataset.records import reader
+from todus.detection import catalogue
 from todus.errors import TodusError
 from todus.export import checkpoint_graph
 from todus.model import checkpoints, pipeline, prepare, prepared
@@ -281,7 +282,10 @@ def test_the_advice_for_a_damaged_checkpoint_continues_from_the_one_before_it(mo
 def test_the_list_of_checkpoints_names_those_that_exist(model):
     state = model.training / "checkpoint"
     kept_checkpoints.remove(model.training / "model.ckpt-4")
+    killed = model.training / "model.ckpt-4.data-00000-of-00001.tempstate123"
+    killed.write_bytes(b"x")
     kept_checkpoints.list_existing(model)
+    assert not killed.exists()
     assert 'model_checkpoint_path: "model.ckpt-3"' in state.read_text()
     for _, prefix in checkpoints.trained(model):
         kept_checkpoints.remove(prefix)
@@ -370,3 +374,33 @@ def test_without_val_the_latest_checkpoint_is_exported(trained, tmp_path, monkey
     monkeypatch.setenv("TODUS_HOME", str(tmp_path))
     chosen, (line,) = best_of(model)
     assert chosen.name == "model.ckpt-4" and "there is no val" in line
+
+
+def test_a_chosen_checkpoint_can_be_read_after_training_removed_it(trained, tmp_path, monkeypatch):
+    model = copy_of(trained[0], tmp_path)
+    monkeypatch.setenv("TODUS_HOME", str(tmp_path))
+    exported, _ = best_of(model)
+    compared = catalogue.find(model, "checkpoint", "latest")
+    for path in model.training.glob("**/model.ckpt-*"):
+        if ".held" not in str(path):
+            path.unlink()
+    for prefix in (exported, compared.path):
+        preflight.export(model, prefix)
+        assert len(read_checkpoint(prefix)) > 100
+        assert checkpoints.config_of(model, prefix).model == prepared.resolved(model).model
+    assert compared.shown == model.training / "model.ckpt-4"
+    with compared.path.with_name("model.ckpt-4.data-00000-of-00001").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(TodusError, match="checkpoint %s: " % re.escape(str(compared.shown))):
+        preflight.check_checkpoint(compared.path)
+
+
+def test_links_to_a_checkpoint_are_removed_when_the_process_ends(trained, tmp_path):
+    model = copy_of(trained[0], tmp_path)
+    code = "import sys; from todus.paths import Model; from todus.model import held\n"
+    code += "from pathlib import Path; print(held.choose(Model(Path(sys.argv[1])), 'best'))"
+    command = [sys.executable, "-c", code, str(model.folder)]
+    before = sorted(model.training.rglob("*"))
+    line = subprocess.run(command, cwd=str(REPO), check=True, stdout=subprocess.PIPE).stdout
+    assert line.decode().strip() != str(checkpoints.best(model)) and b"/best/model.ckpt-" in line
+    assert sorted(model.training.rglob("*")) == before

@@ -104,7 +104,7 @@ def main(argv=None) -> int:
     own = catalogue.score_threshold(model, form) or 0.0
     threshold = max(own, arguments.score_threshold)
     where = "%s of dataset %s" % (arguments.split, dataset.name)
-    command.say("eval: %s, score threshold %g, on %s" % (form.path, threshold, where))
+    command.say("eval: %s, score threshold %g, on %s" % (form.shown, threshold, where))
     result = evaluate(model, form, runtime, dataset, arguments, arguments.score_threshold)
     at = thresholds_of(model, form, result, arguments)
     alarms = false_alarms.measure(result, at)
@@ -217,7 +217,7 @@ def evaluate_all(model: paths.Model, dataset, arguments) -> int:
     results, entries = {}, []
     selects, writes = arguments.split == "val", is_own_val(model, dataset, arguments)
     for form in forms:
-        command.say("eval: %s" % form.path)
+        command.say("eval: %s" % form.shown)
         runtime = runtimes.choose(arguments.runtime, form.name, strict=False)
         result = evaluate(model, form, runtime, dataset, arguments, threshold)
         results[form.title] = result

@@ -184,10 +184,10 @@ def list_zoo() -> int:
 
 def look(model: paths.Model, arguments) -> int:
     """Prints what --variables or --summary shows."""
-    from todus.model import checkpoints, resources
+    from todus.model import held, resources
 
     if arguments.variables:
-        prefix = checkpoints.choose(model)
+        prefix = held.choose(model)
         for name, value in read_checkpoint(prefix).items():
             print("%s  %s" % (name, "x".join(str(side) for side in value.shape) or "scalar"))
         return 0

@@ -155,6 +155,8 @@ def check_masks(config: pipeline.Config, dataset: Dataset) -> None:
     manifest = reader.read_manifest(dataset)
     text = "%s learns masks, and dataset %s has none; %s"
     remedy = "only COCO's have masks: take a faster_rcnn model, or a dataset of dataset-limited.sh"
+    if manifest.get("source") == "coco-json":
+        remedy = "make it again with INCLUDE_MASKS=1"
     if manifest.get("source") == "coco":
         remedy = "make it again: INCLUDE_MASKS=1 %s" % _coco_command(dataset, manifest)
     raise TodusError(text % (pipeline.extractor(config), dataset.name, remedy))

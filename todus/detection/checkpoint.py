@@ -7,7 +7,7 @@ from typing import Dict, Optional
 from todus.detection.detector import LEAST_SCORE
 from todus.detection.graph import GraphDetector
 from todus.errors import TodusError
-from todus.model import checkpoint_values, checkpoints, pipeline
+from todus.model import checkpoint_files, checkpoint_values, checkpoints, pipeline
 from todus.text import first_line
 
 
@@ -70,7 +70,7 @@ def restore(session, prefix: Path, config: pipeline.Config) -> None:
     except (tf.errors.OpError, ValueError) as error:
         text = "checkpoint %s does not match pipeline.config (%s); "
         text += "it may be older than the model's last preparation"
-        raise TodusError(text % (prefix, first_line(error)))
+        raise TodusError(text % (checkpoint_files.shown(prefix), first_line(error)))
 
 
 def _names_in(prefix: Path, config: pipeline.Config) -> Optional[Dict]:

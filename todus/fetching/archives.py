@@ -21,7 +21,7 @@ from todus.text import one_line
 
 MOST_MEMBERS = 1000000  # of a .zip, such as COCO's images
 MOST_TAR_MEMBERS = 10000  # a model has some twenty
-MOST_RATIO = 200  # unpacked bytes per packed byte
+MOST_RATIO = 20  # unpacked bytes per packed byte
 ALLOWANCE = 64 << 20  # unpacked bytes that are allowed for an archive of any size
 LONGEST_HEADER = 1 << 18  # bytes of the long name or the pax header of a member in a tar
 _HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)

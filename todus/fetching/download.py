@@ -171,8 +171,8 @@ class _Download:
         with self._discarding(promised), open(str(self.part), "r+b", buffering=0) as file:
             file.truncate(start)
             file.seek(start)
-            got = 0
-            for block in iter(lambda: transport.read(answer, transport.BLOCK), b""):
+            got, speed = 0, transport.Speed()
+            for block in iter(lambda: transport.read(answer, transport.BLOCK, at_once=True), b""):
                 if start + got == 0 and looks_like_html(block) and not self.is_page:
                     file.truncate(0)
                     raise transport.WebPage()
@@ -183,6 +183,7 @@ class _Download:
                     raise TodusError(what % (self.url, got))
                 self.furthest = max(self.furthest, start + got)
                 progress.add(len(block))
+                speed.add(len(block))
             os.fsync(file.fileno())
         if promised is not None and got < promised:
             raise RetryableError(transport.CUT)

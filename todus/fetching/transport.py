@@ -4,10 +4,12 @@ import contextlib
 import random
 import re
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional
 from urllib.parse import urlsplit
 
 from todus import __version__, variables
+from todus.command import say
 from todus.errors import TodusError
 from todus.text import one_line
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import requests
 
 BLOCK = 1 << 16  # bytes read at once
+LEAST_SPEED = 500  # bytes a second, measured over SLOW_SECONDS
+SLOW_SECONDS = 120.0
 LONGEST_WAIT = 60.0  # seconds between two tries
 LONGEST_ASKED_WAIT = 300.0  # seconds, if the server sends Retry-After
 CUT = "the connection was interrupted"
@@ -153,18 +157,48 @@ def path_of(url: str) -> str:
         raise _no_url(url, error)
 
 
-def read(answer: "requests.Response", most: int) -> bytes:
+def read(answer: "requests.Response", most: int, at_once: bool = False) -> bytes:
     """The next bytes of an answer's body, at most `most`; b"" at its end.
 
-    Raises RetryableError if the connection fails.
+    Args:
+      answer: from `get`.
+      most: less is returned only at the end of the body.
+      at_once: return what has arrived, instead of waiting for `most`.
+
+    Raises:
+      RetryableError: the connection fails.
     """
+    import http.client
+
     import requests
     import urllib3
 
     try:
+        body = answer.raw._original_response if at_once else None  # urllib3 1 has no read1
+        if body is not None:
+            return body.read1(most)
         return answer.raw.read(most, decode_content=False)
+    except http.client.HTTPException as error:
+        raise RetryableError(reason_of(error))
     except (urllib3.exceptions.HTTPError, requests.RequestException, OSError, ValueError) as error:
         raise RetryableError(reason_of(error))
+
+
+class Speed:
+    """The speed of a body. A server may send a byte a minute for ever."""
+
+    def __init__(self) -> None:
+        self._since, self._bytes = time.monotonic(), 0
+
+    def add(self, number: int) -> None:
+        """Counts bytes. Raises RetryableError after SLOW_SECONDS below LEAST_SPEED."""
+        self._bytes += number
+        seconds = time.monotonic() - self._since
+        if seconds > SLOW_SECONDS:
+            if self._bytes < LEAST_SPEED * seconds:
+                reason = "fewer than %d bytes a second arrive" % LEAST_SPEED
+                raise RetryableError(reason, hopeless=True)
+            self._since, self._bytes = time.monotonic(), 0
 
 
 def reason_of(error: Exception) -> str:
@@ -210,7 +244,7 @@ def retry(
     url: str,
     policy: Policy,
     progress: Callable[[], int] = lambda: 0,
-    note: Optional[Callable[[str], None]] = None,
+    note: Callable[[str], None] = say,
     stop: Optional[threading.Event] = None,
 ) -> Any:
     """Calls work() until it raises no RetryableError, and returns its result.
@@ -244,6 +278,6 @@ def retry(
                 hint = "check the network and the URL, and run this again to resume"
                 raise TodusError("%s: %s; %s" % (url, error, hint))
             pause = policy.pause(failures, error.wait)
-            if note and pause >= 1:
+            if pause >= 1:
                 note("%s: %s; next try in %d s" % (path_of(url), error, pause))
             stop.wait(pause)

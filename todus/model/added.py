@@ -6,7 +6,7 @@ from typing import Dict, List, Mapping, Optional, Tuple
 
 from todus import categories, files, paths
 from todus.errors import TodusError, UsageError
-from todus.model import artefacts, checkpoints, class_slice, pipeline, zoo
+from todus.model import artefacts, checkpoints, class_slice, held, pipeline, zoo
 from todus.model.pipeline_options import Options
 from todus.paths import Model
 
@@ -109,7 +109,7 @@ def copy_base(base: Model, new: Path) -> Dict:
     The checkpoint is that of its export, else the one that ./export.sh takes. Returns the source.
     """
     exported = artefacts.exported(base.inference_graph).get("inference_graph") or {}
-    prefix = checkpoints.choose(base, exported.get("checkpoint") or "")
+    prefix = held.choose(base, exported.get("checkpoint") or "")
     for path in prefix.parent.glob(prefix.name + ".*"):
         files.link_or_copy(path, new / ("model.ckpt" + path.name[len(prefix.name) :]))
     config = checkpoints.config_of(base, prefix)

@@ -16,6 +16,7 @@ _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
 _STRING = 7  # the DataType whose CRC is not that of its bytes
 _TRAILER = 5  # bytes after each block: its compression and its CRC
+HELD = "held"  # begins the name of the hidden folders in training/ with links to checkpoints
 MOST_READ = 200 * 1000 * 1000  # bytes; only the size of a larger data file is checked
 
 
@@ -51,8 +52,13 @@ def check(prefix: Path, remedy: str) -> int:
             in_shard = {name: entry for name, entry in entries.items() if entry.shard == shard}
             _check_shard(path, in_shard)
     except _Damage as error:
-        raise TodusError("checkpoint %s: %s; %s" % (prefix, error, remedy))
+        raise TodusError("checkpoint %s: %s; %s" % (shown(prefix), error, remedy))
     return sum(entry.size for entry in entries.values())
+
+
+def shown(prefix: Path) -> Path:
+    """The path of a checkpoint for the user: without the folder that holds links to it."""
+    return Path(*(part for part in Path(prefix).parts if not part.startswith(".%s." % HELD)))
 
 
 def size(prefix: Path) -> int:

@@ -17,6 +17,16 @@ Config = pipeline_pb2.TrainEvalPipelineConfig
 # inference. Of the messages of these configs only SsdFeatureExtractor reserves a number, 6.
 REMOVED_FIELDS = {"SsdFeatureExtractor": {"batch_norm_trainable"}}
 
+# The most of what the OD API makes this many of, in any message of a config.
+MOST = {
+    **dict.fromkeys(("num_layers", "min_level", "max_level", "scales_per_octave"), 100),
+    "num_layers_before_predictor": 1000,
+    **dict.fromkeys(("num_classes", "depth", "min_depth", "num_filters"), 100000),
+    **dict.fromkeys(("height", "width", "min_dimension", "max_dimension"), 100000),
+    **dict.fromkeys(("max_detections_per_class", "max_total_detections"), 1000000),
+    "first_stage_max_proposals": 1000000,
+}
+
 _FIELD = re.compile(r'Message type "object_detection\.protos\.(\w+)" has no field named "(\w+)"')
 
 
@@ -72,7 +82,21 @@ def parse(text: str, where: str, warn: Optional[Callable[[str], None]] = None) -
     if classes < 1:
         hint = "%s: num_classes is %d; a detection model has 1 or more"
         raise TodusError(hint % (where, classes))
+    for name, value in _numbers(config):
+        if value > MOST.get(name, value):
+            text = "%s: %s: %d is more than %d; correct it, or take the archive's own"
+            raise TodusError(text % (where, name, value, MOST[name]))
     return config
+
+
+def _numbers(message: Message) -> Iterator[Tuple[str, int]]:
+    """Name and value of each whole number in a message and in those that it holds."""
+    for field, value in message.ListFields():
+        for each in value if field.label == field.LABEL_REPEATED else [value]:
+            if isinstance(each, Message):
+                yield from _numbers(each)
+            elif isinstance(each, int):
+                yield field.name, each
 
 
 def _place(error: text_format.ParseError) -> str:

@@ -89,7 +89,7 @@ def prepare(model: Model, request: Request) -> Prepared:
     with _removing_empty_folders(model), locked, untrained:
         files.recover_folder(model.pretrained)
         edited = _edited_pipeline(model)
-        with files.replacing_folder(model.pretrained) as new:
+        with files.replacing_folder(model.pretrained) as new, _naming_the_archive(request, new):
             source = _zoo_files(model, request, new)
             result = _limit_and_patch(model, request, new, source)
             if edited is not None:
@@ -110,6 +110,16 @@ def _removing_empty_folders(model: Model) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def _naming_the_archive(request: Request, new: Path) -> Iterator[None]:
+    """Changes the paths in messages: after an error the new folder is gone."""
+    try:
+        yield
+    except TodusError as error:
+        text = str(error).replace("%s/" % new, "%s: " % _archive_name(request))
+        raise (type(error)(text) if str(new) in str(error) else error)
 
 
 def _edited_pipeline(model: Model) -> Optional[bytes]:

@@ -7,7 +7,7 @@ from typing import Callable, Dict, List, Optional
 from todus import locks
 from todus.detection.checkpoint import quantizes
 from todus.errors import TodusError
-from todus.model import checkpoints, prepared
+from todus.model import checkpoints, held, prepared
 from todus.paths import Dataset, Model
 from todus.training import checkpoint_scoring, kept_checkpoints, metrics, run_record
 from todus.training.settings import Scoring
@@ -22,15 +22,15 @@ def choose(model: Model, prefix: str, say: Say) -> Path:
     nothing to compare, it is the latest, or the slice before any training.
 
     Raises:
-      UsageError, TodusError: as model.checkpoints.choose.
+      UsageError, TodusError: as checkpoints.choose.
     """
     newest = checkpoints.latest(model)
     if prefix or not newest:
-        return checkpoints.choose(model, prefix)
-    latest = checkpoints.choose(model, "latest")
+        return held.choose(model, prefix)
+    latest = held.choose(model, "latest")
     candidates = {checkpoints.step_of(latest): latest}
-    best = checkpoints.best(model)
-    if best:
+    if checkpoints.best(model):
+        best = held.choose(model, "best")
         candidates.setdefault(checkpoints.step_of(best), best)
     # A slice to which classes are added detects none of them.
     has_slice = kept_checkpoints.exists(model.limited_checkpoint)

@@ -13,7 +13,7 @@ from typing import Callable, List, Optional, Tuple
 from todus import categories, files
 from todus.dataset.records import reader
 from todus.errors import TodusError
-from todus.model import checkpoints, pipeline
+from todus.model import checkpoint_files, checkpoints, pipeline
 from todus.paths import Dataset, Model
 from todus.training import eval_sample, kept_checkpoints, metrics, run_record
 from todus.training.settings import Scoring
@@ -163,7 +163,12 @@ class Scorer:
         kept = checkpoints.best(self.model)
         top = metrics.best([row for row in self._comparable() if row["step"] > 0])
         is_better = not top or round(ap, metrics.DIGITS) > top["ap"]
-        if step == 0 or ap != ap or prefix == kept or (kept and not is_better):
+        if (
+            step == 0
+            or ap != ap
+            or checkpoint_files.shown(prefix) == kept
+            or (kept and not is_better)
+        ):
             return
         with files.replacing_folder(self.model.training / "best") as folder:
             kept_checkpoints.link(prefix, folder)

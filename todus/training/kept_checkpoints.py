@@ -64,3 +64,5 @@ def _keep_only(model: Model, good: List[Path]) -> None:
     for _, prefix in checkpoints.trained(model):
         if prefix not in good:
             remove(prefix)
+    for path in model.training.glob("model.ckpt-*.tempstate*"):  # of a save that was killed
+        path.unlink()
