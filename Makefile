@@ -4,8 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# make frigate has a default of its own.
-ifeq ($(filter frigate,$(MAKECMDGOALS)),)
+# make frigate and make proof have defaults of their own.
+ifeq ($(filter frigate proof,$(MAKECMDGOALS)),)
 MODEL ?= ssd_mobilenet_v1_coco_2018_01_28
 endif
 CATEGORIES ?=
@@ -14,35 +14,72 @@ override MODEL := $(value MODEL)
 override CATEGORIES := $(value CATEGORIES)
 override K := $(value K)
 override FILE := $(value FILE)
-export MODEL CATEGORIES K FILE
+override DATASET := $(value DATASET)
+override PHOTO := $(value PHOTO)
+export MODEL CATEGORIES K FILE DATASET PHOTO
 
 SHELL_FILES = *.sh lib/*.sh demo/*.sh .ci/run tests/*.bash
 BATS_FILES = tests/*.bats
 
-.PHONY: help install dev demo limited slice frigate device test lint runtimes bench report history doctor torture clean
+.PHONY: help install dev demo limited slice frigate device test lint runtimes beam bench proof report history doctor torture release clean
 
-help: ## print this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+# The targets by what a person wants; a ### line begins a group.
+help:
+	@awk -F ':.*## ' '/^### / { print (n++ ? "\n" : "") substr($$0, 5) } \
+		/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+### begin
 
 install: ## set up .venv with Python 3.7 and every pinned package
 	@lib/install.sh runtime
 
-demo: install ## limit, train and export a detector on a miniature COCO, in minutes
+doctor: ## check this machine and your files; DEEP=1: TensorFlow too
+	@lib/doctor.sh
+
+demo: install ## all steps on a drawn miniature of COCO, in two minutes
 	@demo/run.sh
 
-limited: install ## limit a zoo MODEL to CATEGORIES: frozen graph and TFLite, no training
+### a smaller model, without training
+
+limited: install ## limit a zoo MODEL to CATEGORIES: frozen graph and TFLite
 	@lib/limited.sh
 
-slice: ## limit a finished FILE (.tflite, .pb, .onnx) to CATEGORIES, without TensorFlow
+slice: ## limit a finished FILE (.tflite, .pb, .onnx) to CATEGORIES
 	@lib/slice.sh
 
-frigate: $(if $(value FILE),,install) ## write the folder model/MODEL/frigate: TFLite, ONNX, labels and config for Frigate
+### folders for programs and devices
+
+frigate: $(if $(value FILE),,install) ## a folder for Frigate: TFLite, ONNX, labels, config.yml
 	@lib/frigate.sh
 
-device: $(if $(value FILE),,install) ## write the folder model/MODEL/device: TFLite file and program for a Raspberry Pi
+device: $(if $(value FILE),,install) ## a folder for a Raspberry Pi: TFLite and a program
 	@lib/device.sh
 
-test: dev ## run the tests, pytest and bats; K=EXPRESSION: a part; COVERAGE=1: coverage too
+### look at models and trainings
+
+report: install ## one HTML page about a MODEL: precision, curves, speed
+	@lib/report.sh
+
+history: install ## a table of every training under model/
+	@lib/history.sh
+
+proof: install ## all classes against some: AP, ms, MB; MODEL= DATASET= PHOTO=
+	@lib/proof.sh
+
+bench: install ## speed as ratios in one run; SECTION=data|train|eval|forms
+	@lib/bench.sh
+
+### more programs
+
+runtimes: install ## newest LiteRT, ONNX Runtime and OpenVINO for eval
+	@lib/runtimes.sh
+
+beam: install ## add Apache Beam to .venv, for datasets on several machines
+	@lib/install.sh beam
+
+### work on Todus
+
+test: dev ## all tests; K=EXPRESSION: a part; COVERAGE=1
 	@lib/test.sh
 
 lint: dev ## shellcheck, shfmt and ruff
@@ -52,25 +89,13 @@ lint: dev ## shellcheck, shfmt and ruff
 dev: install
 	@lib/install.sh dev
 
-runtimes: install ## set up .runtimes: the newest LiteRT, ONNX Runtime and OpenVINO for eval
-	@lib/runtimes.sh
-
-bench: install ## measure speed as ratios within one run; SECTION=data|train|eval|forms
-	@lib/bench.sh
-
-report: install ## write one HTML page about a MODEL: precision, curves, sizes, speed
-	@lib/report.sh
-
-history: install ## print one table of every training under model/
-	@lib/history.sh
-
-doctor: ## check this machine, its Python, dataset/ and model/; DEEP=1: TensorFlow too
-	@lib/doctor.sh
-
-torture: dev ## disturb every command and compare the outputs; COMMANDS= TRIALS= SEED= WRITE=1
+torture: dev ## disturb every command; COMMANDS= TRIALS= SEED= WRITE=1
 	@lib/torture.sh
 
-clean: ## remove .venv, .runtimes and the files of the demo and the tests; keep dataset/ and model/
-	rm -rf .venv .venv.lock .python37 .slice .slice.lock build todus.egg-info .runtimes .runtimes.lock .python311 \
+release: dev ## build the wheel of todus-slice in dist/, and check it
+	@lib/release.sh
+
+clean: ## remove all that is installed or built; keep dataset/, model/
+	rm -rf .venv .venv.lock .python37 .slice .slice.lock build dist todus.egg-info .runtimes .runtimes.lock .python311 \
 		demo/out .pytest_cache .hypothesis .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
