@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from unittest import mock
 
+from todus.tf import tf
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -17,6 +19,7 @@ from tests.helpers.places import MODEL, REPO
 from todus import files, paths
 from todus.detection import catalogue, runtimes, worker_process
 from todus.detection.detector import Detections
+from todus.detection.frozen_graph import read_graph
 from todus.detection.resizer import Resizer
 from todus.errors import TodusError
 from todus.export.onnx import convert
@@ -160,10 +163,12 @@ def test_detectnet_reads_every_detection_from_its_anchor(model, expected):
 
 def test_raw_scores_and_boxes_are_those_of_the_graph(model, expected):
     path = file_of(model, "raw")
-    frozen = catalogue.open_form(model, catalogue.find(model, "frozen_graph"))
     names = ["raw_detection_boxes:0", "raw_detection_scores:0"]
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(read_graph(model.frozen_graph), name="")
+    session = tf.Session(graph=graph)
     for image in expected[0][:4]:
-        wanted = frozen.session.run(names, {"image_tensor:0": image[np.newaxis]})
+        wanted = session.run(names, {"image_tensor:0": image[np.newaxis]})
         boxes, scores = run_onnx(path, image[np.newaxis])
         np.testing.assert_allclose(boxes, wanted[0], atol=1e-4)
         np.testing.assert_allclose(scores, wanted[1][:, :, 1:], atol=1e-5)

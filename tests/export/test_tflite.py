@@ -239,7 +239,8 @@ def class_by_channel(model, quantized):
     model.tflite_graph.write_bytes(made.SerializeToString())
     path = model.inference_graph / "export.json"
     origins = files.read_json(path)
-    origins["tflite_graph"]["quantized"] = quantized
+    digests = artefacts.digests(model.inference_graph, "tflite_graph")
+    origins["tflite_graph"].update(quantized=quantized, sha256=digests)
     files.write_json(path, origins)
 
 

@@ -161,7 +161,11 @@ def test_an_augmentation_leaves_an_image_of_three_channels(prepared, augmentatio
     assert features["image"].as_list() == [1, 128, 128, 3]
 
 
-@pytest.mark.parametrize("family", ["mobilenet_v1", "inception_v2", "mobiledet", "spaghettinet"])
+@pytest.mark.parametrize(
+    "family",
+    ["mobilenet_v1"]
+    + [pytest.param(each, marks=slow) for each in ("inception_v2", "mobiledet", "spaghettinet")],
+)
 def test_a_prepared_slice_trains_no_batch_norm_with_or_without_the_override(home, family, tmp_path):
     packed = archive(SSD_FAMILIES[family], tmp_path / "m.tar.gz")
     request = prepare.Request(zoo_name="m", archive=str(packed), categories="bear horse")
