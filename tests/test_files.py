@@ -209,7 +209,7 @@ SINKS = {
 
 @pytest.mark.parametrize("sink", sorted(SINKS))
 def test_work_survives_where_its_messages_cannot_be_written(sink, tmp_path):
-    script = '%s -c "$1" "$2" %s; exit ${PIPESTATUS[0]}' % (sys.executable, SINKS[sink])
+    script = '"%s" -c "$1" "$2" %s; exit ${PIPESTATUS[0]}' % (sys.executable, SINKS[sink])
     full = str(device(tmp_path, "full")) if "$3" in script else ""
     command = ["bash", "-c", script, "bash", WORK, str(tmp_path / "out"), full]
     done = subprocess.run(command, cwd=str(REPO), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -219,7 +219,7 @@ def test_work_survives_where_its_messages_cannot_be_written(sink, tmp_path):
 
 
 def test_results_that_cannot_be_written_are_an_error_of_one_line(tmp_path):
-    script = '%s -c "$1" "$2" >"$3"' % sys.executable
+    script = '"%s" -c "$1" "$2" >"$3"' % sys.executable
     full = str(device(tmp_path, "full"))
     command = ["bash", "-c", script, "bash", WORK, str(tmp_path / "out"), full]
     done = subprocess.run(command, cwd=str(REPO), stderr=subprocess.PIPE)

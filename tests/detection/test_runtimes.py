@@ -117,9 +117,8 @@ def test_a_hanging_worker_is_noticed_while_it_takes_a_large_input(onnx_worker):
 
 def test_the_error_for_a_worker_that_ends_has_its_last_words(onnx_worker, tmp_path):
     code = "echo begun; echo 'first' >&2; printf 'GLIBC_9.9 \\033[1mnot found\\n' >&2; exit 3"
-    worker = onnx_worker(wrapper(tmp_path / "python", code))
     with pytest.raises(TodusError) as caught:
-        worker.run([IMAGE])
+        onnx_worker(wrapper(tmp_path / "python", code)).run([IMAGE])
     assert "ended with exit code 3 while it opened" in str(caught.value)
     assert "(GLIBC_9.9  [1mnot found); run this again" in str(caught.value)
     assert "\n" not in str(caught.value)

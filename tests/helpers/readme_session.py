@@ -23,8 +23,6 @@ MARK = "\036"
 
 # Command -> what is typed instead, "" for nothing.
 EXCEPTIONS = {
-    # It takes two minutes; tests/way.bats runs its script.
-    "make demo": "",
     # Packages are there already; tests/install.bats tests make install.
     "pip install -r requirements.txt": "",
     "pip install --no-deps --no-build-isolation -r requirements-nodeps.txt": "",

@@ -248,8 +248,9 @@ def test_a_model_in_training_is_not_prepared_again(home, packed):
 
 
 def test_a_full_disk_at_any_point_is_an_error_of_one_line(tmp_path):
-    line = "mount -t tmpfs -o size=$1 tmpfs $2 && cd $3 && TODUS_HOME=$2 exec $4 -m model -m m "
-    line += "--archive $5 --categories circle"
+    line = 'mount -t tmpfs -o size=$1 tmpfs "$2" && cd "$3" && TODUS_HOME="$2" exec "$4" '
+    line += "-m model -m m "
+    line += '--archive "$5" --categories circle'
     mount = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", line, "bash"]
     if subprocess.run([*mount[:4], "true"], stderr=subprocess.DEVNULL).returncode:
         pytest.skip("needs unshare with mounts")
