@@ -161,12 +161,21 @@ todus_on_model() {
 	MODEL_DIR="$folder" todus_python -m "$module" "$@"
 }
 
+# todus_without_next: removes the "next: ..." lines of a command whose next one the script runs.
+todus_without_next() { sed '/^next: /d'; }
+
+# todus_use_slice: makes PYTHON the one of .slice, which needs no TensorFlow; sets it up if absent.
+todus_use_slice() {
+	"$TODUS_REPO/lib/slice.sh" --set-up
+	export PYTHON="$TODUS_REPO/.slice/bin/python"
+}
+
 # todus_model_to_pack: prints the folder of the prepared model that MODEL or AS names under model/;
 # with CATEGORIES, first makes it as make limited does.
 todus_model_to_pack() {
 	local folder="$TODUS_HOME/model/${AS:-$MODEL}"
 	if [[ -n "${CATEGORIES:-}" ]]; then
-		MODEL="$MODEL" "$TODUS_REPO/lib/limited.sh" | sed '/^next: /d' >&2
+		MODEL="$MODEL" "$TODUS_REPO/lib/limited.sh" | todus_without_next >&2
 	elif [[ ! -f "$folder/pretrained/pipeline.config" ]]; then
 		todus_usage_error "no model at $folder; limit one of the zoo: CATEGORIES=\"person car\""
 	fi

@@ -25,15 +25,15 @@ main() {
 	todus_begin "$@"
 	todus_no_arguments "$@"
 	if [[ -n "${FILE:-}" ]]; then
-		"$TODUS_REPO/lib/slice.sh" --set-up
-		PYTHON="$TODUS_REPO/.slice/bin/python" todus_python -m todus.commands.device
+		todus_use_slice
+		todus_python -m todus.commands.device
 	fi
 	MODEL="${MODEL:-ssd_mobilenet_v1_coco_2018_01_28}"
 	MODEL_DIR="$(todus_model_to_pack)" || exit
 	export MODEL_DIR
 	compgen -G "$MODEL_DIR/*.tflite" >/dev/null ||
 		[[ -f "$MODEL_DIR/inference-graph/tflite_graph.pb" ]] ||
-		"$TODUS_REPO/export-tflite.sh" | sed '/^next: /d' >&2
+		"$TODUS_REPO/export-tflite.sh" | todus_without_next >&2
 	todus_python -m todus.commands.device
 }
 

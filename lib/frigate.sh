@@ -21,10 +21,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 main() {
 	todus_begin "$@"
 	todus_no_arguments "$@"
-	if [[ -n "${FILE:-}" ]]; then
-		"$TODUS_REPO/lib/slice.sh" --set-up
-		export PYTHON="$TODUS_REPO/.slice/bin/python"
-	fi
+	[[ -z "${FILE:-}" ]] || todus_use_slice
 	todus_python -m todus.commands.frigate
 }
 

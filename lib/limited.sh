@@ -12,19 +12,16 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# without_next: removes the "next: ..." lines, because this script runs those commands.
-without_next() { sed '/^next: /d'; }
-
 main() {
 	todus_begin "$@"
 	todus_no_arguments "$@"
 	[[ -n "${CATEGORIES:-}" ]] || todus_usage_error 'needs CATEGORIES="..."'
 	local name="${AS:-$MODEL}"
-	(todus_python -m model -m "$MODEL" --categories "$CATEGORIES" --as "$name") | without_next
+	(todus_python -m model -m "$MODEL" --categories "$CATEGORIES" --as "$name") | todus_without_next
 	export MODEL_DIR="$TODUS_HOME/model/$name" CHECKPOINT_PREFIX=pretrained
-	"$TODUS_REPO/export.sh" | without_next
-	"$TODUS_REPO/export-tflite.sh" | without_next
-	"$TODUS_REPO/convert-tflite.sh" | without_next
+	"$TODUS_REPO/export.sh" | todus_without_next
+	"$TODUS_REPO/export-tflite.sh" | todus_without_next
+	"$TODUS_REPO/convert-tflite.sh" | todus_without_next
 	echo "next: python -m detect -m $name PHOTO.jpg"
 }
 

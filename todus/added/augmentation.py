@@ -38,12 +38,9 @@ class Augmentation:
         steps = [preprocessor_builder.build(option) for option in options]
         with tf.Graph().as_default() as graph:
             tf.set_random_seed(seed)
-            self._feeds = [
-                tf.placeholder(tf.uint8, [None, None, 3], "image"),
-                tf.placeholder(tf.float32, [None, 4], "boxes"),
-                tf.placeholder(tf.int32, [None], "classes"),
-            ]
-            image, boxes, classes = self._feeds
+            image = tf.placeholder(tf.uint8, [None, None, 3], "image")
+            boxes = tf.placeholder(tf.float32, [None, 4], "boxes")
+            classes = tf.placeholder(tf.int32, [None], "classes")
             values = {
                 Fields.image: tf.cast(image, tf.float32)[tf.newaxis],
                 Fields.groundtruth_boxes: boxes,

@@ -1,12 +1,12 @@
 """Train images of COCO that have none of some classes."""
 
+from pathlib import Path
 from typing import Callable, List, Sequence
 
-from todus import categories, locks, paths
+from todus import categories
 from todus.dataset.annotations import Image, id_order
 from todus.dataset.seeded_order import sort_key
 from todus.dataset.sources import coco_annotations, coco_raw_data
-from todus.dataset.sources.coco_settings import LIMITED, Settings
 from todus.errors import TodusError
 
 SPLIT = "train"
@@ -33,18 +33,13 @@ def fetch(names: Sequence[str], count: int, say: Say) -> List[Image]:
 
 
 def _fetch(names: Sequence[str], count: int) -> List[Image]:
-    settings = Settings.from_environment(LIMITED)
-    raw = coco_raw_data.RawData(paths.raw_data(), settings)
-    with locks.exclusive(raw.folder, str(raw.folder)):
-        raw.remove_temporary_files()
-        path = raw.fetch_annotations(SPLIT)
+    def chosen(path: Path) -> List[Image]:
         known = coco_annotations.read_categories(path)
         unwanted = set(categories.match_by_name(dict(enumerate(names)), known).values())
         listed = coco_annotations.read(path, known, unwanted).images
         without = [image for image in listed if not image.boxes]
-        chosen = sorted(without, key=lambda image: sort_key(SEED, image.id))[:count]
-        chosen.sort(key=lambda image: id_order(image.id))
-        absent = raw.locate(SPLIT, chosen)
-        plan = coco_raw_data.FetchPlan(absent, False, 0)
-        missing = [image for image, _ in raw.fetch_images(SPLIT, plan, len(absent) // 2)]
-        return [image for image in chosen if image not in missing]
+        first = sorted(without, key=lambda image: sort_key(SEED, image.id))[:count]
+        return sorted(first, key=lambda image: id_order(image.id))
+
+    with coco_raw_data.located(SPLIT, chosen) as (images, _missing):
+        return images

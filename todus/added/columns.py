@@ -12,7 +12,7 @@ FIRST_SCORE = 0.01  # of every anchor before training, as of Lin et al., arXiv:1
 
 
 class Columns:
-    """Trains the class columns on rows of network.
+    """Trains the class columns on rows of features.
 
     The values of a weights variable are [kernel height, width, channels, anchors * classes], and
     of biases [anchors * classes], as in a network with only these classes and no background.
@@ -32,8 +32,8 @@ class Columns:
 
         self._levels, self._classes = network.levels, classes
         with tf.Graph().as_default() as graph:
-            self.step = tf.train.get_or_create_global_step()
-            self.values = {name: tf.Variable(value, name=name) for name, value in start.items()}
+            step = tf.train.get_or_create_global_step()
+            self._columns = {name: tf.Variable(value, name=name) for name, value in start.items()}
             self._rows = tf.placeholder(tf.float32, [None, network.row], "rows")
             self._targets = tf.placeholder(tf.int32, [None, len(network.anchors)], "targets")
             logits, boxes = self._scored()
@@ -43,20 +43,22 @@ class Columns:
             self._loss = weight * self._classification_loss(loss_of, miner, logits, boxes)
             optimizer, rates = optimizer_builder.build(config.train_config.optimizer)
             self._rate = rates[0]
-            variables = list(self.values.values())
+            variables = list(self._columns.values())
             gradients = tf.gradients(self._loss, variables)
             most = config.train_config.gradient_clipping_by_norm
             if most > 0:
                 gradients, _ = tf.clip_by_global_norm(gradients, most)
-            update = optimizer.apply_gradients(zip(gradients, variables), self.step)
+            update = optimizer.apply_gradients(zip(gradients, variables), step)
             with tf.control_dependencies([update]):
                 self._update = tf.group(*self._kept_in_range())
-            self.variables = {each.op.name: each for each in tf.global_variables()}
-            self._assign = {
-                name: (tf.placeholder(each.dtype.base_dtype, each.shape), each)
-                for name, each in self.variables.items()
+            self._variables = {each.op.name: each for each in tf.global_variables()}
+            self._values = {
+                name: tf.placeholder(each.dtype.base_dtype, each.shape)
+                for name, each in self._variables.items()
             }
-            self._assign = {n: (p, tf.assign(v, p)) for n, (p, v) in self._assign.items()}
+            self._assign = {
+                name: tf.assign(each, self._values[name]) for name, each in self._variables.items()
+            }
             self._session = tf.Session(graph=graph)
             self._session.run(tf.global_variables_initializer())
 
@@ -67,11 +69,11 @@ class Columns:
         parts = tf.split(self._rows, [level.size for level in self._levels] + [-1], axis=1)
         found = []
         for level, part in zip(self._levels, parts):
-            weights = _quantized(self.values[level.weights], level.weights_range)
+            weights = _quantized(self._columns[level.weights], level.weights_range)
             maps = tf.reshape(part, (-1,) + level.shape)
             strides = (1,) + level.strides + (1,)
             scored = tf.nn.conv2d(maps, weights, strides, level.padding)
-            scored = _quantized(scored + self.values[level.biases], level.output_range)
+            scored = _quantized(scored + self._columns[level.biases], level.output_range)
             found.append(tf.reshape(scored, [tf.shape(maps)[0], -1, self._classes]))
         boxes = tf.reshape(parts[-1], [tf.shape(self._rows)[0], -1, 4])
         return tf.concat(found, axis=1), boxes
@@ -109,7 +111,7 @@ class Columns:
         ranges = {level.weights: level.weights_range for level in self._levels}
         return [
             tf.assign(
-                self.values[name], tf.clip_by_value(self.values[name], found.least, found.most)
+                self._columns[name], tf.clip_by_value(self._columns[name], found.least, found.most)
             )
             for name, found in ranges.items()
             if found
@@ -129,11 +131,11 @@ class Columns:
 
     def state(self) -> Dict[str, np.ndarray]:
         """The values of the columns, of the optimizer and of global_step."""
-        return self._session.run(self.variables)
+        return self._session.run(self._variables)
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        feeds = {self._assign[name][0]: value for name, value in state.items()}
-        self._session.run([self._assign[name][1] for name in state], feeds)
+        feeds = {self._values[name]: value for name, value in state.items()}
+        self._session.run([self._assign[name] for name in state], feeds)
 
 
 def _quantized(tensor, found: Optional[Range]):

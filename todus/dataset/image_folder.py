@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path, PurePosixPath
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Container, Dict, Iterable, List, Optional, Tuple
 
 from todus import files
 from todus.dataset.image_conversion import SUFFIXES, UNREADABLE
@@ -88,6 +88,10 @@ class ImageFolder:
         for path in self.paths:
             self._by_name.setdefault(path.name.casefold(), []).append(path)
             self._by_stem.setdefault(path.stem.casefold(), []).append(path)
+
+    def others(self, listed: Container[Path]) -> List[PurePosixPath]:
+        """The images that are not among `listed`, relative to the folder."""
+        return [self.relative(path) for path in self.paths if path not in listed]
 
     def relative(self, path: Path) -> PurePosixPath:
         return PurePosixPath(path.relative_to(self.root).as_posix())

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import List, NamedTuple, Tuple
+from typing import Iterable, List, Mapping, NamedTuple, Tuple
 
 from todus.dataset.box_fitting import UNKNOWN, NamedBox
 from todus.text import one_line
@@ -45,3 +45,11 @@ class LabelledSource:
 
     def leave_out(self, file: object, reason: str, fault: bool = True) -> None:
         self.left_out.append(LeftOut(one_line(str(file)), reason, "", fault))
+
+    def take_listed(
+        self, listed: Mapping[Path, LabelledImage], others: Iterable[object], not_listed: str
+    ) -> None:
+        """Takes the images that an annotation file lists; leaves out the others of the folder."""
+        for name in others:
+            self.leave_out(name, not_listed, fault=False)
+        self.images = sorted(listed.values(), key=lambda labelled: labelled.name)

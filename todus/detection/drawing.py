@@ -127,6 +127,14 @@ def thumbnail(picture: Image.Image, side: int = 320) -> Image.Image:
     return small
 
 
+def beside(left: Image.Image, right: Image.Image, gap: int, above: int = 0) -> Image.Image:
+    """Two pictures of one height side by side on white, with `above` pixels of room above."""
+    both = Image.new("RGB", (left.width + gap + right.width, above + left.height), "white")
+    both.paste(left, (0, above))
+    both.paste(right, (left.width + gap, above))
+    return both
+
+
 def contact_sheet(pictures: Sequence[Image.Image], columns: int = 4, gap: int = 8) -> Image.Image:
     """The pictures in rows on white, each in the middle of its cell."""
     columns = min(columns, len(pictures))

@@ -20,6 +20,7 @@ from todus.dataset.records import reader
 from todus.detection.detector import Detections, Detector
 from todus.errors import UsageError
 from todus.paths import Dataset
+from todus.text import one_line
 
 BATCH = 2  # larger batches do not fit the caches of a small machine
 
@@ -117,7 +118,7 @@ class Groundtruth:
 
     Attributes:
       names: id -> name, the dataset's classes that are evaluated.
-      images: {"id", "width", "height"}.
+      images: {"id", "file_name", "width", "height"}.
       annotations: bbox is x, y, width, height in pixels.
     """
 
@@ -127,7 +128,9 @@ class Groundtruth:
 
     def add(self, example, number: int) -> None:
         """Adds an example's image, with `number` as its id, and its boxes of the classes."""
-        self.images.append({"id": number, "width": example.width, "height": example.height})
+        size = {"width": example.width, "height": example.height}
+        name = one_line(example.file_name or example.source_id)
+        self.images.append({"id": number, "file_name": name, **size})
         for box, class_id, area, crowd, difficult in zip(
             example.boxes, example.classes, example.area, example.is_crowd, example.difficult
         ):

@@ -31,13 +31,13 @@ def write(folder: Path, dataset: Dataset, result: Evaluation, analysis: Analysis
     """
     with files.replacing_folder(folder) as new:
         files.write_text(new / "confusion.csv", _confusion_text(analysis))
-        named = _with_file_names(dataset, result)
+        named = {image["id"]: image["file_name"] for image in result.truth.images}
         rows = [
-            (named[picture.number - 1], "%.3f" % picture.weight, "; ".join(_texts(picture)))
+            (named[picture.number], "%.3f" % picture.weight, "; ".join(_texts(picture)))
             for picture in analysis.pictures
         ]
         files.write_text(new / "worst.csv", _csv([("image", "weight", "errors"), *rows]))
-        _write_coco(new, result, named)
+        _write_coco(new, result)
         if analysis.pictures:
             worst = analysis.pictures[:MOST_PICTURES]
             _sheet(dataset, result, worst).save(str(new / "worst.png"), "PNG")
@@ -59,22 +59,15 @@ def _confusion_text(analysis: Analysis) -> str:
     return _csv([head] + [[name, *row] for name, row in zip(names, analysis.confusion.tolist())])
 
 
-def _with_file_names(dataset: Dataset, result: Evaluation) -> List[str]:
-    """The name of each image, in the order of the split."""
-    examples = examples_of(dataset, result.split, result.images)
-    return [one_line(each.file_name or each.source_id) for each in examples]
-
-
-def _write_coco(folder: Path, result: Evaluation, named: Sequence[str]) -> None:
+def _write_coco(folder: Path, result: Evaluation) -> None:
     """https://cocodataset.org/#format-data and #format-results."""
     truth = result.truth
-    images = [dict(image, file_name=name) for image, name in zip(truth.images, named)]
     annotations = [
         {key: value for key, value in each.items() if key != "difficult"}
         for each in truth.annotations
     ]
     listed = [{"id": identity, "name": name} for identity, name in sorted(truth.names.items())]
-    whole = {"images": images, "annotations": annotations, "categories": listed}
+    whole = {"images": truth.images, "annotations": annotations, "categories": listed}
     files.write_json(folder / "groundtruth.json", whole)
     results = [
         {
@@ -104,15 +97,12 @@ def _pair(example, picture: Picture, names: Dict[int, str]) -> Image.Image:
     for boxes, with_scores in ((picture.truth, False), (picture.found, True)):
         drawn = drawing.draw(pixels, _as_detections(boxes, pixels), names, 0.0, with_scores)
         halves.append(drawing.thumbnail(drawn, SIDE))
-    width, height = halves[0].size
-    both = Image.new("RGB", (2 * width + 4, height + 18), "white")
-    both.paste(halves[0], (0, 18))
-    both.paste(halves[1], (width + 4, 18))
+    both = drawing.beside(*halves, gap=4, above=18)
     texts = _texts(picture)
     more = " and %d more" % (len(texts) - MOST_NAMED) if len(texts) > MOST_NAMED else ""
     name = one_line(example.file_name or example.source_id)
     caption = "%s: %s%s" % (name, one_line("; ".join(texts[:MOST_NAMED])), more)
-    drawing.caption(ImageDraw.Draw(both), caption, 2 * width)
+    drawing.caption(ImageDraw.Draw(both), caption, 2 * halves[0].width)
     return both
 
 

@@ -16,15 +16,11 @@ def side_by_side(
     example, found: Detections, names: Dict[int, str]
 ) -> Tuple[bytes, Tuple[int, int]]:
     """A PNG, groundtruth boxes on the left, detections on the right; its (width, height)."""
-    from PIL import Image
-
     pixels = image_files.decode(example.encoded)
     truth = Detections(example.boxes, example.classes, np.ones(len(example.classes), np.float32))
     left = drawing.draw(pixels, truth, names, 0.0, with_scores=False)
     right = drawing.draw(pixels, found, names, LEAST_SCORE)
-    both = Image.new("RGB", (left.width + right.width + 8, left.height), "white")
-    both.paste(left, (0, 0))
-    both.paste(right, (left.width + 8, 0))
+    both = drawing.beside(left, right, gap=8)
     png = io.BytesIO()
     both.save(png, "PNG")
     return png.getvalue(), both.size

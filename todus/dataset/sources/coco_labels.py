@@ -67,10 +67,7 @@ def read(tables: List[Path], folder: Path, with_masks: bool = False) -> Labelled
                 _add(taken[path], annotation, names, source)
         for identity in annotations:
             source.leave_out("%s: image_id %s" % (table.name, identity), NO_IMAGE)
-    for path in images.paths:
-        if path not in taken:
-            source.leave_out(images.relative(path), NOT_LISTED, fault=False)
-    source.images = sorted(taken.values(), key=lambda labelled: labelled.name)
+    source.take_listed(taken, images.others(taken), NOT_LISTED)
     return source
 
 

@@ -12,14 +12,14 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 from urllib.parse import quote, urlsplit
 
-from todus import files
+from todus import files, locks, paths
 from todus.command import say
 from todus.dataset import image_files
 from todus.dataset.annotations import Image, ZipMember
-from todus.dataset.sources.coco_settings import Settings
+from todus.dataset.sources.coco_settings import LIMITED, Settings
 from todus.errors import TodusError
 from todus.fetching import download, many, transport
 from todus.fetching.archives import opened_zip
@@ -261,3 +261,20 @@ def _is_complete(path: Path) -> bool:
         if size > 5 and first == b"\xff\xd8\xff" and file.read(2) == b"\xff\xd9":
             return True
     return not image_files.fault_of(path.read_bytes())
+
+
+@contextlib.contextmanager
+def located(split: str, chosen: Callable[[Path], List[Image]]) -> Iterator[Tuple[List[Image], int]]:
+    """Yields the images that `chosen` takes of a split's annotations, and how many are missing.
+
+    They are those of raw-data, which is locked meanwhile, and are fetched from COCO_URL where
+    absent, as the annotations are. Raises TodusError where the server does not have half of them.
+    """
+    raw = RawData(paths.raw_data(), Settings.from_environment(LIMITED))
+    with locks.exclusive(raw.folder, str(raw.folder)):
+        raw.remove_temporary_files()
+        images = chosen(raw.fetch_annotations(split))
+        absent = raw.locate(split, images)
+        plan = FetchPlan(absent, False, 0)
+        missing = [image for image, _ in raw.fetch_images(split, plan, len(absent) // 2)]
+        yield [image for image in images if image not in missing], len(missing)

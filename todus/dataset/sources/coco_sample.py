@@ -1,11 +1,12 @@
 """Some of COCO's val images, for a model without a dataset of its own."""
 
+from pathlib import Path
 from typing import Dict, List, Sequence
 
-from todus import categories, locks, paths, variables
+from todus import categories, variables
 from todus.command import say
 from todus.dataset import choose, image_bytes
-from todus.dataset.annotations import clean
+from todus.dataset.annotations import Image, clean
 from todus.dataset.sources import coco_annotations, coco_raw_data
 from todus.dataset.sources.coco_settings import LIMITED, Settings
 from todus.errors import TodusError
@@ -22,21 +23,18 @@ def fetch(names: Sequence[str], count: int) -> List[bytes]:
       TodusError: COCO has none of the classes, or the server does not have the images.
     """
     settings = Settings.from_environment(LIMITED)
-    raw = coco_raw_data.RawData(paths.raw_data(), settings)
     if settings.url == variables.defaults("dataset-limited")["COCO_URL"]:
         _wanted(names, categories.bundled("coco"))  # before the download
-    with locks.exclusive(raw.folder, str(raw.folder)):
-        raw.remove_temporary_files()
-        path = raw.fetch_annotations(SPLIT)
+
+    def chosen(path: Path) -> List[Image]:
         known = coco_annotations.read_categories(path)
         found = clean(coco_annotations.read(path, known, _wanted(names, known)))
-        images = choose.choose(found, count, 0, settings.options.seed).images
-        absent = raw.locate(SPLIT, images)
-        plan = coco_raw_data.FetchPlan(absent, False, 0)
-        missing = [image for image, _ in raw.fetch_images(SPLIT, plan, len(absent) // 2)]
+        return choose.choose(found, count, 0, settings.options.seed).images
+
+    with coco_raw_data.located(SPLIT, chosen) as (images, missing):
         if missing:
-            say("%d of %d images are missing on the server" % (len(missing), len(images)))
-        return [image_bytes.read(image) for image in images if image not in missing]
+            say("%d of %d images are missing on the server" % (missing, len(images) + missing))
+        return [image_bytes.read(image) for image in images]
 
 
 def _wanted(names: Sequence[str], known: Dict[int, str]) -> List[int]:

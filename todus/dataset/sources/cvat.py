@@ -54,10 +54,7 @@ def read(tables: List[Path], folder: Path) -> LabelledSource:
             frame = frame_of(_number(element, "width"), _number(element, "height"))
             taken[path] = LabelledImage(name.as_posix(), path, frame=frame, split=split)
             source.mended.update(_add_boxes(taken[path], element))
-    for path in images.paths:
-        if path not in taken:
-            source.leave_out(images.relative(path), NOT_LISTED, fault=False)
-    source.images = sorted(taken.values(), key=lambda labelled: labelled.name)
+    source.take_listed(taken, images.others(taken), NOT_LISTED)
     return source
 
 
