@@ -1,5 +1,6 @@
 """Bounds of annotations, and the time that a file of four times the size takes."""
 
+import gc
 import json
 import os
 import time
@@ -59,12 +60,19 @@ def objects_in_an_object(folder, number):
 def test_four_times_the_input_takes_about_four_times_as_long(tmp_path, work, number):
     def seconds(times):
         (tmp_path / str(times)).mkdir(exist_ok=True)
+        gc.collect()
+        gc.disable()  # A collection takes as long as what other tests left in this process.
         started = time.process_time()
-        work(tmp_path / str(times), times * number)
+        try:
+            work(tmp_path / str(times), times * number)
+        finally:
+            gc.enable()
         return time.process_time() - started
 
+    # Work that grows with the square takes 16 times as long on every attempt; a busy machine
+    # makes an attempt slow, not all of them.
     work(tmp_path, 10)
-    assert seconds(4) < 8 * seconds(1) + 0.1
+    assert any(seconds(4) < 8 * seconds(1) + 0.1 for attempt in range(6))
 
 
 def test_objects_that_are_nested_too_deep_are_refused_at_once(tmp_path):
