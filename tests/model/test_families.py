@@ -17,7 +17,7 @@ from tests.helpers.places import REAL
 from todus import paths
 from todus.added.columns import Columns
 from todus.added.features import Features
-from todus.model import checkpoint_values, class_columns, class_slice, pipeline, prepare
+from todus.model import checkpoint_values, class_columns, class_slice, heads, pipeline, prepare
 
 WANTED = {1: "horse", 2: "bear", 3: "giraffe"}
 SOURCES = [19, 23, 25]  # their ids in COCO
@@ -51,6 +51,8 @@ SLOW = {
     "mobilenet_v2_fpn_depthwise",
     "faster_rcnn_shared_boxes",
 }
+# Predictors with other features for boxes than for classes.
+OWN_HEADS = {"ssdlite_mobilenet_v2", "mobilenet_v1_fpn", "mobilenet_v2_fpn_depthwise"}
 SLOW = set() if os.environ.get("TODUS_SLOW") else SLOW
 
 
@@ -68,10 +70,10 @@ def test_a_limited_ssd_scores_its_classes_and_boxes_exactly_as_the_zoo_model(
     assert class_slice.is_exact(made.zoo_config)
     assert made.sliced.from_zoo == dict(zip(WANTED.values(), SOURCES))
     if family != "spaghettinet":  # it cannot be built for batches of any size
-        check_features(model, made, part)
+        check_features(model, made, part, family in OWN_HEADS)
 
 
-def check_features(model, made, predicted):
+def check_features(model, made, predicted, own_head):
     """The class columns score the features of an image as the whole network scores the image."""
     random = np.random.RandomState(3)
     height, width = pipeline.input_size(made.config)
@@ -83,10 +85,28 @@ def check_features(model, made, predicted):
         for name, layout in class_columns.layouts(made.config, variables).items()
     }
     columns = Columns(features, made.config, start, len(WANTED))
-    found = columns.highest(features.of(pixels.astype(np.float32)))
-    expected = predicted["class_predictions_with_background"][..., 1:].max(axis=1)
-    np.testing.assert_allclose(found, expected, atol=2e-4)
+    logits, boxes = columns.predict(features.of(pixels.astype(np.float32)))
+    expected = predicted["class_predictions_with_background"][..., 1:]
+    np.testing.assert_allclose(logits, expected, atol=2e-4)
     assert len(features.anchors) == predicted["box_encodings"].shape[1]
+    if own_head:
+        check_own_head(made.config, variables, start, pixels, logits, boxes)
+
+
+def check_own_head(config, variables, start, pixels, logits, boxes):
+    """A further head, with the first one's boxes and all classes, predicts the same as that one."""
+    doubled = pipeline.Config()
+    doubled.CopyFrom(config)
+    heads.add(doubled)
+    moved = heads.with_another(variables, config, len(WANTED), range(len(WANTED)))
+    prefix = paths.home() / "doubled" / "model.ckpt"
+    checkpoint_values.write_checkpoint(prefix, moved)
+    features = Features(prefix, doubled, own_boxes=True)
+    start = {**start, **{name: variables[name] for name in heads.box_layouts(variables)}}
+    columns = Columns(features, doubled, start, len(WANTED))
+    found = columns.predict(features.of(pixels.astype(np.float32)))
+    np.testing.assert_allclose(found[0], logits, atol=2e-4)
+    np.testing.assert_allclose(found[1], boxes, atol=2e-4)
 
 
 @pytest.mark.parametrize("family", sorted(set(FASTER_FAMILIES) - SLOW))

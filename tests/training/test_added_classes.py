@@ -13,9 +13,10 @@ from todus.commands import model as model_command
 from todus.commands import preflight
 from todus.detection.checkpoint import Checkpoint
 from todus.errors import TodusError, UsageError
-from todus.model import checkpoints, class_columns, pipeline, prepare, prepared
+from todus.model import checkpoints, class_columns, heads, pipeline, prepare, prepared
 from todus.model.checkpoint_values import read_checkpoint
 from todus.training import metrics, trainer
+from todus.training.run_record import FINISHED
 from todus.training.settings import Scoring, Settings
 
 STEPS, NEW = 8, "kite"
@@ -48,13 +49,14 @@ def archive_of(name):
 
 @pytest.fixture(scope="module")
 def grown(limited_home, tmp_path_factory):
-    """A TODUS_HOME with two models that keep a circle and add a kite; one is quantized."""
+    """A TODUS_HOME with models that keep a circle and add a kite, one with a head of its own."""
     folder = tmp_path_factory.mktemp("grown")
     make_dataset(limited_home, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TODUS_HOME", str(folder))
         prepare_grown(MODEL, "float", "--keep", "circle", *archive_of(MODEL))
         prepare_grown(QUANTIZED, "uint8", "--keep", "circle", "-q", *archive_of(QUANTIZED))
+        prepare_grown(MODEL, "own", "--keep", "circle", "--own-head", *archive_of(MODEL))
     return folder
 
 
@@ -81,7 +83,7 @@ def trained(grown):
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TODUS_HOME", str(grown))
-        for name, every in (("float", 4), ("uint8", 0)):
+        for name, every in (("float", 4), ("uint8", 0), ("own", 0)):
             lines = []
             model = copy_of(name, "trained-" + name)
             found[name] = train(model, lines.append, scoring=Scoring(every)), lines
@@ -112,6 +114,47 @@ def test_only_the_columns_of_the_new_class_change(trained, name):
     assert changed and all(slots == {2} for slots in changed.values())
 
 
+def test_an_own_head_has_boxes_for_the_new_class_alone_and_leaves_the_other_head_as_it_is(trained):
+    slice_, (after, _) = read_checkpoint(paths.model("float").limited_checkpoint), trained["own"]
+    config = prepared.resolved(paths.model("float"))
+    boxes, scores, learnt = heads.box_layouts(slice_), class_columns.layouts(config, slice_), []
+    assert boxes and scores
+    for name in boxes:
+        np.testing.assert_array_equal(halves(after[name])[0], slice_[name])
+    # Feature maps whose anchors match no box of these images learn nothing.
+    assert any((halves(after[name])[1] != slice_[name]).any() for name in boxes)
+    for name, layout in scores.items():
+        first, second = halves(after[name])
+        np.testing.assert_array_equal(first, slice_[name])  # the kite is silent in both
+        kept = class_columns.columns_at(second, layout, 2, [0])
+        new = class_columns.columns_at(second, layout, 2, [1])
+        silent = class_columns.SILENT if name.endswith("biases") else 0
+        assert (kept == silent).all()
+        learnt.append((new != silent).any())
+    assert any(learnt)
+
+
+def halves(value):
+    return np.split(value, 2, axis=-1)
+
+
+def test_an_own_head_leaves_the_kept_class_its_detections(trained):
+    image = np.random.RandomState(0).randint(0, 255, (120, 160, 3)).astype(np.uint8)
+    model, grown_model = paths.model("float"), paths.model("trained-own")
+    names = categories.read_label_map(model.limited_label_map)
+    before, after = [
+        Checkpoint(prefix, prepared.resolved(each), names, 1e-6).detect([image])[0]
+        for each, prefix in (
+            (model, model.limited_checkpoint),
+            (grown_model, checkpoints.latest(grown_model)[1]),
+        )
+    ]
+    kept = after.classes == 1  # the new class takes some of the 100 places
+    assert 0 < kept.sum() < len(after.scores)
+    np.testing.assert_array_equal(after.scores[kept], before.scores[: kept.sum()])
+    np.testing.assert_array_equal(after.boxes[kept], before.boxes[: kept.sum()])
+
+
 def test_weights_stay_in_the_ranges_of_the_quantization(trained):
     after, _ = trained["uint8"]
     layouts = class_columns.layouts(prepared.resolved(paths.model("uint8")), after)
@@ -139,6 +182,24 @@ def test_the_run_has_the_files_of_any_training_and_removes_its_cache(trained):
     text = "\n".join(lines)
     assert "from the slice, to which it adds %s" % NEW in text and "step 8 of 8 saved" in text
     assert "nothing to do" in "\n".join(again(model))
+
+
+@pytest.mark.parametrize("reason", [None, "signal SIGHUP"], ids=["killed", "stopped"])
+def test_a_run_cut_after_its_last_step_is_finished_by_the_next_one(trained, reason):
+    model = copy_of("trained-float", "cut-%d" % bool(reason))
+    record, features = model.training / "run.json", model.training / "features"
+    run = files.read_json(record)
+    stop = run["events"].pop()
+    run["events"] += [dict(stop, reason=reason)] * bool(reason)
+    files.write_json(record, run)
+    features.mkdir()
+    assert "nothing to do" in "\n".join(again(model))
+    found = files.read_json(record)["events"][-1]
+    assert (found["reason"], found["step"]) == (stop["reason"], stop["step"]) == (FINISHED, STEPS)
+    assert not features.exists()
+    events = files.read_json(record)["events"]
+    assert "nothing to do" in "\n".join(again(model))
+    assert files.read_json(record)["events"] == events
 
 
 def again(model):
@@ -199,6 +260,7 @@ def test_a_grown_model_grows_again_and_keeps_what_it_had(trained, limited_home, 
         (["--keep", "circle, %s" % NEW], 'no class "%s"' % NEW),
         (["--keep", "circle", "-q"], "--keep trains no ranges for -q"),
         (["--keep", "circle", "--no-limit"], "no --no-limit"),
+        (["--own-head"], "--own-head is for classes that are added with --keep"),
     ],
 )
 def test_what_cannot_be_added_is_refused_in_one_line(words, message, grown):

@@ -260,6 +260,11 @@ CONFIGS = {
     ),
     "a box coder of zeros": ("y_scale: 10.0", "y_scale: 0.0", "not positive"),
     "no background": ("(num_classes: 3)", r"\1 add_background_class: false", "background"),
+    "a head of its own": (
+        r"((?:aspect_ratios: \S+\s+)+)",
+        r"\1 \1",
+        "--own-head.*convert-onnx.sh",
+    ),
     "shared predictors": (
         "box_predictor {.*?(?=anchor_generator)",
         "box_predictor { weight_shared_convolutional_box_predictor { } } ",

@@ -15,10 +15,12 @@ class View(NamedTuple):
     Attributes:
       pixels: float32 [height, width, 3], 0 to 255, of the network's input size.
       targets: int16 [anchors], the class to learn, from 0; BACKGROUND; or IGNORED, between both.
+      encodings: float32 [anchors, 4], the box to learn as the box coder has it; 0 without a class.
     """
 
     pixels: np.ndarray
     targets: np.ndarray
+    encodings: np.ndarray
 
 
 class Augmentation:
@@ -55,13 +57,14 @@ class Augmentation:
                 )
             resized = tf.image.resize_images(values[Fields.image], pipeline.input_size(config))
             tf.identity(resized[0], "view/pixels")
-            targets = _targets(
+            targets, encodings = _targets(
                 config,
                 anchors,
                 values[Fields.groundtruth_boxes],
                 values[Fields.groundtruth_classes],
             )
             tf.identity(targets, "view/targets")
+            tf.identity(encodings, "view/encodings")
             self._graph = graph.as_graph_def()
 
     def start_pass(self, number: int) -> None:
@@ -79,21 +82,31 @@ class Augmentation:
 
     def view(self, image: np.ndarray, boxes: np.ndarray, classes: np.ndarray) -> View:
         """The next image of the pass."""
-        fetches = ["view/pixels:0", "view/targets:0"]
+        fetches = ["view/%s:0" % name for name in View._fields]
         feeds = {"image:0": image, "boxes:0": boxes, "classes:0": classes}
         return View(*self._session.run(fetches, feeds))
 
 
 def _targets(config: pipeline.Config, anchors: np.ndarray, boxes, classes):
-    """The tensor View.targets of an image with `boxes` of `classes`."""
+    """The tensors View.targets and View.encodings of an image with `boxes` of `classes`."""
     from todus.tf import tf
 
-    from object_detection.builders import matcher_builder, region_similarity_calculator_builder
+    from object_detection.builders import (
+        box_coder_builder,
+        matcher_builder,
+        region_similarity_calculator_builder,
+    )
     from object_detection.core import box_list
 
     ssd = config.model.ssd
     similarity = region_similarity_calculator_builder.build(ssd.similarity_calculator)
-    quality = similarity.compare(box_list.BoxList(boxes), box_list.BoxList(tf.constant(anchors)))
+    anchor_boxes = box_list.BoxList(tf.constant(anchors))
+    quality = similarity.compare(box_list.BoxList(boxes), anchor_boxes)
     match = matcher_builder.build(ssd.matcher).match(quality).match_results
     padded = tf.concat([[IGNORED, BACKGROUND], classes], axis=0)
-    return tf.cast(tf.gather(padded, match + 2), tf.int16)
+    matched = tf.gather(tf.concat([anchors[:2], boxes], axis=0), match + 2)
+    encodings = box_coder_builder.build(ssd.box_coder).encode(
+        box_list.BoxList(matched), anchor_boxes
+    )
+    learnt = tf.cast(match >= 0, tf.float32)[:, tf.newaxis]
+    return tf.cast(tf.gather(padded, match + 2), tf.int16), encodings * learnt

@@ -1,21 +1,22 @@
-"""The columns of added classes: their graph, loss and optimizer."""
+"""The columns of added classes, and their boxes if trained: their graph, loss and optimizer."""
 
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from todus.added.augmentation import IGNORED
-from todus.added.network import Network, Range
+from todus.added.network import Level, Network, Range
 from todus.model import pipeline
 
 FIRST_SCORE = 0.01  # of every anchor before training, as of Lin et al., arXiv:1708.02002, 3.3
 
 
 class Columns:
-    """Trains the class columns on rows of features.
+    """Trains the class columns on rows of features, and the boxes where the network has box_levels.
 
     The values of a weights variable are [kernel height, width, channels, anchors * classes], and
-    of biases [anchors * classes], as in a network with only these classes and no background.
+    of biases [anchors * classes], as in a network with only these classes, this head and no
+    background; for boxes, 4 takes the place of classes.
     """
 
     def __init__(
@@ -28,19 +29,24 @@ class Columns:
         """`start` has the first values of each weights and biases variable of the levels."""
         from todus.tf import tf
 
-        from object_detection.builders import losses_builder, optimizer_builder
+        from object_detection.builders import (
+            box_coder_builder,
+            losses_builder,
+            optimizer_builder,
+        )
 
-        self._levels, self._classes = network.levels, classes
+        self._network, self._classes = network, classes
+        self._coder = box_coder_builder.build(config.model.ssd.box_coder)
+        self._normalize_by_code_size = config.model.ssd.normalize_loc_loss_by_codesize
         with tf.Graph().as_default() as graph:
             step = tf.train.get_or_create_global_step()
             self._columns = {name: tf.Variable(value, name=name) for name, value in start.items()}
             self._rows = tf.placeholder(tf.float32, [None, network.row], "rows")
-            self._targets = tf.placeholder(tf.int32, [None, len(network.anchors)], "targets")
-            logits, boxes = self._scored()
-            self._best = tf.reduce_max(logits, axis=1)
-            built = losses_builder.build(config.model.ssd.loss)
-            loss_of, miner, weight = built[0], built[4], built[2]
-            self._loss = weight * self._classification_loss(loss_of, miner, logits, boxes)
+            anchors = len(network.anchors)
+            self._targets = tf.placeholder(tf.int32, [None, anchors], "targets")
+            self._encodings = tf.placeholder(tf.float32, [None, anchors, 4], "encodings")
+            self._prediction = self._predicted()
+            self._loss = self._total_loss(losses_builder.build(config.model.ssd.loss))
             optimizer, rates = optimizer_builder.build(config.train_config.optimizer)
             self._rate = rates[0]
             variables = list(self._columns.values())
@@ -62,53 +68,89 @@ class Columns:
             self._session = tf.Session(graph=graph)
             self._session.run(tf.global_variables_initializer())
 
-    def _scored(self):
-        """The logits [batch, anchors, classes] and boxes [batch, anchors, 4] of the rows."""
+    def _predicted(self):
+        """The logits, the boxes and, where they are trained, their encodings."""
         from todus.tf import tf
 
-        parts = tf.split(self._rows, [level.size for level in self._levels] + [-1], axis=1)
+        logits = self._convolved(self._network.levels, self._classes)
+        if self._network.box_levels:
+            encoded = self._convolved(self._network.box_levels, 4)
+            return logits, self._decoded(encoded), encoded
+        places = 4 * len(self._network.anchors)
+        return logits, tf.reshape(self._rows[:, -places:], [tf.shape(self._rows)[0], -1, 4]), None
+
+    def _convolved(self, levels: Sequence[Level], values: int):
+        """What the levels predict of the rows: [batch, anchors, values]."""
+        from todus.tf import tf
+
         found = []
-        for level, part in zip(self._levels, parts):
+        for level in levels:
             weights = _quantized(self._columns[level.weights], level.weights_range)
-            maps = tf.reshape(part, (-1,) + level.shape)
+            maps = tf.reshape(self._rows[:, level.span], (-1,) + level.shape)
             strides = (1,) + level.strides + (1,)
-            scored = tf.nn.conv2d(maps, weights, strides, level.padding)
-            scored = _quantized(scored + self._columns[level.biases], level.output_range)
-            found.append(tf.reshape(scored, [tf.shape(maps)[0], -1, self._classes]))
-        boxes = tf.reshape(parts[-1], [tf.shape(self._rows)[0], -1, 4])
-        return tf.concat(found, axis=1), boxes
+            result = tf.nn.conv2d(maps, weights, strides, level.padding)
+            result = _quantized(result + self._columns[level.biases], level.output_range)
+            found.append(tf.reshape(result, [tf.shape(maps)[0], -1, values]))
+        return tf.concat(found, axis=1)
 
-    def _classification_loss(self, loss_of, miner, logits, boxes):
-        """The loss of SSDMetaArch.loss for these classes alone: their boxes are constant."""
+    def _total_loss(self, built):
+        """The loss of SSDMetaArch.loss for these classes alone."""
         from todus.tf import tf
 
-        from object_detection.core import box_list, matcher
-
+        logits, boxes, encoded = self._prediction
+        loss_of, loss_of_boxes, class_weight, box_weight, miner = built[:5]
         wanted = tf.one_hot(self._targets, self._classes)
         counted = tf.cast(tf.not_equal(self._targets, IGNORED), tf.float32)[..., tf.newaxis]
         losses = loss_of(logits, wanted, weights=counted * tf.ones_like(wanted))
         if losses.shape.rank == 3:
             losses = tf.reduce_sum(losses, axis=2)
-        positive = tf.greater_equal(self._targets, 0)
-        matches = tf.maximum(tf.reduce_sum(tf.cast(positive, tf.float32)), 1.0)
+        positive = tf.cast(tf.greater_equal(self._targets, 0), tf.float32)
+        matches = tf.maximum(tf.reduce_sum(positive), 1.0)
+        box_losses = tf.zeros_like(losses)
+        if encoded is not None:
+            box_losses = loss_of_boxes(encoded, self._encodings, weights=positive)
+        box_loss, class_loss = self._mined(miner, box_losses, losses, tf.stop_gradient(boxes))
+        if self._normalize_by_code_size:
+            box_weight /= self._coder.code_size
+        return (class_weight * class_loss + box_weight * box_loss) / matches
+
+    def _decoded(self, encoded):
+        """Boxes [batch, anchors, 4] from 0 to 1."""
+        from todus.tf import tf
+
+        from object_detection.core import box_list
+
+        count = tf.shape(encoded)[0]
+        anchors = tf.tile(tf.constant(self._network.anchors), [count, 1])
+        flat = self._coder.decode(tf.reshape(encoded, [-1, 4]), box_list.BoxList(anchors))
+        return tf.reshape(flat.get(), [count, -1, 4])
+
+    def _mined(self, miner, box_losses, losses, boxes):
+        """The sums of both losses, over the anchors that the miner keeps."""
+        from todus.tf import tf
+
+        from object_detection.core import box_list, matcher
+
         if miner is None:
-            return tf.reduce_sum(losses) / matches
+            return tf.reduce_sum(box_losses), tf.reduce_sum(losses)
 
         def mined(values):
-            each, boxes_of, targets = values
+            of_boxes, of_classes, boxes_of, targets = values
             match = matcher.Match(tf.minimum(targets, 0))
             box_lists = [box_list.BoxList(boxes_of)]
-            kept = miner(tf.zeros_like(each)[tf.newaxis], each[tf.newaxis], box_lists, [match])
-            return kept[1]
+            kept = miner(of_boxes[tf.newaxis], of_classes[tf.newaxis], box_lists, [match])
+            return tf.stack([kept[0], kept[1]])
 
-        total = tf.map_fn(mined, (losses, boxes, self._targets), tf.float32)
-        return tf.reduce_sum(total) / matches
+        each = tf.map_fn(mined, (box_losses, losses, boxes, self._targets), tf.float32)
+        total = tf.reduce_sum(each, axis=0)
+        return total[0], total[1]
 
     def _kept_in_range(self) -> List:
         """Assignments that keep the weights within the ranges of the network's quantization."""
         from todus.tf import tf
 
-        ranges = {level.weights: level.weights_range for level in self._levels}
+        levels = self._network.levels + self._network.box_levels
+        ranges = {level.weights: level.weights_range for level in levels}
         return [
             tf.assign(
                 self._columns[name], tf.clip_by_value(self._columns[name], found.least, found.most)
@@ -117,17 +159,19 @@ class Columns:
             if found
         ]
 
-    def train(self, rows: np.ndarray, targets: np.ndarray) -> float:
-        """Makes a step; returns the loss."""
-        feeds = {self._rows: rows, self._targets: targets}
+    def train(self, rows: np.ndarray) -> float:
+        """Makes a step with rows as views.row_kind describes; returns the loss."""
+        feeds = {self._rows: rows["values"].astype(np.float32), self._targets: rows["targets"]}
+        if self._network.box_levels:
+            feeds[self._encodings] = rows["encodings"].astype(np.float32)
         return float(self._session.run([self._loss, self._update], feeds)[0])
 
     def rate(self) -> float:
         return float(self._session.run(self._rate))
 
-    def highest(self, rows: np.ndarray) -> np.ndarray:
-        """float32 [batch, classes]: the highest logit of each class in each image."""
-        return self._session.run(self._best, {self._rows: rows})
+    def predict(self, values: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """The logits [batch, anchors, classes] and boxes [batch, anchors, 4] of rows' values."""
+        return self._session.run(self._prediction[:2], {self._rows: values.astype(np.float32)})
 
     def state(self) -> Dict[str, np.ndarray]:
         """The values of the columns, of the optimizer and of global_step."""

@@ -1,12 +1,12 @@
 """COCO images without the new classes, in which the model must stay silent."""
 
-from typing import Callable, Iterator, List, Sequence
+from typing import Callable, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
 from todus.added.augmentation import BACKGROUND
 from todus.added.network import Network
-from todus.added.views import BATCH, Cache, pixels_of, row_kind
+from todus.added.views import BATCH, Cache, Labelled, pixels_of, row_kind
 from todus.dataset.annotations import Image
 from todus.detection.resizer import Resizer
 
@@ -59,13 +59,22 @@ class Negatives:
             places[:half] = hard[random.randint(0, len(hard), half)]
         return self._rows[places]
 
-    def rank(self, highest_of: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Sorts the images by the highest score of a new class, as Columns.highest gives it."""
+    def rank(self, logits_of: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Sorts the images by the highest logit of a new class, [batch, anchors, classes]."""
         highest: List[np.ndarray] = []
         for start in range(0, len(self._rows), BATCH):
             values = self._rows["values"][start : start + BATCH]
-            highest.append(highest_of(values.astype(np.float32)).max(axis=1))
+            highest.append(logits_of(values).max(axis=(1, 2)))
         self.hardest = np.argsort(-np.concatenate(highest), kind="stable").astype(np.int32)
+
+
+def divided(images: Sequence[Labelled]) -> Tuple[List[Labelled], List[Image]]:
+    """The images with a box of any class, and those without: what NEGATIVES adds to a dataset.
+
+    A dataset without any box is left as it is.
+    """
+    empty = [each.image for each in images if not each.image.boxes]
+    return [each for each in images if each.image.boxes] or list(images), empty
 
 
 def is_ranking_due(step: int, steps: int) -> bool:

@@ -2,23 +2,24 @@
 
 import math
 import time
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 
 from todus import categories, files
 from todus.added.augmentation import Augmentation
 from todus.added.columns import FIRST_SCORE, Columns
-from todus.added.negatives import SHARE, Negatives, is_ranking_due
+from todus.added.negatives import SHARE, Negatives, divided, is_ranking_due
 from todus.added.network import Network
-from todus.added.views import BATCH, Cache, Labelled, Views, views_that_fit
+from todus.added.views import BATCH, Cache, Labelled, Views, row_kind, views_that_fit
 from todus.dataset.annotations import Image
 from todus.dataset.records import reader
-from todus.model import checkpoint_values, class_columns, pipeline, prepared
+from todus.model import checkpoint_values, class_columns, heads, pipeline, prepared
 from todus.paths import Dataset, Model
 
 STATE = class_columns.ADDED_STATE  # of the optimizer, in a checkpoint
 HARDEST = "hardest_negatives"
+FEATURES = "features"  # the cache, a folder of training/
 SEED = 0
 SAY_EVERY = 10  # seconds
 
@@ -26,14 +27,14 @@ Say = Callable[[str], None]
 
 
 class AddedClasses:
-    """The state of the training; each step changes only the new classes' columns.
+    """The state of the training; each step changes only the new classes' columns and own boxes.
 
     Args:
       model: prepared with --keep.
       config: its pipeline config with the settings of the run.
       dataset: has train records.
       network: of the slice.
-      negatives: further images without the new classes.
+      negatives: images without the new classes, beside those of the dataset that have no box.
       room: bytes for cached features.
       say: takes lines for the user.
     """
@@ -54,9 +55,10 @@ class AddedClasses:
         added = prepared.added_classes(model)
         self._places = [place for place, name in sorted(places.items()) if name in added]
         self._variables = checkpoint_values.read_checkpoint(model.limited_checkpoint)
-        self._layouts = class_columns.layouts(config, self._variables)
-        self._classes = pipeline.meta(config).num_classes
+        self._parts = _parts(config, self._variables, network, self._places)
         images = _labelled(dataset, [names[place + 1] for place in self._places])
+        images, empty = divided(images)
+        negatives = [*negatives, *empty]
         batch = config.train_config.batch_size
         self._negative = max(1, batch // SHARE) if negatives and batch > 1 else 0
         self._positive = batch - self._negative
@@ -73,10 +75,10 @@ class AddedClasses:
             "dataset": reader.read_manifest(dataset).get("digest"),
             "negatives": [str(image.path or image.file_name) for image in negatives],
             "classes": self._places,
-            "row": network.row,
+            "row": str(row_kind(network)),
             "seed": SEED,
         }
-        self.cache = Cache(model.training / "features", key)
+        self.cache = Cache(model.training / FEATURES, key)
         total = kept * len(images) + len(negatives)
         if kept:
             text = "features of %d images, %d times augmented, and of %d negatives"
@@ -92,10 +94,8 @@ class AddedClasses:
     def _first_columns(self) -> Dict[str, np.ndarray]:
         """The columns before training: of a new class no weight, of a known one the zoo's."""
         start = {}
-        for name, layout in self._layouts.items():
-            found = class_columns.columns_at(
-                self._variables[name], layout, self._classes, self._places
-            )
+        for name, where in self._parts.items():
+            found = class_columns.columns_at(self._variables[name], *where)
             silent = name.endswith("biases") & (found == class_columns.SILENT)
             start[name] = np.where(silent, math.log(FIRST_SCORE / (1 - FIRST_SCORE)), found).astype(
                 found.dtype
@@ -105,20 +105,20 @@ class AddedClasses:
     def step(self, number: int) -> float:
         """Makes step `number`, counted from 0; returns the loss."""
         if len(self._negatives) and is_ranking_due(number, self._steps):
-            self._negatives.rank(self.columns.highest)
+            self._negatives.rank(lambda values: self.columns.predict(values)[0])
         rows = self._views.batch(number, self._positive)
         if self._negative:
             more = self._negatives.batch(number, self._negative)
             rows = np.concatenate([rows, more])
-        return self.columns.train(rows["values"].astype(np.float32), rows["targets"])
+        return self.columns.train(rows)
 
     def save(self, prefix, step: int) -> None:
         """Writes a checkpoint: the slice with the columns, and the optimizer's state."""
         state = self.columns.state()
         variables: Dict[str, Any] = dict(self._variables)
-        for name, layout in self._layouts.items():
+        for name, where in self._parts.items():
             variables[name] = class_columns.with_columns(
-                self._variables[name], layout, self._classes, self._places, state[name]
+                self._variables[name], *where, columns=state[name]
             )
         variables["global_step"] = np.array(step, np.int64)
         variables.update({STATE + name: value for name, value in state.items()})
@@ -135,6 +135,33 @@ class AddedClasses:
         if hardest.size <= len(self._negatives):
             self._negatives.hardest = hardest
         self.columns.restore(state)
+
+
+class Part(NamedTuple):
+    """The place in a variable of what is trained: arguments of class_columns.columns_at."""
+
+    layout: class_columns.Layout
+    classes: int
+    places: Sequence[int]
+    groups: slice
+
+
+def _parts(config: pipeline.Config, variables, network: Network, places) -> Dict[str, Part]:
+    """Variable -> the part that is trained."""
+    classes = pipeline.meta(config).num_classes
+    parts = {
+        name: (layout, classes, places)
+        for name, layout in class_columns.layouts(config, variables).items()
+    }
+    if network.box_levels:
+        boxes = heads.box_layouts(variables)
+        parts.update({name: (layout, 1, [0]) for name, layout in boxes.items()})
+    result = {}
+    for name, (layout, count, chosen) in parts.items():
+        groups = variables[name].shape[-1] // ((count + layout.background) * layout.inner)
+        where = heads.part(groups, network.heads, network.head)
+        result[name] = Part(layout, count, chosen, where)
+    return result
 
 
 def _labelled(dataset: Dataset, added: Sequence[str]) -> List[Labelled]:

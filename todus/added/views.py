@@ -102,7 +102,8 @@ class Views:
     def _rows(self, views: Sequence[View]) -> np.ndarray:
         rows = np.zeros(len(views), self._kind)
         rows["values"] = self._network.of(np.stack([view.pixels for view in views]))
-        rows["targets"] = np.stack([view.targets for view in views])
+        for name in self._kind.names[1:]:
+            rows[name] = np.stack([getattr(view, name) for view in views])
         return rows
 
     def batch(self, step: int, size: int) -> np.ndarray:
@@ -134,10 +135,12 @@ class Views:
 
 
 def row_kind(network: Network) -> np.dtype:
-    """The type of a row: features and boxes in half precision, and the target of each anchor."""
-    return np.dtype(
-        [("values", "<f2", (network.row,)), ("targets", "<i2", (len(network.anchors),))]
-    )
+    """The type of a row: what the network knows in half precision, and the targets of a View."""
+    anchors = len(network.anchors)
+    fields = [("values", "<f2", (network.row,)), ("targets", "<i2", (anchors,))]
+    if network.box_levels:
+        fields.append(("encodings", "<f2", (anchors, 4)))
+    return np.dtype(fields)
 
 
 def pixels_of(image: Image) -> np.ndarray:

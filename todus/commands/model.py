@@ -14,6 +14,7 @@ Exit codes: 0, 1 for an error, 2 for wrong usage.
 """
 
 import os
+import re
 import shlex
 from typing import List, Tuple
 
@@ -39,6 +40,8 @@ def parser() -> command.Parser:
     result.add_argument("--categories", metavar="NAMES", help=text)
     text = "classes of the model that stay as they are, or all; the dataset's are added to them"
     result.add_argument("--keep", metavar="NAMES", help=text)
+    text = "with --keep: boxes of their own for the added classes: more precise, no UFF"
+    result.add_argument("--own-head", action="store_true", help=text)
     text = "train quantization-aware, for uint8 TFLite (EdgeTPU)"
     result.add_argument("-q", "--quantize", action="store_true", help=text)
     text = "the directory under model/, so that one zoo model serves several products"
@@ -132,6 +135,8 @@ def main(argv=None) -> int:
         raise UsageError('give either -d DATASET or --categories "NAMES"')
     if arguments.keep and (not arguments.dataset or arguments.no_limit):
         raise UsageError("--keep adds the classes of a dataset: give -d, and no --no-limit")
+    if arguments.own_head and not arguments.keep:
+        raise UsageError("--own-head is for classes that are added with --keep; give both")
     request = prepare.Request(
         zoo_name=paths.checked_name(arguments.model, "-m"),
         dataset=paths.dataset(arguments.dataset).check() if arguments.dataset else None,
@@ -142,6 +147,7 @@ def main(argv=None) -> int:
         quantize=arguments.quantize,
         limit=not arguments.no_limit,
         keep=arguments.keep,
+        own_head=arguments.own_head,
         batch_auto=arguments.batch_size == "auto",
         options=options_of(arguments),
         command=typed(arguments),
@@ -233,7 +239,7 @@ def report(model: paths.Model, request: prepare.Request, made: prepare.Prepared)
     lines = pipeline.changes(made.zoo_config, made.config)
     print("pipeline.config, %d fields changed:" % len(lines))
     for line in lines:
-        print("  %s" % one_line(line.replace("%s/" % paths.home(), "")))
+        print(_folded("  %s" % one_line(line.replace("%s/" % paths.home(), ""))))
     for note in made.notes:
         command.say("model: %s" % one_line(note))
     folder = shlex.quote(str(model.folder))
@@ -243,6 +249,18 @@ def report(model: paths.Model, request: prepare.Request, made: prepare.Prepared)
         print("next: export MODEL_DIR=%s %s&& ./train.sh" % (folder, evaluation))
     elif made.start == "slice":
         print("next: export MODEL_DIR=%s CHECKPOINT_PREFIX=pretrained && ./export.sh" % folder)
+
+
+def _folded(change: str) -> str:
+    """A changed field in lines of at most 80 characters, broken at its dots, before its values."""
+    name, _, values = change.partition(": ")
+    parts = re.findall(r"[^.]+\.?", name + ": ") + re.split("(?=-> )", values)
+    lines = [""]
+    for part in parts:
+        if len((lines[-1] + part).rstrip()) > 80:
+            lines.append("      ")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _print_slice(made: prepare.Prepared) -> None:

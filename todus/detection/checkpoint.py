@@ -7,7 +7,7 @@ from typing import Dict, Optional
 from todus.detection.detector import LEAST_SCORE
 from todus.detection.graph import GraphDetector
 from todus.errors import TodusError
-from todus.model import checkpoint_files, checkpoint_values, checkpoints, pipeline
+from todus.model import checkpoint_files, checkpoint_values, checkpoints, heads, pipeline
 from todus.text import first_line
 
 
@@ -42,6 +42,7 @@ class Checkpoint(GraphDetector):
             rewriter = graph_rewriter_builder.build(config.graph_rewriter, is_training=False)
         with tf.Graph().as_default() as graph:
             tf.keras.backend.set_learning_phase(0)
+            heads.install()
             model = model_builder.build(config.model, is_training=False)
             exporter.build_detection_graph("image_tensor", model, None, "inference_op", rewriter)
             session = self._session_of(graph)

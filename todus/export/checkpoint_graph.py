@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, Optional
 from todus import __version__, categories, files
 from todus.detection.checkpoint import quantizes
 from todus.errors import TodusError
-from todus.model import artefacts, checkpoint_values, checkpoints, pipeline
+from todus.model import artefacts, checkpoint_values, checkpoints, heads, pipeline
 from todus.paths import Model
 from todus.text import first_line
 
@@ -51,6 +51,7 @@ def run_exporter(function, *arguments, **options) -> None:
     """Calls an exporter of the OD API. Raises TodusError where the checkpoint and config differ."""
     from todus.tf import tf
 
+    heads.install()
     try:
         function(*arguments, **options)
     except (tf.errors.OpError, ValueError) as error:

@@ -17,6 +17,8 @@ _FOOTER = 48
 _STRING = 7  # the DataType whose CRC is not that of its bytes
 _TRAILER = 5  # bytes after each block: its compression and its CRC
 HELD = "held"  # begins the name of the hidden folders in training/ with links to checkpoints
+LONGEST_NAME = 4096  # bytes of a variable's name
+_LONGEST_VARINT = 10  # bytes
 MOST_READ = 200 * 1000 * 1000  # bytes; only the size of a larger data file is checked
 
 
@@ -88,9 +90,14 @@ def _parse(data: bytes) -> Tuple[int, Dict[str, Entry]]:
     start, at = _varint(footer, at)
     length, _ = _varint(footer, at)
     shards, entries = 1, {}
+    end = 0
     for _, handle in _pairs(data, start, length):
         start, at = _varint(handle, 0)
-        for key, value in _pairs(data, start, _varint(handle, at)[0]):
+        length, _ = _varint(handle, at)
+        if start < end:
+            raise ValueError("blocks that share their bytes")
+        end = start + length
+        for key, value in _pairs(data, start, length):
             numbers = _fields(value)
             if not key:
                 shards = numbers.get(1, 1)
@@ -117,18 +124,21 @@ def _pairs(data: bytes, start: int, length: int) -> Iterator[Tuple[bytes, bytes]
         more, at = _varint(block, at)
         size_of_value, at = _varint(block, at)
         key = key[:shared] + block[at : at + more]
+        if len(key) > LONGEST_NAME:
+            raise ValueError("a name of %d bytes" % len(key))
         yield key, block[at + more : at + more + size_of_value]
         at += more + size_of_value
 
 
 def _varint(data: bytes, at: int) -> Tuple[int, int]:
     value = shift = 0
-    while True:
+    while shift < 7 * _LONGEST_VARINT:
         byte = data[at]
         value |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return value, at
+    raise ValueError("a number of more than %d bytes" % _LONGEST_VARINT)
 
 
 def _fields(message: bytes) -> Dict[int, int]:
@@ -156,6 +166,8 @@ def _check_shard(path: Path, entries: Dict[str, Entry]) -> None:
         found = path.stat().st_size
         if found < needed:
             raise _Damage("%s has %d of %d bytes" % (path.name, found, needed))
+        if sum(entry.size for entry in entries.values()) > found:
+            raise _Damage("%s has variables that share their bytes" % path.name)
         if found > MOST_READ:
             return
         with path.open("rb") as file:

@@ -28,6 +28,9 @@ SILENT = -20.0
 ADDED_STATE = "todus_added/"
 
 
+ALL = slice(None)  # the groups of every anchor
+
+
 class Layout(NamedTuple):
     """The last axis: [groups, background + classes, inner]."""
 
@@ -159,25 +162,40 @@ def _silent(name: str, known: np.ndarray) -> np.ndarray:
     return np.full_like(known[..., 0, :], value)
 
 
+def silenced(
+    name: str, value: np.ndarray, layout: Layout, classes: int, places: Sequence[int]
+) -> np.ndarray:
+    """A copy of a class-specific variable in which the classes at `places` detect nothing."""
+    slots = classes + layout.background
+    grouped = value.reshape(value.shape[:-1] + (-1, slots, layout.inner)).copy()
+    grouped[..., _places(layout, places), :] = _silent(name, grouped)[..., np.newaxis, :]
+    return grouped.reshape(value.shape)
+
+
 def _places(layout: Layout, places: Sequence[int]) -> List[int]:
     return [place + int(layout.background) for place in places]
 
 
 def columns_at(
-    value: np.ndarray, layout: Layout, classes: int, places: Sequence[int]
+    value: np.ndarray, layout: Layout, classes: int, places: Sequence[int], groups: slice = ALL
 ) -> np.ndarray:
     """The columns of the classes at `places`, from 0: [..., groups * len(places) * inner]."""
     slots = classes + layout.background
-    grouped = value.reshape(value.shape[:-1] + (-1, slots, layout.inner))
+    grouped = value.reshape(value.shape[:-1] + (-1, slots, layout.inner))[..., groups, :, :]
     return grouped[..., _places(layout, places), :].reshape(value.shape[:-1] + (-1,))
 
 
 def with_columns(
-    value: np.ndarray, layout: Layout, classes: int, places: Sequence[int], columns: np.ndarray
+    value: np.ndarray,
+    layout: Layout,
+    classes: int,
+    places: Sequence[int],
+    groups: slice,
+    columns: np.ndarray,
 ) -> np.ndarray:
     """A copy of `value` with `columns`, as from `columns_at`, at `places`."""
     slots = classes + layout.background
     result = value.reshape(value.shape[:-1] + (-1, slots, layout.inner)).copy()
     shape = value.shape[:-1] + (-1, len(places), layout.inner)
-    result[..., _places(layout, places), :] = columns.reshape(shape)
+    result[..., groups, _places(layout, places), :] = columns.reshape(shape)
     return result.reshape(value.shape)

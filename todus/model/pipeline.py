@@ -17,6 +17,8 @@ Config = pipeline_pb2.TrainEvalPipelineConfig
 # inference. Of the messages of these configs only SsdFeatureExtractor reserves a number, 6.
 REMOVED_FIELDS = {"SsdFeatureExtractor": {"batch_norm_trainable"}}
 
+MOST_REMOVED = 100  # in one config; the zoo's have six at most
+
 # The most of what the OD API makes this many of, in any message of a config.
 MOST = {
     **dict.fromkeys(("num_layers", "min_level", "max_level", "scales_per_octave"), 100),
@@ -56,7 +58,7 @@ def parse(text: str, where: str, warn: Optional[Callable[[str], None]] = None) -
     if re.match(r"\s*(<!doctype|<html|<\?xml)", text, re.IGNORECASE):
         hint = "%s is a web page, not a pipeline.config; on GitHub, download the file's raw form"
         raise TodusError(hint % where)
-    while True:
+    for _ in range(MOST_REMOVED + 1):
         config = Config()
         try:
             text_format.Parse(text, config)
@@ -72,6 +74,9 @@ def parse(text: str, where: str, warn: Optional[Callable[[str], None]] = None) -
                 warn(line % (where, error.GetLine(), field.group(2)))
         except (UnicodeDecodeError, RecursionError, ValueError) as error:
             raise TodusError("%s is not a pipeline.config (%s)" % (where, error))
+    else:
+        what = "%s has more than %d fields that the OD API has removed; take the archive's own"
+        raise TodusError(what % (where, MOST_REMOVED))
     kind = config.model.WhichOneof("model")
     if kind not in ("ssd", "faster_rcnn"):
         raise TodusError(

@@ -15,6 +15,7 @@ from todus.model import (
     checkpoint_values,
     class_columns,
     class_slice,
+    heads,
     pipeline,
     pipeline_options,
     prepared,
@@ -48,6 +49,7 @@ class Request:
     quantize: bool = False
     limit: bool = True  # False: a fresh head on the zoo model's features
     keep: Optional[str] = None  # the zoo's classes that stay as they are; the dataset's are added
+    own_head: bool = False  # the added classes get boxes of their own
     batch_auto: bool = False
     options: pipeline_options.Options = field(default_factory=pipeline_options.Options)
     # The typed arguments, for messages that name the command that prepares the model again.
@@ -226,6 +228,10 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
     sliced, start = _start(request, variables, zoo_config, classes, zoo_names, names)
     config = pipeline.Config()
     config.CopyFrom(zoo_config)
+    if request.own_head:
+        moved = [identity - 1 for identity, name in names.items() if name in new_classes]
+        sliced.variables = heads.with_another(sliced.variables, config, max(names), moved)
+        heads.add(config)
     made = Prepared(sliced, config, zoo_config, zoo_names, names, start, new_classes, notes=notes)
     limited = new / "limited"
     limited.mkdir()
@@ -244,6 +250,7 @@ def _limit_and_patch(model: Model, request: Request, new: Path, source: Dict) ->
         dataset=request.dataset.name if request.dataset else None,
         fresh=sliced.fresh,
         added=made.added,
+        own_head=request.own_head,
         start=start,
         pipeline_sha256=hashlib.sha256(text.encode("utf-8")).hexdigest(),
         cost={"parameters": cost.parameters, "activations": cost.activations} if cost else None,

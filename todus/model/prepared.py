@@ -77,6 +77,11 @@ def added_classes(model: Model) -> List[str]:
     return list((prepared_from(model) or {}).get("added") or [])
 
 
+def has_own_head(model: Model) -> bool:
+    """Whether the added classes have boxes of their own (--own-head)."""
+    return bool((prepared_from(model) or {}).get("own_head"))
+
+
 def set_dataset(config: pipeline.Config, dataset: Dataset) -> None:
     """Sets both input readers from the dataset's files, and num_examples from its manifest."""
     images = reader.read_manifest(dataset)["splits"].get("val", {}).get("images", 0)

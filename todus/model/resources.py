@@ -7,7 +7,7 @@ import numpy as np
 
 from todus.errors import UsageError
 from todus.machine import memory
-from todus.model import pipeline
+from todus.model import heads, pipeline
 from todus.text import first_line
 
 BYTES = 4  # of a float32
@@ -51,6 +51,7 @@ def costs(config: pipeline.Config) -> Costs:
     with tf.Graph().as_default() as graph, quiet():
         tf.keras.backend.set_learning_phase(0)
         image = tf.placeholder(tf.float32, [1, height, width, 3])
+        heads.install()
         try:
             model = model_builder.build(config.model, is_training=False)
             predicted = model.predict(image, tf.constant([[height, width, 3]]))

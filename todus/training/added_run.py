@@ -8,7 +8,7 @@ from typing import Callable, List
 from todus import files
 from todus.added import coco_negatives
 from todus.added.features import Features
-from todus.added.training import AddedClasses
+from todus.added.training import FEATURES, AddedClasses
 from todus.dataset.annotations import Image
 from todus.model import checkpoints, pipeline, prepared
 from todus.paths import Dataset, Model
@@ -43,7 +43,7 @@ def train_added(
     with failures.as_one_line(model, config):
         free = DISK_SHARE * shutil.disk_usage(str(model.training)).free
         room, negatives = min(free, settings.cache_bytes), _negatives(model, settings, say)
-        network = Features(model.limited_checkpoint, config)
+        network = Features(model.limited_checkpoint, config, prepared.has_own_head(model))
         training = AddedClasses(model, config, dataset, network, negatives, room, say)
         newest = checkpoints.latest(model)
         step = newest[0] if newest else 0
@@ -69,6 +69,11 @@ def train_added(
         save(plan.at_end(step))
         if step >= steps:
             training.cache.remove()
+
+
+def remove_features(model: Model) -> None:
+    """Removes the cached features of a run that was killed after its last step."""
+    shutil.rmtree(str(model.training / FEATURES), ignore_errors=True)
 
 
 def _negatives(model: Model, settings: Settings, say: Say) -> List[Image]:

@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 from typing import Callable, Dict, Optional
 
-from todus.model import pipeline
+from todus.model import heads, pipeline
 from todus.paths import Model
 
 HASHES = "todus_image_hashes"  # the graph's int32 [batch] hashes of the images' source ids
@@ -31,6 +31,7 @@ def estimator(model: Model, config_path: Path, keep: int = 5, summary_steps: int
 
     from object_detection import model_hparams, model_lib
 
+    heads.install()
     _keep_channels_of_jpegs()
     run_config = tf.estimator.RunConfig(
         model_dir=str(model.training),

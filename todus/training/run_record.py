@@ -14,6 +14,8 @@ from todus.paths import Model
 
 MOST_DIFFERENCES = 5
 
+FINISHED = "reached num_steps"  # the reason of a stop
+
 
 def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -125,6 +127,21 @@ def end(model: Model, step: int, reason: str) -> None:
     run = read(model)
     run["events"].append({"stopped": now(), "step": step, "reason": reason})
     files.write_json(model.training / "run.json", run)
+
+
+def complete(model: Model, step: int) -> bool:
+    """Records that a run is finished whose trainer was killed or stopped after its last step.
+
+    Returns whether there was such a trainer.
+    """
+    run = read(model)
+    last = ([{}] + run["events"])[-1]
+    is_cut = "started" in last or last.get("reason", "").startswith("signal")
+    if not is_cut or step < last_start(run).get("num_steps", 0):
+        return False
+    run["events"].append({"stopped": None, "step": step, "reason": FINISHED})
+    files.write_json(model.training / "run.json", run)
+    return True
 
 
 def last_start(run: Dict[str, Any]) -> Dict[str, Any]:

@@ -23,7 +23,7 @@ from todus.training import (
     run_record,
     split_changes,
 )
-from todus.training.added_run import train_added
+from todus.training.added_run import remove_features, train_added
 from todus.training.estimator_run import run_estimator, run_task
 from todus.training.evaluations import Evaluations
 from todus.training.progress import Progress, write_status
@@ -110,6 +110,8 @@ class Run:
             start = self._newest_step()
             if start >= self.steps:
                 self._finish_evaluations()
+                if run_record.complete(self.model, start) and self.added:
+                    remove_features(self.model)
                 self.say(
                     "train: already at step %d of %d: nothing to do; to continue, "
                     "set NUM_TRAIN_STEPS=%d" % (start, self.steps, start * 2)
@@ -182,7 +184,7 @@ class Run:
         if self.added:
             about = (self.model, self.config, self.dataset, settings, self.evaluations.saved)
             train_added(*about, plan, progress, self.say)
-            return self.stop.reason or "reached num_steps"
+            return self.stop.reason or run_record.FINISHED
         session_hooks = [
             hooks.watch_hook(self.stop, progress),
             hooks.save_hook(self.model, plan, self.stop, self.evaluations.saved),
@@ -191,7 +193,7 @@ class Run:
             run_estimator(self.model, self.config_file, settings, self.role, session_hooks)
         finally:
             self.stop.at_once = True
-        return self.stop.reason or "reached num_steps"
+        return self.stop.reason or run_record.FINISHED
 
     def _after_report(self) -> None:
         background.rotate_log()
@@ -203,7 +205,7 @@ class Run:
         """Makes the remaining evaluations and reports the last step."""
         reached = self._newest_step()
         self._finish_evaluations()
-        why = "" if self.reason == "reached num_steps" else "; %s" % self.reason
+        why = "" if self.reason == run_record.FINISHED else "; %s" % self.reason
         if reached < self.steps and self.reason.startswith("signal"):
             why += "; to continue, run the same command"
         self.say("train: step %d of %d saved%s" % (reached, self.steps, why))

@@ -6,7 +6,7 @@ from typing import Iterator, Tuple
 from object_detection.protos import post_processing_pb2
 
 from todus.errors import TodusError
-from todus.model import pipeline
+from todus.model import heads, pipeline
 
 ELSEWHERE = "convert it with ./convert-onnx.sh, which TensorRT reads too"
 QUANTIZED_ELSEWHERE = "./export-tflite.sh is for it; or " + ELSEWHERE
@@ -121,6 +121,9 @@ def _unsupported_settings(config: pipeline.Config) -> Iterator[Tuple[str, str]]:
     kind = ssd.anchor_generator.WhichOneof("anchor_generator_oneof") or "missing anchor_generator"
     if kind != "ssd_anchor_generator":
         yield "GridAnchor_TRT does not make the anchors of a %s" % kind, ELSEWHERE
+    if heads.count(config) > 1:
+        what = "classes with boxes of their own (--own-head); UFF's plugins have one box an anchor"
+        yield what, "prepare it without --own-head for UFF, or use ./convert-onnx.sh"
     anchors = ssd.anchor_generator.ssd_anchor_generator
     if not anchors.reduce_boxes_in_lowest_layer:
         what = "reduce_boxes_in_lowest_layer: false; GridAnchor_TRT has 3 boxes in the lowest layer"
