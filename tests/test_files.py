@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import stat
@@ -21,6 +22,35 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
         part.write_text("new")
         raise ValueError
     assert path.read_text() == "old" and os.listdir(str(tmp_path)) == ["a.txt"]
+
+
+def test_temporary_files_of_another_container_stay_until_its_process_ends(tmp_path, monkeypatch):
+    """There, another process can have this one's PID, or one that no process has here."""
+    for pid in (os.getpid(), 99999999):
+        with monkeypatch.context() as elsewhere, contextlib.ExitStack() as stack:
+            elsewhere.setattr(os, "getpid", lambda pid=pid: pid)
+            first = stack.enter_context(files.replacing(tmp_path / "a"))
+            folder = stack.enter_context(files.scratch(tmp_path / "a"))
+            elsewhere.undo()
+            first.write_text("first")
+            with files.replacing(tmp_path / "a") as second, files.scratch(tmp_path / "a") as other:
+                second.write_text("second")
+                assert first.read_text() == "first" and folder.is_dir() and other != folder
+            assert (tmp_path / "a").read_text() == "second"
+        assert (tmp_path / "a").read_text() == "first"
+        assert os.listdir(str(tmp_path)) == ["a"]
+
+
+def test_temporary_files_of_a_killed_process_are_removed_whoever_has_its_pid_now(tmp_path):
+    code = "import os, sys; from todus import files\n"
+    code += "os.getpid = lambda: 1\n"
+    code += "with files.replacing(sys.argv[1]) as part, files.scratch(sys.argv[1]):\n"
+    code += "    part.write_text('old'); os._exit(9)"
+    path = str(tmp_path / "a")
+    assert subprocess.call([sys.executable, "-c", code, path], cwd=str(REPO)) == 9
+    assert len(os.listdir(str(tmp_path))) == 2
+    files.write_text(path, "new")
+    assert os.listdir(str(tmp_path)) == ["a"]
 
 
 def test_the_bytes_of_a_file_are_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):

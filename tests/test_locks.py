@@ -1,5 +1,6 @@
 """Locks: their holders, and lock files that are not regular files."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -105,3 +106,15 @@ def test_of_a_shared_lock_no_process_is_named_that_has_ended(tmp_path):
             pass
         assert "PID %d" % child not in str(caught.value)
         assert "another process" in str(caught.value)
+
+
+def test_of_a_holder_in_a_container_with_this_host_name_the_message_says_so(tmp_path, monkeypatch):
+    place = locks.life_of(os.getpid())
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(locks, "life_of", lambda pid: place.replace("pid:[", "pid:[1"))
+        stack = contextlib.ExitStack()
+        stack.enter_context(locks.exclusive(tmp_path / "x", "it"))
+    with stack:
+        other = r"in use by PID %d on \S+, in another machine or container than this" % os.getpid()
+        with pytest.raises(TodusError, match=other), locks.exclusive(tmp_path / "x", "it"):
+            pass

@@ -2,21 +2,24 @@
 
 import contextlib
 import errno
+import fcntl
 import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import stat
 import tempfile
 from pathlib import Path
-from typing import Any, Iterator, Optional, Union
+from typing import Any, Callable, Iterator, Optional, Union
 
 from todus.errors import TodusError
 
 PathLike = Union[str, Path]
 
+OWNER = r"(\d+)(-[0-9a-f]{8})?"  # in temporary names; earlier versions had only the PID
 _MOST_LINKS = 40  # symlinks that lead to each other, as in Linux
 
 
@@ -40,15 +43,15 @@ def replacing(path: PathLike) -> Iterator[Path]:
             _write_in_place(Path(folder) / "part", path)
         return
     _remove_leftovers(path)
-    part = beside(path, "part-%d" % os.getpid())
-    try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(str(part), str(path))
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
+    with _temporary(path, "part-", _new_file) as part:
+        try:
+            yield part
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(str(part), str(path))
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                part.unlink()
 
 
 def is_special(path: PathLike) -> bool:
@@ -107,12 +110,11 @@ def scratch(path: PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     _remove_leftovers(path)
-    folder = beside(path, "%s%d" % (_scratch_prefix(), os.getpid()))
-    folder.mkdir(mode=0o700)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(str(folder), ignore_errors=True)
+    with _temporary(path, _scratch_prefix(), _new_folder) as folder:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(str(folder), ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -130,17 +132,79 @@ def _scratch_prefix() -> str:
     return "scratch-%s-" % socket.gethostname()
 
 
+@contextlib.contextmanager
+def _temporary(path: Path, kind: str, make: Callable[[Path], int]) -> Iterator[Path]:
+    """Yields a new path beside `path` which `make` creates, and holds a lock on it.
+
+    The kernel releases the lock when the process ends. A PID does not tell processes apart: in
+    another container, another one has it.
+    """
+    handle = -1
+    while handle < 0:
+        found = beside(path, "%s%d-%s" % (kind, os.getpid(), os.urandom(4).hex()))
+        handle = make(found)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not found.exists():  # removed as a leftover, before it was locked
+            os.close(handle)
+            handle = -1
+    try:
+        yield found
+    finally:
+        os.close(handle)
+
+
+def _new_file(path: Path) -> int:
+    return os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+
+def _new_folder(path: Path) -> int:
+    path.mkdir(mode=0o700)
+    return os.open(str(path), os.O_RDONLY | os.O_CLOEXEC)
+
+
 def _remove_leftovers(path: Path) -> None:
     """Makes the folder of `path`, and removes temporary files in it whose process has ended."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for kind in ("part-", _scratch_prefix()):
         name = beside(path, kind).name
         for leftover in path.parent.glob(glob.escape(name) + "*"):
-            pid = leftover.name[len(name) :]
-            if not pid.isdigit() or (int(pid) != os.getpid() and is_running(int(pid))):
+            match = re.fullmatch(OWNER, leftover.name[len(name) :])
+            if not match:
+                continue
+            pid, is_locked = int(match.group(1)), bool(match.group(2))
+            is_own = pid == os.getpid() and not is_locked  # of a process that had this one's PID
+            if not is_own and is_written(leftover, pid, is_locked):
                 continue
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(str(leftover)) if leftover.is_dir() else leftover.unlink()
+
+
+def is_written(temporary: Path, pid: int, is_locked: bool) -> bool:
+    """Whether the process still runs that writes a temporary file or folder.
+
+    Args:
+      temporary: its path.
+      pid: of the process, in its container.
+      is_locked: whether the process locks it: earlier versions did not.
+    """
+    if is_locked:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            handle = os.open(str(temporary), flags)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return True
+        finally:
+            os.close(handle)
+    return is_running(pid)
 
 
 def is_running(pid: int) -> bool:

@@ -41,10 +41,15 @@ class Holder(NamedTuple):
 
     @property
     def named(self) -> str:
-        """The text; "" where that process has ended: another one shares the lock."""
+        """The text; "" where that process has ended: another one shares the lock.
+
+        Where another machine or container has this one's name, it says so: the PID is of there.
+        """
         place = life_of(os.getpid()).split(" ")[:-1]  # boot ID and PID namespace
-        is_near = bool(place) and self.life.split(" ")[:-1] == place
-        return "" if is_near and self.life != life_of(self.pid) else self.text
+        if place and self.life.split(" ")[:-1] == place:
+            return "" if self.life != life_of(self.pid) else self.text
+        is_elsewhere = place and self.life and self.host == socket.gethostname()
+        return self.text + ", in another machine or container than this" * bool(is_elsewhere)
 
     @property
     def is_here(self) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 
 from todus.tf import tf
 
@@ -53,6 +54,14 @@ def left_on_cpu(data):
     return [operator.name for operator in operators if operator.left_out], len(operators)
 
 
+def without_metadata(name):
+    content = tflite_operators.model_of(bytes_of(name))
+    content.metadata = None
+    builder = flatbuffers.Builder(0)
+    builder.Finish(content.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def test_the_library_reads_the_metadata_and_labels_back(exported):
     packed = tflite_metadata.read(bytes_of(MODEL))
     assert packed.name == MODEL
@@ -63,13 +72,19 @@ def test_the_library_reads_the_metadata_and_labels_back(exported):
     assert tflite_metadata.read(bytes_of(QUANTIZED)).labels == packed.labels
 
 
+def test_the_metadata_is_packed_without_a_file_outside_the_scratch_folder(
+    exported, tmp_path, monkeypatch
+):
+    """A killed command would leave it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    data, labels = without_metadata(MODEL), ["circle", "four point star"]
+    packed = tflite_metadata.pack(data, MODEL, labels, [127.5], [127.5], tmp_path)
+    assert tflite_metadata.read(packed).labels == labels
+
+
 def test_a_file_without_metadata_is_refused(exported):
-    content = tflite_operators.model_of(bytes_of(MODEL))
-    content.metadata = None
-    builder = flatbuffers.Builder(0)
-    builder.Finish(content.Pack(builder), b"TFL3")
     with pytest.raises(TodusError, match="no metadata"):
-        tflite_metadata.read(bytes(builder.Output()))
+        tflite_metadata.read(without_metadata(MODEL))
 
 
 def test_the_json_describes_input_outputs_and_labels(exported):

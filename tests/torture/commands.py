@@ -7,7 +7,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Pattern, Tuple
+from typing import Any, Callable, Dict, List, Pattern, Tuple
 
 from tests.torture.tree import NOTHING, Loose
 
@@ -22,15 +22,18 @@ class Command:
     """One command.
 
     Attributes:
-      name: the start of its messages.
-      argv: with {trial} for the folder of home/, voc/ and tmp/.
+      name: of the row; the command's own, with a word more where it has several rows.
+      argv: with {trial} for the folder of home/, tmp/ and the user's images.
       start: the stage (see world.py) that it runs on.
-      trials: its number of trials when all commands have 200.
+      trials: its share of the trials, when all commands have 250.
       variables: NAME=VALUE ... for its environment; {url} and {zoo} are the server's URLs.
       network: whether it downloads.
       loose: how to compare files that hold times.
       ignored: paths that may differ between two runs.
       why: which outputs are loose or ignored, and why.
+      after: what the row's title adds to the command.
+      kills: so many trials with KILL come first; then the faults alternate.
+      asks: options with which a second run only asks about the first, or must not end it.
     """
 
     name: str
@@ -42,10 +45,25 @@ class Command:
     loose: Loose = ()
     ignored: Pattern = NOTHING
     why: str = ""
+    after: str = ""
+    kills: int = 0
+    asks: Tuple[str, ...] = ()
+
+    @property
+    def begins(self) -> str:
+        """The start of its messages."""
+        if self.argv[1:2] == ["-m"]:
+            return self.argv[2]
+        return Path(self.argv[0]).stem if self.argv[0].endswith(".sh") else self.name
 
     @property
     def title(self) -> str:
-        return ("python -m %s" if self.argv[0] == sys.executable else "./%s.sh") % self.name
+        """What the user types, without paths."""
+        is_made = Path(self.argv[0]).parent.name == "lib"
+        form = "make %s" if is_made else "./%s.sh"
+        return (
+            "python -m %s" if self.argv[0] == sys.executable else form
+        ) % self.begins + self.after
 
 
 def _without_times(data: bytes) -> object:
@@ -57,6 +75,12 @@ def _without_times(data: bytes) -> object:
 def _steps(data: bytes) -> object:
     """The steps of metrics.csv, in order of rows."""
     return [row["step"] for row in csv.DictReader(io.StringIO(data.decode()))]
+
+
+def _scores(data: bytes) -> object:
+    """metrics.csv without its measured times."""
+    rows = csv.DictReader(io.StringIO(data.decode()))
+    return [{name: row[name] for name in row if name not in ("time", "seconds")} for row in rows]
 
 
 def _run(data: bytes) -> object:
@@ -84,48 +108,109 @@ def _module(name: str, *more: str) -> List[str]:
     return [sys.executable, "-m", name] + list(more)
 
 
-TRAINING = "home/model/%s/training/" % MODEL
 COCO = "COCO_URL={url} CATEGORIES=circle,four_point_star JOBS=2 SHARDS=2 CONNECTIONS=4"
 TRAIN = "NUM_TRAIN_STEPS=%d BATCH_SIZE=4 SAVE_STEPS=4 EVAL_STEPS=12 LOG_STEPS=2 EVAL_SAMPLE=6"
 SLICE = "CHECKPOINT_PREFIX=pretrained"
 PREPARE = _module("model", "-m", MODEL, "-d", "limited")
+GROWN = "grown"
+TFLITE = "{trial}/home/model/%s/%s.tflite" % (MODEL, MODEL)
+
+
+def _training(model: str, checkpoint: str, metrics: Callable) -> Dict[str, Any]:
+    """How to compare the files of a training of STEPS steps.
+
+    Args:
+      model: its name.
+      checkpoint: "loose" where only the names of the last checkpoint's files are compared.
+      metrics: reads metrics.csv.
+    """
+    folder = "home/model/%s/training/" % model
+    loose = [
+        (folder + r"metrics\.csv", metrics),
+        (folder + r"run\.json", _run),
+        (folder + r"status\.json", _status),
+        (folder + "checkpoint", _newest),
+    ]
+    if checkpoint == "loose":
+        loose.append((folder + r"model\.ckpt-%d\..*" % STEPS, lambda data: "there"))
+    changing = r"(best.*|(eval.*/)?events\..*|model\.ckpt-(?!%d\.).*)" % STEPS
+    return {"loose": tuple(loose), "ignored": re.compile(folder + changing)}
+
 
 COMMANDS: Tuple[Command, ...] = (
-    Command("dataset-limited", _script("dataset-limited"), "nothing", 40, COCO, network=True),
-    Command("dataset-voc", _script("dataset-voc", "{trial}/voc"), "nothing", 34, "JOBS=2"),
-    Command("model", PREPARE, "dataset", 34, "ZOO_URL={zoo}", network=True),
+    Command("dataset-limited", _script("dataset-limited"), "nothing", 24, COCO, network=True),
+    Command("dataset-voc", _script("dataset-voc", "{trial}/voc"), "nothing", 22, "JOBS=2"),
+    Command("dataset-yolo", _script("dataset-yolo", "{trial}/yolo"), "nothing", 22, "JOBS=2"),
+    Command(
+        "dataset-coco-json",
+        _script("dataset-coco-json", "{trial}/coco"),
+        "nothing",
+        22,
+        "JOBS=2",
+    ),
+    Command(
+        "dataset-label",
+        _script("dataset-label", "{trial}/pictures", "-m", MODEL),
+        "model",
+        10,
+        "THRESHOLD=0.3",
+    ),
+    Command("model", PREPARE, "dataset", 20, "ZOO_URL={zoo}", network=True),
+    Command(
+        "model-keep",
+        _module("model", "-m", MODEL, "-d", "voc/voc", "--keep", "circle", "--as", GROWN),
+        "own",
+        8,
+        "ZOO_URL={zoo}",
+        network=True,
+        after=" --keep",
+    ),
     Command(
         "train",
         _script("train"),
         "model",
-        16,
+        12,
         TRAIN % STEPS,
-        loose=(
-            (TRAINING + r"metrics\.csv", _steps),
-            (TRAINING + r"run\.json", _run),
-            (TRAINING + r"status\.json", _status),
-            (TRAINING + "checkpoint", _newest),
-            (TRAINING + r"model\.ckpt-%d\..*" % STEPS, lambda data: "there"),
-        ),
-        ignored=re.compile(
-            TRAINING + r"(best.*|(eval.*/)?events\..*|model\.ckpt-(?!%d\.).*)" % STEPS
-        ),
         why="step, rows of metrics.csv, classes and config; each training draws other images",
+        asks=("--status", "--stop"),
+        **_training(MODEL, "loose", _steps),
+    ),
+    Command(
+        "train-keep",
+        _script("train"),
+        "grown",
+        18,
+        TRAIN % STEPS + " COCO_NEGATIVES=6 COCO_URL={url} MODEL_DIR={trial}/home/model/" + GROWN,
+        why="as ./train.sh, but the last checkpoint byte by byte, and every AP of metrics.csv",
+        after=" of a model with --keep",
+        kills=10,
+        asks=("--status", "--stop"),
+        **_training(GROWN, "exact", _scores),
     ),
     Command(
         "eval",
         _script("eval", "--json", "{trial}/home/ap.json"),
         "model",
-        10,
+        8,
         SLICE,
         loose=((r"home/ap\.json", _without_times),),
         why="ap.json without seconds and images_per_second",
     ),
-    Command("export", _script("export"), "model", 14, SLICE),
-    Command("export-tflite", _script("export-tflite"), "model", 14, SLICE),
-    Command("convert-tflite", _script("convert-tflite"), "graphs", 14),
-    Command("convert-onnx", _script("convert-onnx"), "graphs", 12),
-    Command("convert_uff", _module("convert_uff", "-m", MODEL, "-t"), "model", 12),
+    Command("eval-errors", _script("eval", "--errors"), "model", 8, SLICE, after=" --errors"),
+    Command("export", _script("export"), "model", 10, SLICE),
+    Command("export-tflite", _script("export-tflite"), "model", 10, SLICE),
+    Command("convert-tflite", _script("convert-tflite"), "graphs", 10),
+    Command("convert-onnx", _script("convert-onnx"), "graphs", 8),
+    Command("convert_uff", _module("convert_uff", "-m", MODEL, "-t"), "model", 8),
+    Command(
+        "slice",
+        _script("lib/slice"),
+        "files",
+        14,
+        "CATEGORIES=circle FILE=" + TFLITE,
+    ),
+    Command("device", _script("lib/device"), "graphs", 10, "MODEL=" + MODEL),
+    Command("frigate", _script("lib/frigate"), "graphs", 6, "MODEL=" + MODEL),
 )
 
 

@@ -6,6 +6,8 @@ import resource
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Tuple
 
@@ -16,6 +18,10 @@ from tests.torture.world import World
 
 YEAR = 365.25 * 86400
 SHIFTS = (-30 * YEAR, -3600.0, 3600.0, 10 * YEAR)
+# Runs a command, whose words follow, in a PID namespace of its own beside that many processes.
+NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable)
+NAMESPACE += (str(Path(__file__).resolve().parent / "namespace.py"),)
+OTHERS = 20
 SLACK = 60.0  # seconds of timeout, beyond ten times the usual duration
 
 
@@ -50,12 +56,17 @@ Fault = Callable[[World, Command, Usual, Moment], List[Ended]]
 
 
 def start(
-    world: World, command: Command, number: int = 0, before: Tuple[str, ...] = (), **variables: str
+    world: World,
+    command: Command,
+    number: int = 0,
+    before: Tuple[str, ...] = (),
+    after: Tuple[str, ...] = (),
+    **variables: str,
 ) -> Process:
-    """Starts the command on world.trial, with the words `before` in front of it."""
+    """Starts the command on world.trial, with the words `before` and `after` around it."""
     environment = dict(world.environment(command), **variables)
     log = world.folder / ("stderr-%d.log" % number)
-    return Process(list(before) + world.argv(command), environment, REPO, log)
+    return Process([*before, *world.argv(command), *after], environment, REPO, log)
 
 
 def timeout(usual: Usual) -> float:
@@ -144,9 +155,34 @@ def _two_at_once(world: World, command: Command, usual: Usual, moment: Moment) -
     return [process.end(2 * timeout(usual)) for process in (first, second)]
 
 
+def _two_containers(world: World, command: Command, usual: Usual, moment: Moment) -> List[Ended]:
+    """Two at once, each in a PID namespace of its own, with one host name, as containers can have.
+
+    The second also runs where other processes have the PIDs of the first's, or only asks about it.
+    """
+    asks = [(), *((option,) for option in command.asks)]
+    variant = int(moment.choice * 2 * len(asks))
+    first = start(world, command, 0, (*NAMESPACE, "0"))
+    first.ended_before(moment.share * usual.seconds)
+    others = str(OTHERS * (variant % 2))
+    second = start(world, command, 1, (*NAMESPACE, others), asks[variant // 2])
+    return [process.end(2 * timeout(usual)) for process in (first, second)]
+
+
+def containers_are_possible() -> bool:
+    """Whether this process may make PID namespaces."""
+    words = [*NAMESPACE, "0", "true"]
+    return (
+        bool(shutil.which("unshare"))
+        and not subprocess.run(
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ).returncode
+    )
+
+
 KILL, SIGTERM, SIGHUP = "kill -9", "SIGTERM", "SIGHUP"
 FULL, FORBIDDEN, CLOCK = "full disk", "no permission", "clock jumps"
-NETWORK, TWO = "network fails", "two at once"
+NETWORK, TWO, CONTAINERS = "network fails", "two at once", "two containers"
 # Name -> the fault, and the allowed exit codes: 0 when the run ended before the fault or does not
 # need what failed; -N for signal N.
 FAULTS: Dict[str, Tuple[Fault, Tuple[int, ...]]] = {
@@ -158,12 +194,14 @@ FAULTS: Dict[str, Tuple[Fault, Tuple[int, ...]]] = {
     CLOCK: (_jumping_clock, (0,)),
     NETWORK: (_no_network, (0, 1)),
     TWO: (_two_at_once, (0, 1)),
+    CONTAINERS: (_two_containers, (0, 1)),
 }
 
 
 def possible_for(command: Command) -> List[str]:
-    """The faults that apply to a command and that this machine allows."""
-    names = [name for name in FAULTS if name != NETWORK or command.network]
+    """The faults that apply to a command and that this machine allows, without CONTAINERS."""
+    applies = {NETWORK: command.network, CONTAINERS: False}
+    names = [name for name in FAULTS if applies.get(name, True)]
     if os.geteuid() == 0 and not shutil.which("setpriv"):
         names.remove(FORBIDDEN)
     return names

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional
+from types import MappingProxyType
+from typing import Dict, Iterable, List, Mapping, Optional
 
 from demo import shapes
 from demo.server import ZOO_PATH, Server
@@ -22,6 +23,9 @@ STAGES = {
     "dataset": ("nothing", ("dataset-limited",)),
     "model": ("dataset", ("model",)),
     "graphs": ("model", ("export", "export-tflite")),
+    "files": ("graphs", ("convert-tflite",)),
+    "own": ("nothing", ("dataset-voc",)),
+    "grown": ("own", ("model-keep",)),
 }
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "USER", "VIRTUAL_ENV", "CONDA_PREFIX", "LD_LIBRARY_PATH")
 
@@ -30,11 +34,12 @@ class World:
     """A context manager that runs the loopback server.
 
     `folder` has stages/STAGE, and "a trial" for the current trial's copy of one of them, so that
-    all trials run at the same path.
+    all trials run at the same path. `more` is added to the environment of every command.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, more: Mapping[str, str] = MappingProxyType({})):
         self.folder = folder.resolve()
+        self._more = more
         self.trial = self.folder / "a trial"
         self._served = self.folder / "served"
         self._server: Optional[Server] = None
@@ -87,8 +92,10 @@ class World:
             RETRY_WAIT="0.05",
             TIMEOUT="5",
         )
-        own = command.variables.format(url=url, zoo=url + ZOO_PATH)
-        variables.update(pair.split("=", 1) for pair in own.split())
+        for pair in command.variables.split():
+            name, value = pair.split("=", 1)
+            variables[name] = value.format(url=url, zoo=url + ZOO_PATH, trial=self.trial)
+        variables.update(self._more)
         return variables
 
     def argv(self, command: Command) -> List[str]:
@@ -106,7 +113,7 @@ class World:
             shutil.rmtree(str(self.trial), ignore_errors=True)
             for inside in ("home", "tmp"):
                 (self.trial / inside).mkdir(parents=True)
-            own_images.voc_folder(self.trial / "voc", 60)
+            _draw_images(self.trial, sorted((self._served / "val2017").glob("*.jpg"))[:12])
         for each in leading:
             (command,) = named(each)
             log = self.folder / "stderr.log"
@@ -138,3 +145,23 @@ class World:
         with contextlib.suppress(OSError):
             if os.path.ismount(str(self.trial)):
                 subprocess.run(["umount", "-l", str(self.trial)], check=False)
+
+
+def _draw_images(folder: Path, pictures: Iterable[Path]) -> None:
+    """The user's images: voc/, yolo/ and coco/ with boxes; pictures/ for a detector."""
+    own_images.voc_folder(folder / "voc", 60)
+    own_images.write(folder / "yolo" / "classes.txt", "cat\ndog\n")
+    described = []
+    for index in range(60):
+        name = "i%02d.jpg" % index
+        own_images.save(folder / "yolo" / "images" / name, index)
+        label = folder / "yolo" / "labels" / name
+        own_images.write(label.with_suffix(".txt"), "%d 0.4 0.5 0.5 0.6\n" % (index % 2))
+        own_images.save(folder / "coco" / "images" / name, index)
+        described.append({"id": index, "file_name": name, "width": 40, "height": 30})
+    path = folder / "coco" / "annotations" / "instances_train.json"
+    boxes = [(index, index % 2 + 1) for index in range(60)]
+    own_images.coco_json(path, described, {1: "cat", 2: "dog"}, boxes)
+    (folder / "pictures").mkdir()
+    for path in pictures:
+        shutil.copy(str(path), str(folder / "pictures"))

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shlex
+import socket
 import time
 from pathlib import Path
 from typing import Iterator, List, Tuple
@@ -16,7 +17,9 @@ from todus.errors import TodusError
 SECONDS = 1.0  # the search stops after this time: a folder can hold a million images
 MOST = 8  # findings of one kind
 
-_PART = re.compile(r"\.(.+)\.(?:part|scratch)-(\d+)")
+_PART = re.compile(
+    r"\.(.+)\.(?:part|scratch(?:-%s)?)-%s" % (re.escape(socket.gethostname()), files.OWNER)
+)
 _DOWNLOAD = re.compile(r"\.(.+)\.part")
 _LOCK = re.compile(r"\.(.+)\.lock")
 _FOLDER = re.compile(r"\.(.+)\.(new|old)")
@@ -58,7 +61,7 @@ def _of_path(path: Path) -> Iterator[Finding]:
     if lock and path.is_file():
         yield from _of_lock(path, path.with_name(lock.group(1)))
     elif part:
-        if not files.is_running(int(part.group(2))):
+        if not files.is_written(path, int(part.group(2)), bool(part.group(3))):
             yield _removable(path, "%s: PID %s ended while writing it" % (path, part.group(2)))
     elif download and path.is_file():
         if not held(path.with_name(download.group(1))):
@@ -93,7 +96,7 @@ def held(path: Path) -> bool:
 def _of_lock(lock: Path, covered: Path) -> Iterator[Finding]:
     holder = locks.holder(covered)
     if holder:
-        text = "%s is in use by %s" % (covered, holder.text or "another process")
+        text = "%s is in use by %s" % (covered, holder.named or "another process")
         remedy = "wait until it ends; for a training: ./train.sh --status or --stop"
         yield findings.info("locks", text, remedy)
     elif lock.exists():

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
+from todus import files
 from todus.errors import TodusError
 from todus.export import tflite_operators
 
@@ -43,7 +44,7 @@ def pack(
       labels: from class 0.
       mean, std: by channel; a float input is (pixel - mean) / std. For a uint8 input, which takes
         pixels, the library leaves them out.
-      folder: for the file of labels that the library reads.
+      folder: for temporary files: that of labels, which the library reads, and its own.
     """
     metadata_info, object_detector = _library()
     from tflite_support import metadata_schema_py_generated as schema
@@ -70,7 +71,8 @@ def pack(
             name="category", description=LABELS_NOTE, label_files=[label_file]
         ),
     )
-    return without_time(bytes(writer.populate()))
+    with files.temporary_files_in(folder):
+        return without_time(bytes(writer.populate()))
 
 
 def without_time(data: bytes) -> bytes:

@@ -42,8 +42,8 @@ def start(model: Model, arguments: List[str], say: Callable[[str], None]) -> int
     holder = running(model)
     if holder:
         raise TodusError(
-            "the training of %s is in use by PID %d on %s; see ./train.sh --status"
-            % (model.name, holder.pid, holder.host)
+            "the training of %s is in use by %s; see ./train.sh --status"
+            % (model.name, holder.named or "another process")
         )
     model.training.mkdir(parents=True, exist_ok=True)
     log = log_path(model)
@@ -212,7 +212,7 @@ def _state(model: Model, holder: Optional[locks.Holder]) -> str:
     last = events[-1] if events else {}
     if holder:
         since = " since %s" % last["started"] if last.get("started") else ""
-        return "running   %s, PID %d on %s%s" % (model.name, holder.pid, holder.host, since)
+        return "running   %s, %s%s" % (model.name, holder.named or "another process", since)
     if not events:
         return "idle      %s was never trained" % model.name
     if "started" in last:

@@ -92,7 +92,9 @@ def _write(path: str) -> None:
     """Writes the shard of PATH.plan to PATH, then PATH.json; runs in a worker."""
     target = Path(path)
     digest, plan, names, id_map, options = pickle.loads(Path(path + ".plan").read_bytes())
-    part = files.beside(target, "%s-%d" % (socket.gethostname(), os.getpid()))
+    # In two containers, a host's name and a PID can be the same.
+    own = (socket.gethostname(), os.getpid(), os.urandom(4).hex())
+    part = files.beside(target, "%s-%d-%s" % own)
     try:
         shard = write_shard(dataclasses.replace(plan, path=part), names, id_map, options)
     except TodusError as error:
