@@ -14,6 +14,7 @@ setup_file() {
 	clean_checkout
 	"$PYTHON" "$BATS_TEST_DIRNAME/helpers/readme_world.py" draw "$BATS_FILE_TMPDIR/served"
 	"$PYTHON" "$BATS_TEST_DIRNAME/helpers/readme_world.py" environment "$CHECKOUT/.venv"
+	"$PYTHON" "$BATS_TEST_DIRNAME/helpers/readme_world.py" pictures "$BATS_FILE_TMPDIR/home/pictures"
 	photos=("$BATS_FILE_TMPDIR"/served/val2017/*.jpg)
 	cp "${photos[0]}" "$CHECKOUT/photo.jpg"
 	serve "$BATS_FILE_TMPDIR/served"
@@ -40,7 +41,7 @@ type_commands() {
 	local python="$PYTHON" session="$BATS_TEST_DIRNAME/helpers/readme_session.py"
 	unset PYTHON VIRTUAL_ENV CONDA_PREFIX PYTHONPATH
 	unset TODUS_HOME MODEL_DIR CHECKPOINT_PREFIX CATEGORIES NAME
-	export LC_ALL=C NUM_TRAIN_STEPS=2 BATCH_SIZE=2 LOG_STEPS=1
+	export HOME="$BATS_FILE_TMPDIR/home" LC_ALL=C NUM_TRAIN_STEPS=2 BATCH_SIZE=2 LOG_STEPS=1
 	"$python" "$session" "$REPO/README.md" "$CHECKOUT" "$RESULTS" 3>&-
 }
 
@@ -73,6 +74,10 @@ succeeds() {
 @test "a limited model, before anything else" { succeeds "Todus"; }
 
 @test "Install" { succeeds "Install"; }
+
+@test "Images of your own" { succeeds "Images of your own"; }
+
+@test "False alarms" { succeeds "False alarms"; }
 
 @test "1. The dataset" { succeeds "1. The dataset"; }
 
@@ -113,6 +118,11 @@ succeeds() {
 @test "no command prints a traceback or a warning" {
 	no_records "[(r['command'], line) for r in records
 		for line in output(r, '(?i)^.*(?:traceback|warning).*$')]"
+}
+
+@test "the changed fields that python -m model prints fit a terminal of 80 columns" {
+	no_records "[(r['command'], line) for r in records
+		if r['command'].startswith('python -m model') for line in output(r, '^  .{79,}$')]"
 }
 
 @test "the slice scores as the zoo's graph, to the last digit printed" {

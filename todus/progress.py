@@ -3,12 +3,34 @@
 import sys
 import threading
 import time
-from typing import Optional
+from typing import Callable, Optional
 
 from todus.command import say
 from todus.text import duration, megabytes
 
 SECONDS_A_LINE = 60.0
+SECONDS_A_TICK = 10.0
+
+
+class Ticker:
+    """Says every ten seconds how many images are done, and the time left.
+
+    Args:
+      text: takes both numbers: "eval: %d of %d images".
+      total: how many there are.
+      say: takes each line.
+    """
+
+    def __init__(self, text: str, total: int, say: Callable[[str], None] = say):
+        self._text, self._total, self._say = text, total, say
+        self._began = self._said = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._said >= SECONDS_A_TICK:
+            self._said = now
+            left = duration(max(0, self._total - done) * (now - self._began) / done)
+            self._say((self._text + ", %s left") % (done, self._total, left))
 
 
 class Progress:

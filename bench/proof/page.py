@@ -72,13 +72,7 @@ def block() -> str:
     words += "thread; `make proof` measures again: [docs/proof](docs/proof/README.md)."
     dataset = found["dataset"]
     values = (equality(found), dataset["images"], images, ", ".join(dataset["classes"]))
-    return "%s\n%s\n%s\n" % (_pictures(folder.name), table, _wrapped(words % values))
-
-
-def _pictures(name: str) -> str:
-    """The drawn scene, and the chart of the results."""
-    scene = "![All classes and some, on a drawn scene](docs/proof/miniature/scene.png)\n"
-    return scene + "![AP, milliseconds and megabytes](docs/proof/%s/chart.png)\n" % name
+    return "%s\n%s\n" % (table, _wrapped(words % values))
 
 
 def _wrapped(paragraph: str) -> str:

@@ -223,9 +223,12 @@ def test_false_alarms_at_90_percent_recall_are_at_the_threshold_that_reaches_it(
     assert at_recall["thresholds"] == {"cat": pytest.approx(0.1)}  # the ninth of ten
     assert at_recall["per_100_images"] == 100  # two in two images
     assert false_alarms.described(measured).endswith("; at 90 % recall of each class: 100")
+    curve = dict(measured["curve"])  # the threshold of 80 % recall is 0.2, of 100 % 0
+    assert (curve[0.05], curve[0.8], curve[0.9], curve[1.0]) == (50, 50, 100, 150)
     result.matches = {"cat": Matches(scores, np.arange(10) < 5, 10)}
     measured = false_alarms.measure(result, false_alarms.Thresholds({}, 0.5, "T"))
     assert measured["at_recall"] is None
+    assert [recall for recall, _ in measured["curve"]][-1] == 0.5
 
 
 def test_without_an_image_without_a_box_there_are_no_false_alarms_to_measure(prepared):

@@ -37,6 +37,11 @@ def test_the_readme_has_the_figures_of_the_results():
     assert found and found.group() == found.group(1) + page.block() + found.group(2)
 
 
+def test_the_readme_shows_the_chart_of_the_same_results_and_the_scene():
+    text = (REPO / "README.md").read_text(encoding="utf-8")
+    assert "](docs/proof/coco/chart.png)" in text and "](docs/proof/miniature/scene.png)" in text
+
+
 def test_the_pictures_are_of_the_results_beside_them_and_small():
     folders = {path.parent for path in KEPT}
     assert {folder.name for folder in folders} == {"miniature", "coco"}

@@ -108,11 +108,12 @@ def test_new_classes_a_training_and_its_commands_are_in_the_report(limited_home,
     about = files.read_json(source)
     for fresh, shown in (
         (["circle"], "→ 1 + 1</b>classes, kept and new"),
-        (["circle", "four point star"], "<b>2</b>classes, none of them the zoo model"),
+        (["circle", "four point star"], "<b>2</b>classes, none the zoo model"),
     ):
         files.write_json(source, dict(about, fresh=fresh))
         html = page.write(model).read_text(encoding="utf-8")
         assert shown in html and "python -m model -m %s" % MODEL in html
+    assert "CATEGORIES=&#39;circle,four point star&#39; ./dataset-limited.sh\n" in html
     assert "./train.sh\n" not in html
     model.training.mkdir()
     for name in ("index", "data-00000-of-00001"):
@@ -125,6 +126,30 @@ def test_new_classes_a_training_and_its_commands_are_in_the_report(limited_home,
 
 def test_a_form_is_named_with_its_runtime(evaluated):
     assert "<td>TFLite, LiteRT 2.3.0</td>" in evaluated(entry(runtime="LiteRT 2.3.0"))
+
+
+def test_false_alarms_are_shown_at_the_thresholds_and_at_90_percent_recall(evaluated):
+    alarms = {"per_100_images": 62.5, "images": 16, "detections": 10, "at": "T"}
+    row = "<td>TFLite</td><td>62.5</td><td>10 in 16 images</td><td>T</td><td>%s</td>"
+    assert row % "–" in evaluated(entry(false_alarms=alarms))  # of an earlier version
+    alarms["at_recall"] = {"recall": 0.9, "per_100_images": 12.5, "thresholds": {}}
+    assert row % "12.5" in evaluated(entry(false_alarms=alarms))
+
+
+def test_the_bar_of_a_form_is_as_long_as_its_label_says(tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn, barh = {}, Axes.barh
+
+    def record(axes, place, width, left=0, **more):
+        drawn[place] = max(drawn.get(place, 0), width + left)
+        return barh(axes, place, width, left=left, **more)
+
+    monkeypatch.setattr(Axes, "barh", record)
+    row = {"title": "A", "classes": 2, "gain": 1.0, "median_ms": 10.0, **dict.fromkeys(PARTS, 4.0)}
+    rows = [row, dict(row, median_ms=20.0), dict(row, **dict.fromkeys(PARTS))]
+    latency.draw(tmp_path / "bars.png", {"rows": rows})
+    assert [drawn[place] for place in range(3)] == pytest.approx([10, 20, 10])
 
 
 def test_class_names_are_shown_as_text(evaluated):
@@ -141,7 +166,7 @@ def test_class_names_are_shown_as_text(evaluated):
 def test_an_unknown_number_is_shown_as_a_dash(evaluated):
     html = evaluated(entry(ap=None, per_class={"circle": None}))
     assert "<tr><td>TFLite</td><td>–</td><td>0.500</td>" in html
-    assert "<tr><td>circle</td><td>–</td></tr>" in html
+    assert "<th>AP of</th><th>circle</th>" in html and "<td>TFLite</td><td>–</td></tr>" in html
     assert "AP, TFLite" not in html
 
 

@@ -429,3 +429,19 @@ def test_after_a_minute_the_length_of_the_run_is_reported_once(model, monkeypatc
         shown.report(step, 1.0, lambda: None)
     (line,) = [line for line in lines if "machine" in line]
     assert line == "399 steps take about 17 min on this machine, apart from evaluations"
+
+
+def test_the_time_left_is_at_the_mean_speed_and_not_that_of_an_evaluation_alone(model, monkeypatch):
+    clock = iter([0, 10, 50, 58])  # an evaluation of 30 s before the third report
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    lines = []
+    shown = progress.Progress(
+        model, schedule.Schedule(400, 0, 10, 0), stopping.Stop(), lines.append, writes_status=False
+    )
+    for step in (1, 11, 21, 31):
+        shown.report(step, 1.0, lambda: None)
+    assert [line.split("steps/s   ")[-1] for line in lines[1:]] == [
+        "6 min left",
+        "16 min left",
+        "12 min left",
+    ]

@@ -25,8 +25,8 @@ Exit codes: 0, 1 for an error, 2 for wrong usage.
 """
 
 import math
+import sys
 import textwrap
-import time
 
 from todus import command, files, paths, variables
 from todus.commands import preflight
@@ -37,9 +37,11 @@ from todus.commands.arguments import (
     add_runtime,
     chosen_form,
 )
+from todus.dataset.records import reader
 from todus.detection import catalogue, runtimes
 from todus.errors import UsageError
 from todus.model import artefacts, prepared
+from todus.progress import Ticker
 from todus.text import one_line, shortened, table
 
 MOST_COLUMNS = 8  # classes in the printed confusion matrix
@@ -190,7 +192,7 @@ def evaluate(model: paths.Model, form, runtime, dataset, arguments, score_thresh
         arguments.categories,
         arguments.limit,
         score_threshold,
-        Ticker(),
+        Ticker("eval: %d of %d images", number_of_images(dataset, arguments)),
         arguments.metrics,
     )
 
@@ -280,8 +282,8 @@ def print_table(entries, first) -> None:
     from todus.evaluation import false_alarms
 
     print(protocol(first))
-    columns = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "drop")
-    rows = [["format"] + [name.replace("ap_", "") for name in columns] + ["images/s", "MB"]]
+    columns = ("ap", "ap50", "ap75", "drop")  # more do not fit a terminal; eval.json has them
+    rows = [["format", *columns, "images/s", "MB"]]
     for entry in entries:
         values = ["-" if entry[name] is None else "%.4f" % entry[name] for name in columns]
         values += ["%.1f" % entry["images_per_second"], "%.1f" % (entry["bytes"] / 1e6)]
@@ -302,16 +304,10 @@ def print_table(entries, first) -> None:
             print("  %s: %s" % line)
 
 
-class Ticker:
-    """Prints the number of evaluated images every ten seconds."""
-
-    def __init__(self) -> None:
-        self._printed = time.monotonic()
-
-    def __call__(self, done: int) -> None:
-        if time.monotonic() - self._printed >= 10:
-            self._printed = time.monotonic()
-            command.say("eval: %d images" % done)
+def number_of_images(dataset, arguments) -> int:
+    """How many images of the split are evaluated, by dataset.json."""
+    entry = reader.read_manifest(dataset)["splits"].get(arguments.split, {})
+    return min(entry.get("images", 0), arguments.limit or sys.maxsize)
 
 
 def protocol(result) -> str:

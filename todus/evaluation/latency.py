@@ -179,8 +179,11 @@ def draw(path, result: Dict) -> None:
     labels = dict(zip(parts, ("resize", "network", "box decoding, scores", "non-max suppression")))
     for place, row in enumerate(rows):
         left = 0.0
+        # The sum of the parts' medians may exceed the median of the sums, the length of the bar.
+        measured = sum(row[part + "_ms"] or 0 for part in parts)
+        scale = min(1.0, row["median_ms"] / measured) if measured else 1.0
         for number, part in enumerate(parts):
-            value = row[part + "_ms"]
+            value = scale * (row[part + "_ms"] or 0)
             if value:
                 label = labels.pop(part, None)
                 axes.barh(place, value, left=left, color="C%d" % number, label=label)
@@ -189,7 +192,11 @@ def draw(path, result: Dict) -> None:
         axes.barh(place, rest, left=left, color="0.7", label=labels.pop("rest", None))
         text = " %.1f ms, %.2fx" % (row["median_ms"], row["gain"])
         axes.text(row["median_ms"], place, text, va="center", fontsize=8)
-    titles = ["%s, %d classes" % (row["title"], row["classes"]) for row in rows]
+    count = {1: "1 class"}
+    titles = [
+        "%s, %s" % (row["title"], count.get(row["classes"], "%d classes" % row["classes"]))
+        for row in rows
+    ]
     axes.set_yticks(range(len(rows)))
     axes.set_yticklabels([one_line(title) for title in titles])
     axes.invert_yaxis()

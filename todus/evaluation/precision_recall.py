@@ -1,4 +1,4 @@
-"""Precision-recall curves as a picture."""
+"""Precision-recall curves, and those of false alarms, as a picture."""
 
 from pathlib import Path
 from typing import Mapping
@@ -6,6 +6,7 @@ from typing import Mapping
 import numpy as np
 
 from todus import files
+from todus.evaluation import false_alarms
 from todus.text import one_line
 
 RECALL = np.linspace(0, 1, 101)  # COCOeval's recall thresholds
@@ -21,6 +22,8 @@ def mean_curve(precision: np.ndarray) -> np.ndarray:
 def draw(path: Path, results: Mapping[str, "Evaluation"]) -> Path:  # noqa: F821
     """Draws the mean curve of each form, and each class's curve for the first form.
 
+    Where images have no box, a third picture has the false alarms in them against recall.
+
     Args:
       path: of the PNG file.
       results: title of a form -> todus.evaluation.average_precision.Evaluation.
@@ -28,9 +31,11 @@ def draw(path: Path, results: Mapping[str, "Evaluation"]) -> Path:  # noqa: F821
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 5), dpi=100)
+    alarms = {title: false_alarms.curve(result) for title, result in results.items()}
+    number = 3 if any(alarms.values()) else 2
+    figure = Figure(figsize=(6 * number, 5), dpi=100)
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    left, right, *third = figure.subplots(1, number)
     for place, (title, result) in enumerate(results.items()):
         color = "C%d" % (place % 10)
         label = "%s, AP50 %.3f" % (_safe(title), result.stats["ap50"])
@@ -46,10 +51,18 @@ def draw(path: Path, results: Mapping[str, "Evaluation"]) -> Path:  # noqa: F821
             right.plot(RECALL, curve, label="%s, AP %.3f" % (_safe(name), value))
     right.set_title("%s, each class, IoU 0.5" % _safe(title))
     for axes in (left, right):
-        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        axes.set(ylabel="precision", ylim=(0, 1.02))
+    for axes in third:
+        for place, (title, points) in enumerate(alarms.items()):
+            recall, found = zip(*points) if points else ((), ())
+            axes.plot(recall, found, color="C%d" % (place % 10), marker=".", label=_safe(title))
+        axes.set_title("false alarms, each class at the same recall")
+        axes.set(ylabel="in 100 images without a box", ylim=(0, None))
+    for axes in [left, right] + third:
+        axes.set(xlabel="recall", xlim=(0, 1))
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8, loc="lower left")
+            axes.legend(fontsize=8, loc="upper left" if axes in third else "lower left")
     figure.tight_layout()
     with files.replacing(path) as part:
         figure.savefig(str(part), format="png")

@@ -76,7 +76,16 @@ def _is_threshold(value: Any) -> bool:
 
 def _is_alarms(value: Any) -> bool:
     numbers = ("per_100_images", "images", "detections")
-    return isinstance(value, dict) and _are_numbers(value, numbers) and _are_texts(value, ("at",))
+    return (
+        isinstance(value, dict)
+        and _are_numbers(value, numbers)
+        and _are_texts(value, ("at",))
+        and _is_at_recall(value.get("at_recall") or {"per_100_images": 0})
+    )
+
+
+def _is_at_recall(value: Any) -> bool:
+    return isinstance(value, dict) and _are_numbers(value, ("per_100_images",))
 
 
 def _is_benchmark(value: Any) -> bool:

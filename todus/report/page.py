@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from todus import __version__, categories, files, paths
+from todus import __version__, categories, files, paths, sources
 from todus.errors import TodusError
 from todus.machine import environment
 from todus.model import artefacts, checkpoints, pipeline, prepared
@@ -25,6 +25,8 @@ from todus.training import metrics
 TEMPLATE = "page.html.j2"
 PACKAGES = ("numpy", "onnxruntime", "pycocotools", "tensorflow", "tf2onnx")
 PACKAGES += ("tf-models-research-object-detection", "tflite-support")
+# What a script takes beside its variables, by the group of the source.
+_INPUTS = {"folder": ["DIR"], "records": ["TRAIN", "VAL", "LABEL_MAP"], "merge": ["A", "B"]}
 _PICKED = (("threshold", 3), ("precision", 2), ("recall", 2), ("f1", 2))
 
 
@@ -81,9 +83,26 @@ def _about(model: Model) -> Dict[str, Any]:
         "quantized": pipeline.is_quantized(config),
         "dataset": source.get("dataset"),
         "classes": [names[identity] for identity in sorted(names)],
+        "making": _making(source.get("dataset") or ""),
         "preparation": prepared.preparation(model),
         "is_trained": bool(checkpoints.latest(model)),
     }
+
+
+def _making(name: str) -> str:
+    """The command that makes a dataset; "" for one outside TODUS_HOME or without a label map."""
+    label_map = paths.dataset(name).label_map if name else None
+    if not label_map or not label_map.exists() or name.startswith((".", "/", "~")):
+        return ""
+    folder, _, own = name.partition("/")
+    source = sources.of_folder(folder if own else "mscoco")
+    words = [sources.maker(name)]
+    if own:
+        words = ["NAME=%s" % shlex.quote(own)] + words + _INPUTS.get(source and source.group, [])
+    if name != "complete" and source and source.group in ("coco", "openimages"):
+        classes = ",".join(categories.read_label_map(label_map).values())
+        words.insert(0, "CATEGORIES=%s" % shlex.quote(classes))
+    return " ".join(words)
 
 
 def _facts(model: Model) -> List[Tuple[str, str]]:
@@ -114,7 +133,8 @@ def _class_counts(model: Model) -> Tuple[str, str]:
     )
     new = len((prepared.prepared_from(model) or {}).get("fresh") or [])
     if new == names:
-        return "%d" % new, "classes, none of them the zoo model's"
+        label = "class, not one of the zoo model's" if new == 1 else "classes, none the zoo model's"
+        return "%d" % new, label
     if new:
         return "%d → %d + %d" % (zoo, names - new, new), "classes, kept and new"
     return "%d → %d" % (zoo, names), "classes"
@@ -130,12 +150,8 @@ def _accuracy(model: Model) -> Optional[Dict[str, Any]]:
         "dataset": entries[0].get("dataset"),
         "protocol": entries[0]["protocol"],
         "score_threshold": "%g" % entries[0]["score_threshold"],
-        "forms": [_title(entry) for entry in entries],
         "rows": [_accuracy_row(entry) for entry in entries],
-        "by_class": [
-            [name] + [_number(entry["per_class"].get(name)) for entry in entries]
-            for name in entries[0]["per_class"]
-        ],
+        "by_class": _by_class(entries),
         "alarms": [
             _alarms_row(_title(entry), entry["false_alarms"])
             for entry in entries
@@ -145,6 +161,14 @@ def _accuracy(model: Model) -> Optional[Dict[str, Any]]:
     }
 
 
+def _by_class(entries: List[Dict[str, Any]]) -> List[List[str]]:
+    """A table of the AP of each class in each form, whose rows are what there is more of."""
+    names = list(entries[0]["per_class"])
+    found = [[_number(entry["per_class"].get(name)) for name in names] for entry in entries]
+    rows = [["AP of"] + names] + [[_title(entry)] + row for entry, row in zip(entries, found)]
+    return [list(row) for row in zip(*rows)] if len(names) > len(entries) else rows
+
+
 def _title(entry: Dict[str, Any]) -> str:
     """The form of an entry, with its runtime where that is not the one of .venv."""
     return ", ".join(filter(None, (entry["title"], entry.get("runtime"))))
@@ -152,7 +176,8 @@ def _title(entry: Dict[str, Any]) -> str:
 
 def _alarms_row(title: str, alarms: Dict[str, Any]) -> List[str]:
     found = "%d in %d images" % (alarms["detections"], alarms["images"])
-    return [title, _number(alarms["per_100_images"], 1), found, alarms["at"]]
+    at_recall = (alarms.get("at_recall") or {}).get("per_100_images")
+    return [title, _number(alarms["per_100_images"], 1), found, alarms["at"], _number(at_recall, 1)]
 
 
 def _accuracy_row(entry: Dict[str, Any]) -> List[str]:

@@ -15,6 +15,7 @@ from todus.dataset.records import reader
 from todus.errors import TodusError
 from todus.model import checkpoint_files, checkpoints, pipeline
 from todus.paths import Dataset, Model
+from todus.progress import Ticker
 from todus.training import eval_sample, kept_checkpoints, metrics, run_record
 from todus.training.settings import Scoring
 
@@ -151,11 +152,15 @@ class Scorer:
     def _evaluate(self, detector, split: str):
         from todus.evaluation import average_precision
 
-        def tick(_done: int) -> None:
+        dataset = eval_sample.of(self.model, self.dataset, split, self.scoring.sample)
+        total = reader.read_manifest(dataset)["splits"].get(split, {}).get("images", 0)
+        said = Ticker("evaluating: %d of %d images", total, self.say)
+
+        def tick(done: int) -> None:
             if self.is_interrupted():
                 raise Interrupted
+            said(done)
 
-        dataset = eval_sample.of(self.model, self.dataset, split, self.scoring.sample)
         return average_precision.evaluate(detector, dataset, split, tick=tick)
 
     def _keep_best(self, step: int, prefix: Path, ap: float) -> None:

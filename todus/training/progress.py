@@ -69,7 +69,9 @@ class Progress:
         text, rate, left = "step %d of %d   loss %.4f" % (step, steps, loss), None, None
         if self._reported is not None:
             rate = (step - self._reported) / max(now - self._time, 1e-9)
-            left = (steps - step) / rate if rate else 0.0
+            # At the mean speed since the first report: the last steps may include an evaluation.
+            first, began = self._first
+            left = (steps - step) * (now - began) / (step - first) if step > first else 0.0
             text += "   %.2f steps/s   %s left" % (rate, duration(left))
         self.say(text)
         self._first = self._first or (step, now)
