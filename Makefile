@@ -18,10 +18,10 @@ override DATASET := $(value DATASET)
 override PHOTO := $(value PHOTO)
 export MODEL CATEGORIES K FILE DATASET PHOTO
 
-SHELL_FILES = *.sh lib/*.sh demo/*.sh .ci/run tests/*.bash
+SHELL_FILES = *.sh lib/*.sh lib/*.bash demo/*.sh .ci/run tests/*.bash
 BATS_FILES = tests/*.bats
 
-.PHONY: help install dev demo limited slice frigate device test lint runtimes beam bench proof report history doctor torture release clean
+.PHONY: help install dev demo limited slice frigate device test lint runtimes beam bench proof report history doctor torture fuzz release clean
 
 # The targets by what a person wants; a ### line begins a group.
 help:
@@ -91,6 +91,9 @@ dev: install
 
 torture: dev ## disturb every command; COMMANDS= TRIALS= SEED= WRITE=1
 	@lib/torture.sh
+
+fuzz: dev ## look for inputs that break a parser; MINUTES=5 TARGET=tar
+	@lib/fuzz.sh
 
 release: dev ## build the wheel of todus-slice in dist/, and check it
 	@lib/release.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: lib/install.sh [runtime|dev|beam]
+# Usage: lib/install.sh [runtime|dev|beam|fuzz]
 #
 # Sets up .venv with Python 3.7 and every pinned package; does nothing where that is done already.
 #   PYTHON37   a Python 3.7 to use (default: the first that runs of PATH, pyenv's and conda's)
@@ -12,14 +12,15 @@ venv="$TODUS_REPO/.venv"
 main() {
 	todus_begin "$@"
 	local what="${1:-runtime}"
-	[[ "$what" == runtime || "$what" == dev || "$what" == beam ]] ||
-		todus_usage_error "installs runtime, dev or beam, not \"$what\""
+	[[ "$what" =~ ^(runtime|dev|beam|fuzz)$ ]] ||
+		todus_usage_error "installs runtime, dev, beam or fuzz, not \"$what\""
 	todus_lock "$TODUS_REPO/.venv.lock"
 	make_venv
 	install_once runtime requirements.txt requirements-nodeps.txt
 	case "$what" in
 	dev) install_once dev requirements-dev.txt requirements-dev-nodeps.txt ;;
 	beam) install_once beam requirements-beam.txt ;;
+	fuzz) install_once fuzz requirements-fuzz.txt ;;
 	esac
 }
 
@@ -107,6 +108,11 @@ install_dev() {
 install_beam() {
 	todus_say "install: Apache Beam (200 MB on disk, a minute)"
 	pip_install --no-deps --no-build-isolation -r "$TODUS_REPO/requirements-beam.txt"
+}
+
+install_fuzz() {
+	todus_say "install: the fuzzer (120 MB on disk)"
+	pip_install --no-deps -r "$TODUS_REPO/requirements-fuzz.txt"
 }
 
 # measure_subprocesses: COVERAGE_PROCESS_START measures every Python process (lib/test.sh).

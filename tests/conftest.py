@@ -3,17 +3,15 @@
 import fcntl
 import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.helpers.places import MODEL, QUANTIZED, REPO, ZOO
+from tests.helpers import homes
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -60,32 +58,13 @@ def once(tmp_path_factory):
 def drawn(once):
     """The folder of a small drawn COCO, to serve over HTTP."""
 
-    def make(folder):
-        command = [sys.executable, "-m", "demo.shapes", str(folder), "--train", "40", "--val", "24"]
-        subprocess.run(command, check=True, cwd=str(REPO), stdout=subprocess.DEVNULL)
-
-    return once("drawn", make)
+    return once("drawn", homes.draw)
 
 
 @pytest.fixture(scope="session")
 def limited_home(drawn, once):
     """A TODUS_HOME with a limited dataset of two shapes and both models; do not change it."""
-    from demo.server import Server
-
-    def make(folder):
-        environment = dict(os.environ, TODUS_HOME=str(folder), PYTHON=sys.executable)
-        environment.update(CATEGORIES="circle, four point star", JOBS="2")
-        with Server(drawn) as server:
-            environment["COCO_URL"] = server.url
-            script = str(REPO / "dataset-limited.sh")
-            subprocess.run([script], check=True, env=environment, cwd=str(REPO))
-        for name, more in ((MODEL, []), (QUANTIZED, ["-q"])):
-            archive = str(ZOO / (name + ".tar.gz"))
-            command = [sys.executable, "-m", "model", "-m", name, "-d", "limited"]
-            command += ["--archive", archive] + more
-            subprocess.run(command, check=True, env=environment, cwd=str(REPO))
-
-    return once("home", make)
+    return once("home", lambda folder: homes.limit(folder, drawn))
 
 
 @pytest.fixture
@@ -101,29 +80,7 @@ def exported_home(limited_home, once):
 
     MODEL has every form, QUANTIZED the uint8 TFLite file.
     """
-    from todus import paths
-    from todus.export import inference_graph, onnx, tflite, tflite_graph
-    from todus.model import checkpoints
-
-    def make(part):
-        home = part / "home"
-        shutil.copytree(str(limited_home), str(home))
-        with mock.patch.dict(os.environ, TODUS_HOME=str(home)):
-            for name, formats in (
-                (MODEL, (None, "float16", "dynamic", "int8")),
-                (QUANTIZED, (None,)),
-            ):
-                model = paths.model(name)
-                prefix = checkpoints.choose(model, "pretrained")
-                inference_graph.export(model, prefix)
-                tflite_graph.export(model, prefix)
-                for wanted in formats:
-                    tflite.convert(model, wanted, calibration=20)
-            model = paths.model(MODEL)
-            onnx.convert(model)
-            onnx.convert(model, "tensorrt")
-
-    return once("exported", make) / "home"
+    return once("exported", lambda folder: homes.export(folder / "home", limited_home)) / "home"
 
 
 @pytest.fixture

@@ -61,11 +61,11 @@ def test_each_test_that_the_table_names_exists():
     assert named and not missing
 
 
-@pytest.mark.parametrize("name", [*REQUIREMENTS, "requirements-beam.txt"])
+@pytest.mark.parametrize("name", [*REQUIREMENTS, "requirements-beam.txt", "requirements-fuzz.txt"])
 def test_every_package_is_pinned_with_its_digest(name):
     text = re.sub(r"(?m)^#.*\n", "", (REPO / name).read_text()).replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.strip()]
-    assert len(lines) > 5
+    assert lines
     for line in lines:
         assert re.match(r"[A-Za-z0-9._-]+==\S+(\s+--hash=sha256:[0-9a-f]{64})+\s*$", line), line
 

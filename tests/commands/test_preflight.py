@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from tests.helpers.places import MODEL, REPO
 from todus import categories, command, files, paths, variables
 from todus.commands import convert, export, export_tflite, preflight, train
 from todus.commands import evaluate as eval_command
-from todus.dataset.records import reader, shards
+from todus.dataset.records import reader, shards, tfrecord
 from todus.errors import TodusError
 from todus.machine import environment, gpus, memory
 from todus.model import checkpoint_files, checkpoints, pipeline, prepared
@@ -345,6 +346,49 @@ def test_a_damaged_index_of_a_checkpoint_is_found_or_harmless(undamaged, tmp_pat
         assert not cut
     except TodusError as error:
         assert "model.ckpt" in str(error)
+
+
+def varint(number):
+    rest = [number >> shift & 0x7F | 0x80 for shift in range(0, 64, 7) if number >> shift]
+    return bytes(rest[:-1] + [rest[-1] & 0x7F]) if rest else b"\0"
+
+
+def block(pairs):
+    """A block of a checkpoint's index: (bytes of the last key, more of it, value) of each entry."""
+    parts = [
+        varint(n) + varint(len(key)) + varint(len(value)) + key + value for n, key, value in pairs
+    ]
+    content = b"".join(parts) + struct.pack("<II", 0, 1)
+    return content + b"\0" + struct.pack("<I", tfrecord.masked_crc(content, b"\0"))
+
+
+def write_checkpoint(folder, entries, blocks=1):
+    """A checkpoint with these entries in its index, whose block is listed `blocks` times."""
+    data = block(entries)
+    handle = varint(0) + varint(len(data) - 5)
+    index = block([(0, b"k", handle)] * blocks)
+    footer = varint(0) + varint(0) + varint(len(data)) + varint(len(index) - 5)
+    whole = data + index + footer.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
+    (folder / "m.index").write_bytes(whole)
+    data_of(folder / "m").write_bytes(bytes(9))
+    return folder / "m"
+
+
+VALUE = b"\x08\x01\x28\x09\x35" + struct.pack("<I", tfrecord.masked_crc(bytes(9)))  # 9 bytes at 0
+
+
+def test_a_hostile_index_of_a_checkpoint_is_refused_before_it_takes_long(tmp_path):
+    assert checkpoint_files.check(write_checkpoint(tmp_path, [(0, b"a", VALUE)]), "x") == 9
+    two = [(0, b"a", VALUE), (0, b"b", VALUE)]
+    names = [(min(9 * place, 5000), b"long name", b"") for place in range(1000)]
+    for entries, blocks, words in (
+        (two, 1, "variables that share their bytes"),
+        ([(0, b"a", VALUE)], 2, "is damaged"),
+        (names, 1, "is damaged"),
+        ([(0, b"a", b"\x28" + b"\x80" * 1000 + b"\1")], 1, "is damaged"),
+    ):
+        with pytest.raises(TodusError, match=words):
+            checkpoint_files.check(write_checkpoint(tmp_path, entries, blocks), "x")
 
 
 def test_the_bytes_of_a_checkpoint_are_those_that_tensorflow_counts(undamaged):

@@ -5,14 +5,18 @@ import json
 import os
 import time
 
+import onnx
 import pytest
 
+from tests.helpers import finished_onnx
 from tests.helpers import own_images as own
 from todus import categories
 from todus.dataset import class_ids, image_conversion, image_files, image_folder
+from todus.dataset.records import tfrecord
 from todus.dataset.settings import Settings
 from todus.dataset.sources import cloud, coco_annotations, csv, voc
 from todus.errors import TodusError
+from todus.slicing import onnx_file
 
 HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
 
@@ -48,6 +52,23 @@ def objects_in_an_object(folder, number):
     list(coco_annotations.elements(folder / "a.json", {"categories"}))
 
 
+def records_beyond_the_end(folder, number):
+    """Headers of records that are longer than the file, and zeros."""
+    length = (1 << 30).to_bytes(8, "little")
+    header = length + tfrecord.masked_crc(length).to_bytes(4, "little")
+    (folder / "a.record").write_bytes(header * number + bytes(100 * number))
+    assert len(list(tfrecord.scan(folder / "a.record", resume=True))) == number
+
+
+def nodes_that_nothing_reads(folder, number):
+    model = onnx.load_from_string(finished_onnx.anchor_free()[0])
+    for index in range(number):
+        given = "n%d" % (index - 1) if index else "image"
+        model.graph.node.add(op_type="Identity", input=[given], output=["n%d" % index])
+    onnx_file.drop_unused(model.graph)
+    assert len(model.graph.node) < 30
+
+
 @pytest.mark.parametrize(
     "work, number",
     [
@@ -55,6 +76,8 @@ def objects_in_an_object(folder, number):
         (named_objects, 1500),
         (rows_of_one_image, 3000),
         (objects_in_an_object, 2000),
+        (records_beyond_the_end, 2000),
+        (nodes_that_nothing_reads, 500),
     ],
 )
 def test_four_times_the_input_takes_about_four_times_as_long(tmp_path, work, number):

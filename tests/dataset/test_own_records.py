@@ -13,6 +13,7 @@ from todus import paths
 from todus.commands import find_dataset, verify
 from todus.dataset.records import example, tfrecord
 from todus.dataset.sources import records, voc
+from todus.fetching import archives
 
 CORNERS = {"xmin": 0.125, "ymin": 0.2, "xmax": 0.625, "ymax": 0.8}
 BOX = (5.0, 6.0, 25.0, 24.0)  # of CORNERS in 40x30 pixels
@@ -128,6 +129,15 @@ def test_compressed_records_are_read_up_to_the_first_damage(build, tmp_path, kin
     path.write_bytes(packed[: len(packed) // 2])
     code, out, _ = build("in/train.record.gz", "in/map.pbtxt", MAX_DROPPED="60")
     assert code == 0 and "compressed file that is damaged" in out
+
+
+def test_records_that_unpack_to_too_much_are_refused(build, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "ALLOWANCE", 100000)
+    path = tmp_path / "in/train.record.gz"
+    tfrecords(path, [record(0)])
+    path.write_bytes(gzip.compress(path.read_bytes() + bytes(1 << 20)))
+    code, _, err = build("in/train.record.gz", "in/map.pbtxt")
+    assert code == 1 and "train.record.gz unpacks to too much for its size" in err.splitlines()[-1]
 
 
 def test_a_missing_shard_is_counted(build, tmp_path):

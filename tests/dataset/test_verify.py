@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.helpers.datasets import NAMES, build
-from todus import paths
+from todus import files, paths
 from todus.dataset.records import example, reader, shards, tfrecord, verify
 from todus.errors import TodusError
 
@@ -34,6 +34,28 @@ def test_verify_takes_a_relative_folder_and_a_name(home):
     missing = run_verify("nothing")
     assert missing.returncode == 1
     assert "no dataset at" in missing.stderr and "Traceback" not in missing.stderr
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("images", [1]),
+        ("repeats", "x"),
+        ("shards", [{"file": {"a": None}, "bytes": 1, "sha256": ""}]),
+        ("shards", [{"file": "train\0", "bytes": 1, "sha256": ""}]),
+        ("shards", [{"file": "../x", "bytes": 1, "sha256": ""}]),
+        ("shards", [{"file": "x", "bytes": None, "sha256": ""}]),
+    ],
+)
+def test_a_damaged_entry_of_a_split_is_an_error_of_one_line(home, key, value):
+    dataset = build(home)
+    manifest = reader.read_manifest(dataset)
+    manifest["splits"]["train"][key] = value
+    files.write_json(dataset.manifest, manifest)
+    with pytest.raises(TodusError, match="dataset.json is not a dataset's manifest"):
+        verify.dataset(dataset)
+    if key == "shards":
+        assert list(verify.shard_faults(dataset, manifest))
 
 
 def shard_of(home):

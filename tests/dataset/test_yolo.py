@@ -6,6 +6,7 @@ import pytest
 
 from tests.helpers import own_images as own
 from todus.dataset.sources import yolo
+from todus.errors import TodusError
 
 BOX = "0 0.5 0.5 0.25 0.5\n"
 CORNERS = ("cat", 15, 7.5, 25, 22.5)
@@ -276,6 +277,16 @@ def test_a_data_yaml_that_cannot_be_used_is_one_line(build, tmp_path, text, mess
     code, _, err = build("in")
     assert code == 1 and message in err and err.count("\n") == 1
     assert not (tmp_path / "pwned").exists() and not (tmp_path / "home").exists()
+
+
+def test_aliases_of_aliases_in_yaml_are_an_error_of_one_line(tmp_path):
+    draw(tmp_path, "images", "labels", [0])
+    lists = ["a0: &a0 [%s]" % ", ".join("x" * 10)]
+    lists += ["a%d: &a%d [%s]" % (n, n, ", ".join(["*a%d" % (n - 1)] * 10)) for n in range(1, 12)]
+    for name in ("one.yaml", "two.yaml"):
+        own.write(tmp_path / name, "\n".join(["train: images"] + lists + ["names: *a11"]))
+    with pytest.raises(TodusError, match="names must be a list of class names"):
+        yolo.read(tmp_path)
 
 
 def test_a_pipe_among_the_files_is_not_read(tmp_path):

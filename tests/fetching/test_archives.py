@@ -135,6 +135,42 @@ for call in (archives.check_archive, lambda path: archives.unpack_tar(path, sys.
     subprocess.run(command, cwd=str(REPO), timeout=20, check=True)
 
 
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_a_damaged_archive_of_each_compression_is_an_error(tmp_path, kind):
+    path = tmp_path / "x.tar"
+    with tarfile.open(str(path), "w:" + kind) as archive:
+        info = tarfile.TarInfo("a")
+        info.size = 200000
+        archive.addfile(info, io.BytesIO(bytes(number * number % 251 for number in range(200000))))
+    data = bytearray(path.read_bytes())
+    for at in range(40, len(data), len(data) // 20 + 1):
+        path.write_bytes(data[:at] + b"\xff\xff\xff" + data[at + 3 :])
+        with pytest.raises(TodusError):
+            archives.unpack_tar(path, tmp_path / "o")
+        shutil.rmtree(str(tmp_path / "o"), ignore_errors=True)
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a", "a/"), ("a/b", "a"), ("n" * 300,)])
+def test_a_name_that_cannot_be_a_file_is_an_error_that_tells_it(tmp_path, names):
+    members = [tarfile.TarInfo(name.rstrip("/")) for name in names]
+    members[-1].type = tarfile.DIRTYPE if names[-1].endswith("/") else tarfile.REGTYPE
+    archive = tar(tmp_path / "x.tar", *[(member, b"") for member in members])
+    with pytest.raises(TodusError, match="(twice|beside the others).*; do not trust this archive"):
+        archives.unpack_tar(archive, tmp_path / "out")
+
+
+def test_an_archive_that_asks_for_gigabytes_is_an_error(tmp_path, monkeypatch):
+    archive = tar(tmp_path / "x.tar", ("a", b"one"))
+
+    def ask(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(archives.tarfile, "open", ask)
+    for work in (archives.check_archive, lambda path: archives.unpack_tar(path, tmp_path / "o")):
+        with pytest.raises(TodusError, match="x.tar"):
+            work(archive)
+
+
 def test_a_tar_of_very_many_members_is_an_error(tmp_path):
     path = tmp_path / "x.tar"
     path.write_bytes(b"".join(header("m/%d" % number, 0) for number in range(10001)) + END)

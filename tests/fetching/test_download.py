@@ -13,7 +13,8 @@ import pytest
 from demo.server import HTML, Fault, Server
 from todus import files, locks, variables
 from todus.errors import TodusError, UsageError
-from todus.fetching import download, transport
+from todus.fetching import bounded, download, many, transport
+from todus.progress import Progress
 
 QUICK = transport.Policy(timeout=0.5, retries=4, wait=0.01)
 CONTENT = bytes(range(256)) * 2000
@@ -119,9 +120,10 @@ def test_a_download_is_retried_after_a_content_length_that_is_too_large(site, tm
 
 
 @contextlib.contextmanager
-def answering(*headers, status=b"200 OK", body=b"abc", pause=0.0):
+def answering(*headers, status=b"200 OK", body=b"abc", pause=0.0, head=None):
     """The URL of a server that gives every request this answer, with a pause after each byte."""
     answer = b"\r\n".join([b"HTTP/1.1 " + status, *headers, b"Connection: close", b"", b""])
+    answer = answer if head is None else head
 
     def serve():
         with contextlib.suppress(OSError):
@@ -150,12 +152,45 @@ def test_a_body_without_an_end_is_an_error_and_leaves_no_part(tmp_path, monkeypa
 
 
 def test_a_body_that_arrives_too_slowly_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(transport, "SLOW_SECONDS", 0.1)
-    monkeypatch.setattr(transport, "LEAST_SPEED", 100000)
+    monkeypatch.setattr(bounded, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(bounded, "LEAST_SPEED", 100000)
     for length in (b"Content-Length: 100000", b"X: no length"):
         refused = pytest.raises(TodusError, match="fewer than 100000 bytes a second arrive; check")
         with answering(length, body=bytes(1000), pause=0.02) as url, refused:
             download.download(url, tmp_path / "x", policy=QUICK)
+
+
+ENDLESS = {
+    "informational answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"A: b\r\n"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(ENDLESS))
+def test_lines_without_end_are_an_error(kind, tmp_path):
+    start, line = ENDLESS[kind]
+    words = "the server sends (headers without end|chunks of a few bytes); check"
+    with answering(head=start, body=line * 100000) as url:
+        for fetch in (
+            lambda: download.download(url, tmp_path / "x", policy=QUICK),
+            lambda: fetch_many(url, tmp_path / "x"),
+        ):
+            with pytest.raises(TodusError, match=words):
+                fetch()
+
+
+def fetch_many(url, path):
+    with Progress("files", None) as progress:
+        many.download_many([many.Wanted(url, path)], lambda data: "", 1, progress, 0, QUICK)
+
+
+def test_a_file_of_many_that_arrives_too_slowly_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(bounded, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(bounded, "LEAST_SPEED", 100000)
+    refused = pytest.raises(TodusError, match="fewer than 100000 bytes a second arrive; check")
+    with answering(b"Content-Length: 1000", body=bytes(1000), pause=0.02) as url, refused:
+        fetch_many(url, tmp_path / "x")
 
 
 def test_a_wait_that_the_server_asks_for_is_announced(capsys):
@@ -170,6 +205,7 @@ HEADERS = {
     "a length of another script": b"Content-Length: \xb2",
     "a negative length": b"Content-Length: -5",
     "a length of 5000 digits": b"Content-Length: " + b"9" * 5000,
+    "a length after other spaces": b"Content-Length: \x1c\x1c3",
     "an infinite length": b"Content-Length: inf",
     "two lengths": b"Content-Length: 3\r\nContent-Length: 4",
     "a wrong chunk": b"Transfer-Encoding: chunked",
@@ -272,6 +308,26 @@ def test_a_temporary_file_of_another_url_is_discarded(site, tmp_path):
     files.beside(target, "part").write_bytes(b"x" * 1000)
     note = {"url": "http://elsewhere/data.bin", "etag": None, "size": len(CONTENT)}
     files.write_json(files.beside(target, "part.json"), note)
+    assert get(site, tmp_path) == CONTENT
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"etag": 1},
+        {"last_modified": [2]},
+        {"digests": []},
+        {"digests": {"md5": 3}},
+        {"digests": {"crc99": "0"}},
+        {"size": "x"},
+    ],
+)
+def test_a_damaged_note_of_a_temporary_file_is_that_of_no_download(site, tmp_path, damage):
+    target = tmp_path / "out" / "data.bin"
+    target.parent.mkdir()
+    files.beside(target, "part").write_bytes(b"x" * 1000)
+    note = {"url": site.url + PATH, "etag": None, "size": len(CONTENT), "digests": {}}
+    files.write_json(files.beside(target, "part.json"), dict(note, **damage))
     assert get(site, tmp_path) == CONTENT
 
 

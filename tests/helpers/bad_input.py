@@ -63,11 +63,12 @@ class World:
 
     Attributes:
       top: the folder of all; `home` below it is TODUS_HOME, `given` has the user's files.
+      stores: name -> a folder of files to take.
     """
 
     def __init__(self, top: Path, monkeypatch, stores: Callable[[str], Path]):
         self.top, self.home, self.given = top, top / "home", top / "in"
-        self._stores, self._patch = stores, monkeypatch
+        self.stores, self._patch = stores, monkeypatch
         self.home.mkdir()
         self.given.mkdir()
 
@@ -80,7 +81,7 @@ class World:
 
     def take(self, store: str, *paths: str) -> None:
         """Copies files and folders of the home named `store` into this one."""
-        source = self._stores(store)
+        source = self.stores(store)
         for path in paths:
             target = self.home / path
             target.parent.mkdir(parents=True, exist_ok=True)

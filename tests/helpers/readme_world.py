@@ -2,6 +2,7 @@
 
     python tests/helpers/readme_world.py draw FOLDER          COCO and the zoo, for demo.server
     python tests/helpers/readme_world.py environment FOLDER   a .venv with this Python's packages
+    python tests/helpers/readme_world.py pictures FOLDER      labelled images, and some without
 
 The classes are eighteen of COCO's with COCO's ids, each drawn as one of the shapes. The archives
 are copies of the miniature of demo/zoo under other names, with these class names in their label
@@ -22,6 +23,7 @@ REPO = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPO))
 
 from demo import shapes
+from tests.helpers import own_images
 from todus import categories
 
 MINIATURE = "ssd_mobilenet_v1_shapes"
@@ -90,8 +92,15 @@ def environment(folder: Path) -> None:
     (folder / ".installed-runtime").write_bytes(digest)
 
 
+def pictures(folder: Path) -> None:
+    own_images.voc_folder(folder / "raccoon", names=["raccoon"])
+    for seed in range(100, 110):
+        own_images.save(folder / "alarms" / ("%d.jpg" % seed), seed)
+
+
 def main(arguments: List[str]) -> None:
-    {"draw": draw, "environment": environment}[arguments[0]](Path(arguments[1]))
+    functions = {"draw": draw, "environment": environment, "pictures": pictures}
+    functions[arguments[0]](Path(arguments[1]))
 
 
 if __name__ == "__main__":

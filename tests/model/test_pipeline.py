@@ -24,6 +24,15 @@ def test_a_field_that_the_od_api_removed_is_left_out_with_a_warning():
     assert warnings == [text]
 
 
+def test_more_removed_fields_than_a_config_has_are_refused_at_once():
+    line = "    batch_norm_trainable: true\n"
+    warnings = []
+    pipeline.parse(SSD.replace(line, line * 100), "zoo.config", warnings.append)
+    assert len(warnings) == 100
+    with pytest.raises(TodusError, match="zoo.config has more than 100 fields that the OD API"):
+        pipeline.parse(SSD.replace(line, line * 2000), "zoo.config")
+
+
 def test_an_unknown_field_is_an_error_with_its_line():
     text = r'zoo.config:4:5: .*no field named "batch_norm_trainible"'
     with pytest.raises(TodusError, match=text):

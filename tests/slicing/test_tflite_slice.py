@@ -19,6 +19,25 @@ def limited(data, indices, shifts=None, labels=None):
     return tflite.TFLite(data, labels).cut(Cutting(choices, shifts or {}))
 
 
+def test_a_file_of_more_parts_or_constants_than_it_has_room_for_is_damaged(monkeypatch):
+    data = finished_files.detector()
+    assert tflite_file.read(data).subgraphs
+    shared = tflite_file.schema.Model.GetRootAs(data, 0)
+    # The first large constant in place of every other: the same bytes, many times.
+    places = [shared.Buffers(place) for place in range(shared.BuffersLength())]
+    large = max(places, key=lambda each: each.DataLength())
+    vector = shared._tab.Vector(shared._tab.Offset(12))
+    aliased = bytearray(data)
+    for place in range(len(places)):
+        at = vector + 4 * place
+        if large._tab.Pos > at:
+            aliased[at : at + 4] = (large._tab.Pos - at).to_bytes(4, "little")
+    for damaged, most in ((bytes(aliased), tflite_file.MOST_PARTS), (data, 20)):
+        monkeypatch.setattr(tflite_file, "MOST_PARTS", most)
+        with pytest.raises(TodusError, match="it is damaged"):
+            tflite_file.read(damaged)
+
+
 def random_choices(classes, count=3):
     random = np.random.RandomState(5)
     return [[int(i) for i in random.permutation(classes)[:size]] for size in range(1, count + 1)]

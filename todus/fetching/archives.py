@@ -19,6 +19,11 @@ from todus import files
 from todus.errors import TodusError
 from todus.text import one_line
 
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python without liblzma refuses such archives itself
+    LZMAError = EOFError
+
 MOST_MEMBERS = 1000000  # of a .zip, such as COCO's images
 MOST_TAR_MEMBERS = 10000  # a model has some twenty
 MOST_RATIO = 20  # unpacked bytes per packed byte
@@ -27,8 +32,11 @@ LONGEST_HEADER = 1 << 18  # bytes of the long name or the pax header of a member
 _HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _HEADERS += (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 # What tarfile and zipfile raise for damaged bytes; NotImplementedError is a RuntimeError.
-_DAMAGE = (EOFError, zlib.error, ValueError, struct.error, OverflowError)
-_BAD_TAR = _DAMAGE + (tarfile.TarError, OSError, RecursionError)
+_DAMAGE = (EOFError, zlib.error, LZMAError, ValueError, struct.error, OverflowError)
+# A damaged .xz may ask for gigabytes.
+_BAD_TAR = _DAMAGE + (tarfile.TarError, OSError, RecursionError, MemoryError)
+# Errors of the names in an archive: a file that is a folder too, or too long a name.
+_BAD_NAMES = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
 _BAD_ZIP = _DAMAGE + (zipfile.BadZipFile, RuntimeError, KeyError)
 
 
@@ -118,6 +126,7 @@ def unpack_tar(archive: files.PathLike, folder: files.PathLike) -> List[Path]:
     """
     archive, folder = Path(archive), Path(folder)
     written: List[Path] = []
+    member = None
     try:
         with tarfile.open(str(archive), tarinfo=_Member) as opened:
             size = 0
@@ -136,9 +145,12 @@ def unpack_tar(archive: files.PathLike, folder: files.PathLike) -> List[Path]:
                 _check_size(archive, 0, size)
     except _BAD_TAR as error:
         # An OSError with a number is of the disk; for damaged bytes gzip raises one without.
-        if getattr(error, "errno", None) is not None:
+        number = getattr(error, "errno", None)
+        if member and number in _BAD_NAMES:
+            raise _untrusted(archive, member.name[:100], "cannot be a file beside the others")
+        if number is not None:
             raise
-        raise _damaged(archive, str(error))
+        raise _damaged(archive, str(error) or type(error).__name__)
     return written
 
 

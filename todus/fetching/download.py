@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import requests
 
 Check = Callable[[Path], None]
+_DIGITS = {"sha256": 64, "md5": 32, "crc32c": 8}  # of the digests, in hexadecimal
 MOST_UNKNOWN = 8 << 30  # bytes of a file whose size the server does not send
 
 
@@ -118,7 +119,7 @@ class _Download:
             facts = files.read_json(self.note) if self.part.is_file() else {}
         except TodusError:
             facts = {}
-        return facts if isinstance(facts, dict) and facts.get("url") == self._name else {}
+        return facts if _are_facts(facts) and facts["url"] == self._name else {}
 
     def _discard(self) -> None:
         for path in (self.part, self.note):
@@ -171,7 +172,7 @@ class _Download:
         with self._discarding(promised), open(str(self.part), "r+b", buffering=0) as file:
             file.truncate(start)
             file.seek(start)
-            got, speed = 0, transport.Speed()
+            got = 0
             for block in iter(lambda: transport.read(answer, transport.BLOCK, at_once=True), b""):
                 if start + got == 0 and looks_like_html(block) and not self.is_page:
                     file.truncate(0)
@@ -183,7 +184,6 @@ class _Download:
                     raise TodusError(what % (self.url, got))
                 self.furthest = max(self.furthest, start + got)
                 progress.add(len(block))
-                speed.add(len(block))
             os.fsync(file.fileno())
         if promised is not None and got < promised:
             raise RetryableError(transport.CUT)
@@ -224,6 +224,20 @@ class _Download:
         return ""
 
 
+def _are_facts(facts: Any) -> bool:
+    """Whether a value is what `note` has: a damaged one is that of no download."""
+    if not isinstance(facts, dict) or not isinstance(facts.get("digests", {}), dict):
+        return False
+    digests_ = facts.get("digests", {})
+    texts = [facts.get(key) for key in ("etag", "last_modified")] + list(digests_.values())
+    return (
+        isinstance(facts.get("url"), str)
+        and isinstance(facts.get("size"), (int, type(None)))
+        and all(isinstance(text, (str, type(None))) for text in texts)
+        and set(digests_) <= set(_DIGITS)
+    )
+
+
 def _if_range(facts: Mapping[str, Any]) -> Dict[str, str]:
     """The header If-Range with a strong ETag, otherwise the date (RFC 9110, 13.1.5), if known."""
     etag = facts.get("etag") or ""
@@ -249,8 +263,7 @@ def digests(headers: Mapping[str, str]) -> Dict[str, str]:
     match = re.fullmatch(r'"([0-9a-f]{32})"', headers.get("ETag", ""))
     if match and headers.get("Server", "") == "AmazonS3":
         found["md5"] = match.group(1)
-    lengths = {"sha256": 64, "md5": 32, "crc32c": 8}
-    return {kind: value for kind, value in found.items() if len(value) == lengths[kind]}
+    return {kind: value for kind, value in found.items() if len(value) == _DIGITS[kind]}
 
 
 def _digest(path: Path, kind: str) -> str:

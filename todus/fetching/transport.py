@@ -4,7 +4,6 @@ import contextlib
 import random
 import re
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional
 from urllib.parse import urlsplit
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     import requests
 
 BLOCK = 1 << 16  # bytes read at once
-LEAST_SPEED = 500  # bytes a second, measured over SLOW_SECONDS
-SLOW_SECONDS = 120.0
 LONGEST_WAIT = 60.0  # seconds between two tries
 LONGEST_ASKED_WAIT = 300.0  # seconds, if the server sends Retry-After
 CUT = "the connection was interrupted"
@@ -96,7 +93,11 @@ class Policy(NamedTuple):
 def session(connections: int = 1) -> "requests.Session":
     """A session with keep-alive connections."""
     import requests
+    import urllib3
 
+    from todus.fetching import bounded
+
+    urllib3.connection.HTTPConnection.response_class = bounded.Answer
     made = requests.Session()
     adapter = requests.adapters.HTTPAdapter(pool_connections=connections, pool_maxsize=connections)
     made.mount("http://", adapter)
@@ -122,10 +123,14 @@ def get(
     import requests
     import urllib3
 
+    from todus.fetching import bounded
+
     timeouts = (min(policy.timeout, 30.0), policy.timeout)  # to connect, to read
     errors = requests.exceptions
     try:
         answer = connection.request(method, url, headers=headers, stream=True, timeout=timeouts)
+    except bounded.Endless as error:
+        raise RetryableError(str(error), hopeless=True)
     except (errors.InvalidURL, errors.InvalidSchema, errors.MissingSchema) as error:
         raise _no_url(url, error)
     except (errors.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -173,32 +178,19 @@ def read(answer: "requests.Response", most: int, at_once: bool = False) -> bytes
     import requests
     import urllib3
 
+    from todus.fetching import bounded
+
     try:
         body = answer.raw._original_response if at_once else None  # urllib3 1 has no read1
         if body is not None:
             return body.read1(most)
         return answer.raw.read(most, decode_content=False)
+    except bounded.Endless as error:
+        raise RetryableError(str(error), hopeless=True)
     except http.client.HTTPException as error:
         raise RetryableError(reason_of(error))
     except (urllib3.exceptions.HTTPError, requests.RequestException, OSError, ValueError) as error:
         raise RetryableError(reason_of(error))
-
-
-class Speed:
-    """The speed of a body. A server may send a byte a minute for ever."""
-
-    def __init__(self) -> None:
-        self._since, self._bytes = time.monotonic(), 0
-
-    def add(self, number: int) -> None:
-        """Counts bytes. Raises RetryableError after SLOW_SECONDS below LEAST_SPEED."""
-        self._bytes += number
-        seconds = time.monotonic() - self._since
-        if seconds > SLOW_SECONDS:
-            if self._bytes < LEAST_SPEED * seconds:
-                reason = "fewer than %d bytes a second arrive" % LEAST_SPEED
-                raise RetryableError(reason, hopeless=True)
-            self._since, self._bytes = time.monotonic(), 0
 
 
 def reason_of(error: Exception) -> str:
@@ -236,7 +228,8 @@ def length_of(headers: Mapping[str, str]) -> Optional[int]:
 
 def number_in(text: str) -> Optional[int]:
     """A number in a header; None for anything else, as other digits than 0 to 9."""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else None
+    text = text.strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def retry(

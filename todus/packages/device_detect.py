@@ -299,7 +299,7 @@ def draw(image, rows, target):
         y = max(0, box[1] - height - 6)
         pen.rectangle((x, y, x + width + 6, y + height + 6), fill=color)
         pen.text((x + 3, y + 3), text, fill="white", font=font)
-    part = target.with_name(".%d-%s" % (os.getpid(), target.name))
+    part = target.with_name(".%s-%s" % (os.urandom(4).hex(), target.name))
     try:
         picture.save(str(part), quality=90)
         os.replace(str(part), str(target))
@@ -330,10 +330,10 @@ def checked(options):
     """The options. Raises Usage for those that do not go together."""
     if bool(options.images) == (options.camera is not None):
         raise Usage("name images, or a camera: python3 detect.py photo.jpg, or --camera 0")
-    for name, least in (("threads", 1), ("frames", 1)):
+    for name, most in (("threads", 4096), ("frames", 10**9)):
         value = getattr(options, name)
-        if value is not None and value < least:
-            raise Usage("--%s %d: give a whole number from %d" % (name, value, least))
+        if value is not None and not 1 <= value <= most:
+            raise Usage("--%s %d: give a whole number from 1 to %d" % (name, value, most))
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise Usage("--threshold %g: give a number from 0 to 1" % options.threshold)
     stems = [Path(name).stem for name in options.images]

@@ -399,15 +399,21 @@ def _initializer(onnx, content, name: str, array: np.ndarray) -> str:
 
 def drop_unused(content) -> None:
     """Removes nodes whose results nothing reads, and constants that no node reads."""
-    while True:
-        used = {value for node in content.node for value in node.input}
-        used.update(each.name for each in content.output)
-        used.update(value for node in content.node for value in captured(node))
-        kept = [node for node in content.node if used.intersection(node.output)]
-        if len(kept) == len(content.node):
-            break
-        del content.node[:]
-        content.node.extend(kept)
+    makers = {value: place for place, node in enumerate(content.node) for value in node.output}
+    used: Set[str] = set()
+    reached: Set[int] = set()
+    stack = [each.name for each in content.output]
+    while stack:
+        value = stack.pop()
+        used.add(value)
+        place = makers.get(value)
+        if place is not None and place not in reached:
+            reached.add(place)
+            node = content.node[place]
+            stack += [*node.input, *captured(node)]
+    kept = [node for place, node in enumerate(content.node) if place in reached]
+    del content.node[:]
+    content.node.extend(kept)
     constants = [each for each in content.initializer if each.name in used]
     gone = {each.name for each in content.initializer} - used
     inputs = [each for each in content.input if each.name not in gone]

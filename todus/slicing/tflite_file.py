@@ -53,19 +53,34 @@ class _Buffer(schema.BufferT):
         return schema.BufferEnd(builder)
 
 
+MOST_PARTS = 10000  # tensors, operators and buffers; detectors have some hundred
+
+
 def read(data: bytes) -> schema.ModelT:
     """The content of a .tflite file. Raises TodusError for a damaged one."""
     if data[4:8] != IDENTIFIER:
         raise TodusError("it is no TFLite file")
     # flatbuffers checks nothing: a damaged file raises struct.error, IndexError, TypeError ...
     try:
-        model = post_process.unpacked(data)
-        whole = _is_whole(model)
+        model = post_process.unpacked(data) if _is_in_bounds(data) else None
+        whole = model is not None and _is_whole(model)
     except Exception:
         whole = False
     if not whole:
         raise TodusError("it is damaged; download or convert it again")
     return model
+
+
+def _is_in_bounds(data: bytes) -> bool:
+    """Whether a file has room for its parts: in a hostile one many have the same bytes."""
+    model = schema.Model.GetRootAs(data, 0)
+    parts = model.SubgraphsLength() + model.OperatorCodesLength() + model.BuffersLength()
+    if parts > MOST_PARTS:
+        return False
+    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        parts += graph.TensorsLength() + graph.OperatorsLength()
+    constants = map(model.Buffers, range(model.BuffersLength()))
+    return parts <= MOST_PARTS and sum(each.DataLength() for each in constants) <= len(data)
 
 
 def _is_whole(model: schema.ModelT) -> bool:

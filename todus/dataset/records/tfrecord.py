@@ -4,6 +4,7 @@ A record is length, masked CRC-32C of the length, data, masked CRC-32C of the da
 """
 
 import hashlib
+import os
 import re
 import struct
 from pathlib import Path
@@ -16,7 +17,9 @@ _CHECK = struct.Struct("<I")
 HEADER = _LENGTH.size + _CHECK.size
 LONGEST = 1 << 31  # a protobuf message is shorter than 2 GiB
 BLOCK = 1 << 20  # bytes that are searched at once
-_LIKE_HEADER = re.compile(b"(?=(.{4}\0{4}.{4}))", re.DOTALL)  # a length below 4 GiB
+FIRST_BLOCK = 1 << 12  # the next record is often near
+# A length below 4 GiB with its CRC, which is never 0 for the length 0.
+_LIKE_HEADER = re.compile(b"(?=(?!\0{12})(.{4}\0{4}.{4}))", re.DOTALL)
 
 
 def masked_crc(*parts: bytes) -> int:
@@ -80,16 +83,17 @@ def is_header(data: bytes) -> bool:
 
 def _find(file: BinaryIO, start: int) -> bool:
     """Seeks to the next header from `start` on; returns whether there is one."""
+    size = FIRST_BLOCK
     while True:
         file.seek(start)
-        block = file.read(BLOCK)
+        block = file.read(size)
         for match in _LIKE_HEADER.finditer(block):
             if is_header(match.group(1)):
                 file.seek(start + match.start())
                 return True
-        if len(block) < BLOCK:
+        if len(block) < size:
             return False
-        start += BLOCK - HEADER + 1
+        start, size = start + size - HEADER + 1, BLOCK
 
 
 def _next(file: BinaryIO) -> Optional[Record]:
@@ -101,6 +105,9 @@ def _next(file: BinaryIO) -> Optional[Record]:
     if not is_header(header):
         return Record(offset, b"", "the CRC of its length is wrong")
     length = _LENGTH.unpack_from(header)[0]
+    # Not read to its end: a hostile file has many such lengths.
+    if offset + HEADER + length > os.fstat(file.fileno()).st_size:
+        return Record(offset, b"", "the file ends inside a record")
     data = file.read(length)
     check = file.read(_CHECK.size)
     if len(data) < length or len(check) < _CHECK.size:

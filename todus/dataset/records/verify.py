@@ -163,8 +163,21 @@ class _SplitEntry(NamedTuple):
 
     @staticmethod
     def read(entry: Dict[str, Any]) -> "_SplitEntry":
+        """Raises KeyError, TypeError or AttributeError for what is no entry."""
         shards = [(shard["file"], shard["bytes"], shard["sha256"]) for shard in entry["shards"]]
-        return _SplitEntry(entry["images"], entry["boxes"], shards, entry.get("repeats", 0))
+        numbers = [entry["images"], entry["boxes"], entry.get("repeats", 0)]
+        if not all(isinstance(each, int) for each in numbers + [size for _, size, _ in shards]):
+            raise TypeError("a count that is no whole number")
+        for name, _, _ in shards:
+            _check_name(name)
+        images, boxes, repeats = numbers
+        return _SplitEntry(images, boxes, shards, repeats)
+
+
+def _check_name(name: Any) -> None:
+    """Raises TypeError unless this is the name of a file in the dataset's folder."""
+    if not isinstance(name, str) or "\0" in name or Path(name).name != name:
+        raise TypeError("a shard whose name is no file name")
 
 
 def _check_split(
@@ -208,12 +221,13 @@ def shard_faults(
             entry = manifest["splits"].get(split, {})
             listed = {shard["file"]: shard["bytes"] for shard in entry.get("shards", [])}
             for name, size in listed.items():
+                _check_name(name)
                 path = dataset.folder / name
                 if not path.is_file():
                     yield "%s is missing" % name
                 elif path.stat().st_size != size:
                     found = path.stat().st_size
-                    yield "%s has %d bytes, dataset.json lists %d" % (name, found, size)
+                    yield "%s has %d bytes, dataset.json lists %s" % (name, found, size)
             for path in dataset.shards(split):
                 if path.name not in listed:
                     yield "%s does not belong to it" % path.name

@@ -22,6 +22,7 @@ from todus.dataset.settings import Settings
 from todus.dataset.split import SPLITS
 from todus.dataset.summary import print_up_to_date
 from todus.errors import TodusError, UsageError
+from todus.fetching import archives
 from todus.progress import Progress
 from todus.text import one_line
 
@@ -118,20 +119,27 @@ def _is_compressed(head: bytes) -> bool:
 
 
 def _decompress(path: Path, to: Path) -> bool:
-    """Writes a file's content to `to`, up to the first damage; returns whether it is complete."""
+    """Writes a file's content to `to`, up to the first damage; returns whether it is complete.
+
+    Raises TodusError for a content that is too large for the file.
+    """
+    most = archives.MOST_RATIO * path.stat().st_size + archives.ALLOWANCE
     with path.open("rb") as file, to.open("wb") as out:
         stream, block = zlib.decompressobj(47), b""
         while True:
             block = block or file.read(1 << 20)
-            if not block:
-                return stream.eof
-            if stream.eof:  # GZIP files may have several members
-                stream = zlib.decompressobj(47)
             try:
-                out.write(stream.decompress(block))
+                if not block:
+                    out.write(stream.flush())
+                    return stream.eof
+                if stream.eof:  # GZIP files may have several members
+                    stream = zlib.decompressobj(47)
+                out.write(stream.decompress(block, 1 << 20))
             except zlib.error:
                 return False
-            block = stream.unused_data
+            if out.tell() > most:
+                raise TodusError("%s unpacks to too much for its size; do not trust it" % path)
+            block = stream.unconsumed_tail or stream.unused_data
 
 
 def _image(
