@@ -45,6 +45,13 @@ def test_the_scores_of_the_kept_classes_stay_the_same(make):
         assert Onnx(made).labels() == ["class %d" % index for index in indices]
 
 
+def test_shapes_on_which_the_onnx_package_crashes_are_an_error():
+    model = onnx.load_from_string(with_objectness()[0])
+    del model.graph.input[0].type.tensor_type.shape.dim[1:3]
+    with pytest.raises(TodusError, match="its shapes are inconsistent"):
+        Onnx(model.SerializeToString())
+
+
 def test_a_threshold_is_moved_by_the_bias_of_its_class():
     data, axis, first = anchor_free()
     pixels = np.random.RandomState(1).uniform(0, 1, (1, 3, 8, 8)).astype(np.float32)

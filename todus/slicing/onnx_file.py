@@ -1,5 +1,6 @@
 """An .onnx file as a graph, and the plan of a cut applied to it."""
 
+import os
 from typing import Any, Dict, List, Optional, Set, Tuple
 
 import numpy as np
@@ -336,9 +337,27 @@ def _resized(
     return result
 
 
+def _check_inference(fixed) -> None:
+    """Raises TodusError where the inference of shapes ends the process, as on damaged shapes.
+
+    It is tried in a copy of this process; Windows has none.
+    """
+    infer = library().shape_inference.infer_shapes
+    process = os.fork() if hasattr(os, "fork") else None
+    if process == 0:
+        try:
+            for data_prop in (False, True):
+                infer(fixed, data_prop=data_prop)
+        finally:
+            os._exit(0)
+    if process and os.waitpid(process, 0)[1]:
+        raise TodusError("its shapes are inconsistent: the onnx package crashes on them")
+
+
 def _shapes_in(fixed) -> Dict[str, Tuple[int, ...]]:
     """Name -> shape of the values of a model whose inputs have fixed shapes."""
     onnx, result = library(), {}
+    _check_inference(fixed)
     # The propagation of data resolves computed sizes, and loses the sizes after some Resize.
     for data_prop in (False, True):
         try:
