@@ -53,6 +53,7 @@ from todus.training import metrics, run_record
 SECONDS = 10  # of processor
 BYTES = 3 << 30  # of address space, beyond what the libraries have at the start
 LARGEST = 1 << 16  # bytes of an input
+PARSERS = "%s/" % Path(files.__file__).parent
 NEXT = b"\0NEXT ANSWER\0"  # between the answers of a server
 
 
@@ -110,8 +111,10 @@ class Fuzzed:
 
 def finding(error: BaseException) -> str:
     """An exception as a line: its type, its text, and the last place in Todus."""
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if "/todus/" in each[0]]
-    place = "%s:%d" % (frames[-1][0].rpartition("/todus/")[2], frames[-1][1]) if frames else "?"
+    frames = [
+        each for each in traceback.extract_tb(error.__traceback__) if each[0].startswith(PARSERS)
+    ]
+    place = "%s:%d" % (frames[-1][0][len(PARSERS) :], frames[-1][1]) if frames else "?"
     return "%s at %s: %s" % (type(error).__name__, place, str(error).split("\n")[0][:200])
 
 

@@ -49,6 +49,7 @@ SLOW = {
     "mobiledet",
     "spaghettinet",
     "mobilenet_v2_fpn_depthwise",
+    "faster_rcnn",  # mask_rcnn has its predictor, and masks
     "faster_rcnn_shared_boxes",
 }
 # Predictors with other features for boxes than for classes.
